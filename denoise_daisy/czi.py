@@ -1,0 +1,361 @@
+"""CZI files as images: pixels through pylibCZIrw, ranges through the directory."""
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from pylibCZIrw import czi as pylibczi
+
+from denoise_daisy.arrays import Channel
+from denoise_daisy.czi_directory import SubBlock, read_directory
+from denoise_daisy.errors import InputError
+
+DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
+PLANE_DIMENSIONS = "TCZ"
+IMAGE_DIMENSIONS = frozenset("TCZYX")
+TILE_DIMENSIONS = frozenset("SM")
+COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+Rectangle = tuple[int, int, int, int]
+"""x, y, width and height in pixels of the document."""
+
+
+@dataclass(frozen=True)
+class CziImage:
+    """One scene of a CZI file, read plane by plane; picklable, opened when needed.
+
+    Axes are ``(t, c, z, y, x)``.  Of the dimensions that the format knows beyond
+    these, scene and tile are resolved here and all others have one position.
+    """
+
+    path: str
+    scene: int | None
+    origin: tuple[int, ...]
+    """First index along (t, z, y, x) in the file; negative or large on stages."""
+    first_channel: int
+    selected: tuple[int, ...]
+    """Channels of this image, counted from the file's first."""
+    extent: tuple[int, ...]
+    """Voxels along (t, z, y, x)."""
+    pixel_type: str
+    fixed: tuple[tuple[str, int], ...]
+    """Positions along the dimensions that have just one."""
+    channels: tuple[Channel, ...]
+    scale_um: tuple[float | None, ...]
+    time_step_s: float | None
+    identity: dict[str, str | int]
+    warnings: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        t, z, y, x = self.extent
+        return t, len(self.selected), z, y, x
+
+    @property
+    def ndim(self) -> int:
+        return 5
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(DTYPES[self.pixel_type])
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        ranges = [
+            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
+        ]
+        block = np.empty([len(r) for r in ranges], self.dtype)
+        if not block.size:
+            return block
+        t_range, c_range, z_range, y_range, x_range = ranges
+        t0, z0, y0, x0 = self.origin
+        roi = (x0 + x_range[0], y0 + y_range[0], len(x_range), len(y_range))
+        for i, t in enumerate(t_range):
+            for j, c in enumerate(c_range):
+                for k, z in enumerate(z_range):
+                    plane = dict(self.fixed) | {
+                        "T": t0 + t,
+                        "C": self.first_channel + self.selected[c],
+                        "Z": z0 + z,
+                    }
+                    pixels = self._reader.read(roi=roi, plane=plane, scene=self.scene)
+                    block[i, j, k] = pixels[..., 0]
+        return block
+
+    @cached_property
+    def _reader(self) -> pylibczi.CziReader:
+        return pylibczi.CziReader(self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_reader"}
+
+
+def open_czi(
+    path: str, scene: int | None = None, channels: tuple[int, ...] | None = None
+) -> CziImage:
+    """One scene of a CZI file; `scene` may be None where there is none or one.
+
+    Raises
+    ------
+    InputError
+        The file is absent, incomplete or of a kind that can't be denoised, or has no
+        such scene or channel.
+    """
+    directory = read_directory(path)
+    full_size = [block for block in directory.sub_blocks if not block.is_pyramid]
+    scene, blocks = _choose_scene(path, scene, full_size)
+    starts, sizes = _ranges(blocks)
+    pixel_type = _pixel_type(path, blocks)
+    for dimension in sizes.keys() - IMAGE_DIMENSIONS - TILE_DIMENSIONS:
+        if sizes[dimension] > 1:
+            raise InputError(
+                f"The input {path!r} has {sizes[dimension]} positions along dimension"
+                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along all"
+                " but T, C, Z, Y and X; split it in ZEN first."
+            )
+    count = sizes.get("C", 1)
+    selected = tuple(range(count)) if channels is None else channels
+    if len(set(selected)) < len(selected) or max(selected) >= count:
+        raise InputError(
+            f"input.channels is {list(selected)}, but {path!r} has {count} channels."
+            f" Expected some of {list(range(count))}, each once."
+        )
+    metadata, problems = _metadata(path)
+    return CziImage(
+        path=path,
+        scene=scene,
+        origin=tuple(starts.get(d, 0) for d in "TZYX"),
+        first_channel=starts.get("C", 0),
+        selected=selected,
+        extent=tuple(sizes.get(d, 1) for d in "TZYX"),
+        pixel_type=pixel_type,
+        fixed=tuple(
+            (d, starts[d])
+            for d in sorted(sizes.keys() - IMAGE_DIMENSIONS - TILE_DIMENSIONS)
+            if starts[d]
+        ),
+        channels=tuple(
+            _channels(metadata, count, DTYPES[pixel_type])[c] for c in selected
+        ),
+        scale_um=tuple(_scale_um(metadata, axis) for axis in "ZYX"),
+        time_step_s=_time_step_s(metadata),
+        identity={
+            "size": directory.size,
+            "mtime_ns": directory.mtime_ns,
+            "guid": directory.guid,
+            "directory_sha256": directory.sha256,
+        },
+        warnings=(*problems, *_skew(metadata), *_gaps(blocks, starts, sizes)),
+    )
+
+
+def _choose_scene(
+    path: str, scene: int | None, blocks: list[SubBlock]
+) -> tuple[int | None, list[SubBlock]]:
+    """The scene to read and its sub-blocks; None in a file without scenes."""
+    by_scene: dict[int | None, list[SubBlock]] = defaultdict(list)
+    for block in blocks:
+        by_scene[block.start.get("S")].append(block)
+    if scene is None and len(by_scene) == 1:
+        return next(iter(by_scene.items()))
+    if scene in by_scene:
+        return scene, by_scene[scene]
+    if None in by_scene:
+        raise InputError(
+            f"input.scene is {scene}, but {path!r} has no scenes. Expected null."
+        )
+    sizes = ", ".join(
+        f"{s} ({_size_text(_ranges(b)[1])})"
+        for s, b in sorted(by_scene.items(), key=lambda item: item[0] or 0)
+    )
+    raise InputError(
+        f"input.scene is {'null' if scene is None else scene}, but {path!r} has the"
+        f" scenes {sizes}. Expected one of these numbers."
+    )
+
+
+def _ranges(blocks: Iterable[SubBlock]) -> tuple[dict[str, int], dict[str, int]]:
+    """First index and number of indices per dimension."""
+    starts: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    for block in blocks:
+        for d, start in block.start.items():
+            end = start + block.size[d]
+            starts[d] = min(start, starts.get(d, start))
+            ends[d] = max(end, ends.get(d, end))
+    return starts, {d: ends[d] - starts[d] for d in starts}
+
+
+def _size_text(sizes: dict[str, int]) -> str:
+    return " ".join(f"{d} {sizes[d]}" for d in "TCZYXHVIRB" if d in sizes)
+
+
+def _pixel_type(path: str, blocks: list[SubBlock]) -> str:
+    found = Counter(block.pixel_type for block in blocks)
+    pixel_type = next(iter(found))
+    if len(found) == 1 and pixel_type in DTYPES:
+        return pixel_type
+    if len(found) > 1:
+        problem = f"mixes the pixel types {', '.join(sorted(found))}"
+    elif pixel_type.startswith("Bgr"):
+        problem = f"is a colour image ({pixel_type})"
+    else:
+        problem = f"has pixels of {pixel_type}"
+    raise InputError(
+        f"The input {path!r} {problem}. Expected one grey pixel type throughout, of"
+        f" {', '.join(DTYPES)}; export the image or its channels as such in ZEN."
+    )
+
+
+def _metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
+    """The metadata as XML, empty (and why) where it can't be read."""
+    try:
+        with pylibczi.open_czi(path) as reader:
+            text = reader.raw_metadata
+    except RuntimeError as error:
+        raise InputError(
+            f"The input {path!r} can't be opened as CZI: {error}. Expected a complete"
+            " file; copy it again, or finish its acquisition."
+        ) from error
+    try:
+        return ElementTree.fromstring(text), []
+    except ElementTree.ParseError as error:
+        return ElementTree.Element("ImageDocument"), [
+            f"The CZI's metadata can't be read ({error}); pixel sizes, time step and"
+            " channel names are missing in the output."
+        ]
+
+
+def _text(root: ElementTree.Element, path: str) -> str | None:
+    node = root.find(path)
+    return None if node is None or node.text is None else node.text.strip() or None
+
+
+def _positive(text: str | None, factor: float = 1.0) -> float | None:
+    try:
+        value = float(text or "nan") * factor
+    except ValueError:
+        return None
+    # 0.145 um is stored as 1.45E-07 m: 12 digits undo what the factor adds.
+    return float(f"{value:.12g}") if 0 < value < math.inf else None
+
+
+def _scale_um(root: ElementTree.Element, axis: str) -> float | None:
+    path = f".//Scaling/Items/Distance[@Id='{axis}']/Value"
+    return _positive(_text(root, path), 1e6)
+
+
+def _time_step_s(root: ElementTree.Element) -> float | None:
+    positions = ".//Information/Image/Dimensions/T/Positions"
+    step = _positive(_text(root, f"{positions}/Interval/Increment"))
+    offsets = (_text(root, f"{positions}/List/Offsets") or "").split()
+    if step is None and len(offsets) > 1:
+        try:
+            span = float(offsets[-1]) - float(offsets[0])
+        except ValueError:
+            return None
+        step = _positive(str(span / (len(offsets) - 1)))
+    return step
+
+
+def _channels(root: ElementTree.Element, count: int, dtype: str) -> list[Channel]:
+    described = root.findall(".//Information/Image/Dimensions/Channels/Channel")
+    displayed = root.findall(".//DisplaySetting/Channels/Channel")
+    nothing = ElementTree.Element("Channel")
+    defaults = COLORS[count > 1]
+    channels = []
+    for i in range(count):
+        channel = described[i] if i < len(described) else nothing
+        display = displayed[i] if i < len(displayed) else nothing
+        color = _text(display, "Color") or _text(channel, "Color") or ""
+        rgb = re.fullmatch(r"#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", color)
+        channels.append(
+            Channel(
+                name=channel.get("Name") or display.get("Name") or f"Channel {i}",
+                color=rgb[1].upper() if rgb else defaults[i % len(defaults)],
+                window=_window(display, dtype),
+            )
+        )
+    return channels
+
+
+def _window(display: ElementTree.Element, dtype: str) -> tuple[float, float] | None:
+    """Low and High of the display setting, fractions of the type's range."""
+    high = _positive(_text(display, "High"))
+    if high is None or not dtype.startswith("uint"):
+        return None
+    largest = int(np.iinfo(dtype).max)
+    low = _positive(_text(display, "Low")) or 0.0
+    return (round(low * largest), round(high * largest)) if low < high <= 1 else None
+
+
+def _skew(root: ElementTree.Element) -> list[str]:
+    shear = _text(root, ".//ZAxisShear")
+    if shear in (None, "None"):
+        return []
+    return [
+        f"The stack is skewed (ZAxisShear {shear!r}): neighbours in z are shifted in"
+        " y, so ndsafir finds less there. Deskewing comes after denoising."
+    ]
+
+
+def _gaps(
+    blocks: list[SubBlock], starts: dict[str, int], sizes: dict[str, int]
+) -> list[str]:
+    """What the file does not hold and pylibCZIrw therefore reads as zeros."""
+    tiles: dict[tuple[int, ...], set[Rectangle]] = defaultdict(set)
+    for block in blocks:
+        plane = tuple(block.start.get(d, 0) for d in PLANE_DIMENSIONS)
+        x, y = block.start["X"], block.start["Y"]
+        tiles[plane].add((x, y, block.size["X"], block.size["Y"]))
+    problems = []
+    expected = math.prod(sizes.get(d, 1) for d in PLANE_DIMENSIONS)
+    if len(tiles) < expected:
+        ranges = [
+            range(starts.get(d, 0), starts.get(d, 0) + sizes.get(d, 1))
+            for d in PLANE_DIMENSIONS
+        ]
+        first = next(
+            (t, c, z)
+            for t in ranges[0]
+            for c in ranges[1]
+            for z in ranges[2]
+            if (t, c, z) not in tiles
+        )
+        where = ", ".join(
+            f"{d} {i - r.start}" for d, i, r in zip("TCZ", first, ranges, strict=True)
+        )
+        problems.append(
+            f"{expected - len(tiles)} of {expected} planes are missing in the file (the"
+            f" first: {where}); they are read as 0."
+        )
+    layouts = Counter(frozenset(rectangles) for rectangles in tiles.values())
+    area = sizes["X"] * sizes["Y"]
+    holes = {layout: 1 - _covered(layout) / area for layout in layouts}
+    planes = sum(n for layout, n in layouts.items() if holes[layout] > 0)
+    if planes:
+        problems.append(
+            f"{planes} of {len(tiles)} planes have gaps between tiles (up to"
+            f" {max(holes.values()):.1%} of the plane); they are read as 0."
+        )
+    return problems
+
+
+def _covered(rectangles: Iterable[Rectangle]) -> int:
+    """Pixels covered by at least one rectangle, by a sweep along x."""
+    rectangles = list(rectangles)
+    edges = sorted({x for x, _, w, _ in rectangles} | {r[0] + r[2] for r in rectangles})
+    covered = 0
+    for left, right in zip(edges, edges[1:], strict=False):
+        reached = -(1 << 62)
+        for _, y, _, h in sorted(
+            (r for r in rectangles if r[0] <= left < r[0] + r[2]), key=lambda r: r[1]
+        ):
+            covered += (right - left) * max(0, y + h - max(y, reached))
+            reached = max(reached, y + h)
+    return covered

@@ -1,0 +1,117 @@
+"""ndsafir: one array in, one array out."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import ndsafir
+import numpy as np
+from funlib.geometry import Coordinate
+
+from denoise_daisy.config import Denoise, by_axis
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
+
+BYTES_PER_VOXEL = 28
+"""Peak memory of ndsafir per voxel and channel of its input, beyond the input."""
+
+CHECKED_VERSIONS = ("2026.1014a0",)
+"""Versions of ndsafir that the tiling law (`geometry.stencil`) was checked with."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseNumbers:
+    """The noise that ndsafir is told of: gains and offsets, or a standard deviation."""
+
+    gains: tuple[float, ...] | None = None
+    offsets: tuple[float, ...] | None = None
+    noise_std: float | None = None
+
+
+def ndsafir_version() -> str:
+    """The version of ndsafir that is installed."""
+    return version("ndsafir")
+
+
+def check_version() -> None:
+    """Refuse a version of ndsafir for which the tiling law is not known to hold."""
+    found = ndsafir_version()
+    if found not in CHECKED_VERSIONS:
+        raise InputError(
+            f"ndsafir {found} is installed; blocks are known to give the whole image's"
+            f" result with {', '.join(CHECKED_VERSIONS)}. Install that version, or run"
+            " with --unchecked-ndsafir after `pytest tests/test_tiling_law.py` passes."
+        )
+
+
+def patch_radii(denoise: Denoise) -> Coordinate:
+    """Patch radii along (t, z, y, x)."""
+    return Coordinate(by_axis(denoise.patch, "tzyx", dict.fromkeys("tzyx", 0)))
+
+
+def stencil_of(denoise: Denoise) -> Stencil:
+    """The tiling law for these parameters."""
+    return stencil(patch_radii(denoise), denoise.active_dimensions, denoise.max_iter)
+
+
+def check_extent(denoise: Denoise, extent: Sequence[int]) -> None:
+    """Refuse a patch radius that would crash ndsafir on an image of that extent."""
+    axes = zip(AXES, patch_radii(denoise), extent, strict=True)
+    for axis, radius, voxels in axes:
+        largest = largest_radius(axis, voxels)
+        if largest is not None and radius > largest:
+            raise InputError(
+                f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
+                f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for that"
+                f" radius. Set it to {largest} or less."
+            )
+
+
+def denoise(
+    image: np.ndarray, parameters: Denoise, noise: NoiseNumbers, threads: int
+) -> np.ndarray:
+    """Denoise an array of ``(t, c, z, y, x)``; the result is float32, same shape.
+
+    With one thread the result is the same to the bit every time.
+    """
+    t, z, y, x = patch_radii(parameters)
+    if noise.noise_std is not None:
+        return ndsafir.denoise_gaussian(
+            image,
+            axes="TCZYX",
+            noise_std=noise.noise_std,
+            patch=[t, 0, z, y, x],
+            active_dimensions=parameters.active_dimensions,
+            max_iter=parameters.max_iter,
+            pvalue=parameters.pvalue,
+            nthreads=threads,
+        )
+    return ndsafir.denoise_poisson_gaussian(
+        image,
+        axes="TCZYX",
+        gains=noise.gains,
+        offsets=noise.offsets,
+        patch=[t, 0, z, y, x],
+        active_dimensions=parameters.active_dimensions,
+        max_iter=parameters.max_iter,
+        pvalue=parameters.pvalue,
+        nthreads=threads,
+    )
+
+
+def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:
+    """Noise numbers of a sample of ``(c, z, y, x)``; all channels by themselves."""
+    if kind == "gaussian":
+        numbers = NoiseNumbers(noise_std=ndsafir.calibrate_gaussian(sample, "CZYX"))
+    else:
+        gains, offsets = ndsafir.calibrate_poisson_gaussian(sample, "CZYX")
+        numbers = NoiseNumbers(gains=tuple(gains), offsets=tuple(offsets))
+    positive = numbers.gains or (numbers.noise_std or 0.0,)
+    every = (*positive, *(numbers.offsets or ()))
+    if min(positive) <= 0 or not all(map(math.isfinite, every)):
+        raise InputError(
+            f"Calibration found impossible noise ({numbers}). Give the numbers in the"
+            " config: noise.gains and noise.offsets, or noise.noise_std."
+        )
+    return numbers

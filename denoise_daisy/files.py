@@ -1,0 +1,43 @@
+"""Files that appear whole and outlive a power cut."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder durable: it outlives a crash of the machine."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write a file that appears whole and durable, or not at all."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def remove_partials(folder: Path, *, older_than: float) -> None:
+    """Remove what writers left, ours and Zarr's, that died in the middle of a file.
+
+    `older_than` is a modification time, by the file server's clock.
+    """
+    for partial in folder.rglob("*.partial"):
+        try:
+            if partial.stat().st_mtime < older_than:
+                partial.unlink()
+        except FileNotFoundError:
+            continue

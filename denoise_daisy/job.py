@@ -1,0 +1,375 @@
+"""What a run computes: settled once by the scheduler, read by every worker."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+from funlib.persistence import Array
+
+from denoise_daisy.arrays import Image, as_array, extent
+from denoise_daisy.config import Config, LocalWorkers, by_axis
+from denoise_daisy.czi import open_czi
+from denoise_daisy.denoiser import (
+    NoiseNumbers,
+    check_extent,
+    ndsafir_version,
+    stencil_of,
+)
+from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.geometry import AXES, BlockGrid
+from denoise_daisy.machine import cores, free_memory
+from denoise_daisy.noise import calibrate_image, given_numbers
+from denoise_daisy.ome_zarr import (
+    Layout,
+    auto_shards,
+    create_image,
+    ome_metadata,
+    open_level,
+)
+from denoise_daisy.planning import GIB, Workload, check_shape, choose_shape
+
+ALGORITHM = 1
+"""Goes up when this program's own part in the result's bytes changes."""
+
+DEFAULT_CHUNKS = {"t": 1, "c": 1, "z": 32, "y": 128, "x": 128}
+
+MEMORY_SHARE = 0.8
+"""Part of the free memory that workers may plan with, where memory_gib is auto."""
+
+TASK = "denoise"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A config that was held against its image and found good."""
+
+    config: Config
+    image: Image
+    grid: BlockGrid
+    layout: Layout
+    workers: int
+    threads: int
+    noise: NoiseNumbers | None
+    """None until calibrated."""
+
+    @property
+    def output(self) -> Path:
+        """The OME-Zarr."""
+        return Path(self.config.output.path)
+
+    @property
+    def unit(self) -> Coordinate:
+        """Voxels of an output file, ``(t, z, y, x)``."""
+        return _without_c(self.layout.file_shape)
+
+    @property
+    def memory(self) -> int:
+        """Peak memory of a worker in bytes."""
+        return _workload(self.image, self.workers).memory(self.grid)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the bytes depend on neither blocks nor workers."""
+        pairs = zip(self.grid.context, self.grid.stencil.reach, strict=True)
+        return self.threads == 1 and all(context >= reach for context, reach in pairs)
+
+    @cached_property
+    def source(self) -> Array:
+        """The image as an Array of voxels of ``(t, z, y, x)``."""
+        return as_array(self.image, Coordinate(0, 0, 0, 0))
+
+    @cached_property
+    def target(self) -> Array:
+        """The output as an Array that shares the image's coordinates."""
+        return as_array(open_level(self.output), self.grid.volume.begin)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the bytes of the output, by name."""
+        config, grid, layout = self.config, self.grid, self.layout
+        facts: dict[str, Any] = {
+            **{f"input {name}": value for name, value in self.image.identity.items()},
+            "input.scene": config.input.scene,
+            "input.roi": {a: [b, e] for a, b, e in zip(AXES, *_ends(grid.volume))},
+            "input.channels": config.input.channels,
+            "output.dtype": layout.dtype,
+            "output.chunks": layout.chunks,
+            "output.shards": layout.shards,
+            "output.compression_level": layout.compression_level,
+            **{f"denoise.{k}": v for k, v in config.denoise.model_dump().items()},
+            "denoise.patch": {a: config.denoise.patch.get(a, 0) for a in AXES},
+            "noise.kind": config.noise.kind,
+            "ndsafir": ndsafir_version(),
+            "algorithm": ALGORITHM,
+            "exact": self.is_exact,
+        }
+        if self.noise:
+            facts |= {f"noise.{k}": v for k, v in asdict(self.noise).items()}
+        if not self.is_exact:
+            facts |= {
+                "blocks.shape": grid.block_shape,
+                "blocks.context": grid.context,
+                "workers.threads_per_worker": self.threads,
+            }
+        plain: dict[str, Any] = json.loads(json.dumps(facts))
+        return plain
+
+    def record(self, run_id: str) -> dict[str, Any]:
+        """The contents of run.json; `run_id` tells this run from one that replaced it."""
+        return {
+            "id": run_id,
+            "fingerprint": self.fingerprint,
+            "config": self.config.model_dump(mode="json"),
+            "block_shape": self.grid.block_shape,
+            "layout": asdict(self.layout),
+            "workers": self.workers,
+            "threads": self.threads,
+            "noise": asdict(self.noise) if self.noise else None,
+            "versions": {
+                name: version(name)
+                for name in ("denoise-daisy", "ndsafir", "daisy", "zarr", "pylibCZIrw")
+            },
+        }
+
+    @classmethod
+    def restore(cls, record: dict[str, Any]) -> Self:
+        """The job of a run.json.
+
+        Raises
+        ------
+        RefusedError
+            The input is not the one that the run was started with.
+        """
+        config = _config_of(record)
+        image = _open_image(config)
+        changed = [
+            name
+            for name, value in image.identity.items()
+            if record["fingerprint"].get(f"input {name}") != value
+        ]
+        if changed:
+            raise RefusedError(
+                f"The input {config.input.path!r} has changed since the run was started"
+                f" ({', '.join(changed)} differ). Expected the same file."
+            )
+        return cls(
+            config=config,
+            image=image,
+            grid=_grid(config, image, Coordinate(record["block_shape"])),
+            layout=_layout_of(record),
+            workers=record["workers"],
+            threads=record["threads"],
+            noise=_noise_of(record),
+        )
+
+    def calibrated(self) -> Self:
+        """The job with its noise numbers known."""
+        if self.noise:
+            return self
+        return replace(self, noise=calibrate_image(self.image, self.config.noise.kind))
+
+    def create_output(self) -> None:
+        """Make the OME-Zarr, all voxels missing."""
+        own = {"version": version("denoise-daisy"), "fingerprint": self.fingerprint}
+        create_image(self.output, self.layout, self._ome_metadata(), own)
+
+    def _ome_metadata(self) -> dict[str, Any]:
+        image, dtype = self.image, np.dtype(self.layout.dtype)
+        t, c, z, _, _ = image.shape
+        plane = image[
+            slice(t // 2, t // 2 + 1), slice(0, c), slice(z // 2, z // 2 + 1), :, :
+        ]
+        finite = np.where(np.isfinite(plane), plane, 0)
+        if dtype.kind == "u":
+            value_range = (0.0, float(np.iinfo(dtype).max))
+        else:
+            value_range = (float(finite.min()), float(finite.max()))
+        windows = []
+        for i, channel in enumerate(image.channels):
+            low, high = channel.window or np.percentile(finite[:, i], (0.1, 99.9))
+            low, high = np.clip((low, high), *value_range)
+            windows.append((float(low), float(max(high, low + 1))))
+        return ome_metadata(
+            name=self.output.name.removesuffix(".zarr").removesuffix(".ome"),
+            channels=image.channels,
+            windows=windows,
+            value_range=value_range,
+            scale_um=image.scale_um,
+            time_step_s=image.time_step_s,
+            begin=Coordinate(image.origin) + self.grid.volume.begin,
+            shape=self.layout.shape,
+        )
+
+
+def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
+    """Hold a config against its image; nothing is written.
+
+    `record` is the run.json of a run that is to go on: what it settled (block shape,
+    shards, calibrated noise) is kept where the config leaves it open.
+
+    Raises
+    ------
+    InputError
+        The config can't work with that image; the message has the number to change.
+    """
+    image = _open_image(config)
+    check_extent(config.denoise, tuple(_without_c(image.shape)))
+    volume = _volume(config, image)
+    noise = given_numbers(config.noise, image.shape[1])
+    kept = record and _noise_of(record)
+    if noise is None and kept and _config_of(record).noise.kind == config.noise.kind:
+        noise = kept
+    workers, threads = _workers(config.workers)
+    layout = _layout(config, image, volume)
+    grid = _grid(config, image, volume.shape)
+    recorded = _layout_of(record) if record else layout
+    if config.output.shards == "auto" and recorded.chunks == layout.chunks:
+        layout = replace(layout, shards=recorded.shards)
+    unit = _without_c(layout.file_shape)
+    shape = _block_shape(config, grid, unit, _workload(image, workers), record)
+    grid = replace(grid, block_shape=shape)
+    if config.output.shards == "auto" and layout.shards is None:
+        t, z, y, x = shape
+        block = (t, image.shape[1], z, y, x)
+        shards = auto_shards(block, layout.shape, layout.chunks, layout.dtype)
+        layout = replace(layout, shards=shards)
+    workers = min(workers, grid.size)
+    return Job(config, image, grid, layout, workers, threads, noise)
+
+
+def _open_image(config: Config) -> Image:
+    return open_czi(config.input.path, config.input.scene, config.input.channels)
+
+
+def _without_c(shape: Sequence[int]) -> Coordinate:
+    t, _, z, y, x = shape
+    return Coordinate(t, z, y, x)
+
+
+def _ends(roi: Roi) -> tuple[Coordinate, Coordinate]:
+    return roi.begin, roi.end
+
+
+def _volume(config: Config, image: Image) -> Roi:
+    """The ROI to denoise, in voxels of ``(t, z, y, x)``."""
+    whole = extent(image)
+    for axis, (begin, end) in config.input.roi.items():
+        voxels = whole.end[AXES.index(axis)]
+        if end > voxels:
+            raise InputError(
+                f"input.roi.{axis} is [{begin}, {end}], but the image has {voxels}"
+                f" voxels along {axis}. Expected a range within [0, {voxels}]."
+            )
+    ranges = [
+        config.input.roi.get(axis, (0, end)) for axis, end in zip(AXES, whole.end)
+    ]
+    return Roi([b for b, _ in ranges], [e - b for b, e in ranges])
+
+
+def _grid(config: Config, image: Image, block_shape: Coordinate) -> BlockGrid:
+    stencil = stencil_of(config.denoise)
+    context = stencil.reach
+    if config.blocks.context != "exact":
+        exact = dict(zip(AXES, stencil.reach, strict=True))
+        context = Coordinate(by_axis(config.blocks.context, "tzyx", exact))
+    return BlockGrid(
+        extent(image), _volume(config, image), block_shape, context, stencil
+    )
+
+
+def _layout(config: Config, image: Image, volume: Roi) -> Layout:
+    """How the output lies on disk; no shards yet where they follow from the blocks."""
+    output, channels = config.output, image.shape[1]
+    t, z, y, x = volume.shape
+    shape = (t, channels, z, y, x)
+    wanted = by_axis(output.chunks, "tczyx", DEFAULT_CHUNKS)
+    chunks = tuple(min(c, n) for c, n in zip(wanted, shape, strict=True))
+    shards = None
+    if isinstance(output.shards, dict):
+        default = dict(zip("tczyx", chunks, strict=True)) | {"c": channels}
+        shards = by_axis(output.shards, "tczyx", default)
+        for axis, shard, chunk, n in zip("tczyx", shards, chunks, shape, strict=True):
+            if shard % chunk:
+                raise InputError(
+                    f"output.shards.{axis} is {shard}, no multiple of the chunk's"
+                    f" {chunk} voxels. The nearest that is: "
+                    f"{max(1, round(shard / chunk)) * chunk}."
+                )
+            if axis == "c" and shard < n:
+                raise InputError(
+                    f"output.shards.c is {shard}, but a block writes all {n} channels"
+                    f" at once. Expected {-(-n // chunk) * chunk}."
+                )
+    dtype = image.dtype.name if output.dtype == "input" else output.dtype
+    return Layout(shape, dtype, chunks, shards, output.compression_level)
+
+
+def _workers(workers: LocalWorkers) -> tuple[int, int]:
+    """Number of workers, and threads of each."""
+    count, threads = workers.count, workers.threads_per_worker
+    if threads == "auto":
+        threads = 1 if count == "auto" else max(1, cores() // count)
+    if count == "auto":
+        count = max(1, cores() // threads)
+    return count, threads
+
+
+def _workload(image: Image, workers: int) -> Workload:
+    return Workload(image.shape[1], image.dtype.itemsize, workers)
+
+
+def _block_shape(
+    config: Config,
+    grid: BlockGrid,
+    unit: Coordinate,
+    work: Workload,
+    record: dict[str, Any] | None,
+) -> Coordinate:
+    """The block shape asked for, recorded, or chosen, within the memory there is."""
+    blocks, voxels = config.blocks, grid.volume.shape
+    if blocks.memory_gib == "auto":
+        memory = int(free_memory() * MEMORY_SHARE / work.workers)
+    else:
+        memory = int(blocks.memory_gib * GIB)
+    if blocks.shape == "auto":
+        if record:
+            kept = Coordinate(record["block_shape"])
+            if work.memory(replace(grid, block_shape=kept)) <= memory:
+                return kept
+        return choose_shape(grid, unit, work, memory)
+    default = dict(zip(AXES, (1, *voxels[1:]), strict=True))
+    asked = by_axis(blocks.shape, "tzyx", default)
+    shape = Coordinate(min(n, m) for n, m in zip(asked, voxels, strict=True))
+    check_shape(shape, unit, voxels)
+    needed = work.memory(replace(grid, block_shape=shape))
+    if needed > memory:
+        raise InputError(
+            f"Blocks of blocks.shape and their context need {needed / GIB:.2f} GiB per"
+            f" worker, but only {memory / GIB:.2f} GiB are there. Raise"
+            " blocks.memory_gib, lower workers.count, or make the blocks smaller."
+        )
+    return shape
+
+
+def _config_of(record: dict[str, Any]) -> Config:
+    return Config.model_validate_json(json.dumps(record["config"]))
+
+
+def _noise_of(record: dict[str, Any]) -> NoiseNumbers | None:
+    if record["noise"] is None:
+        return None
+    values = record["noise"].items()
+    return NoiseNumbers(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in values}
+    )
+
+
+def _layout_of(record: dict[str, Any]) -> Layout:
+    values = record["layout"].items()
+    return Layout(**{k: tuple(v) if isinstance(v, list) else v for k, v in values})

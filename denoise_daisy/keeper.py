@@ -1,0 +1,189 @@
+"""The keeper: as many workers as there is work for, and a reason for each that died."""
+
+import logging
+import signal
+import time
+
+from denoise_daisy.errors import RunStopped
+from denoise_daisy.geometry import Index
+from denoise_daisy.launchers import Exit, Launcher
+from denoise_daisy.ledger import Entry, Ledger, LedgerWriter, Reason
+from denoise_daisy.machine import out_of_memory_kills
+from denoise_daisy.rundir import EXIT_DISK, EXIT_ORPHAN, EXIT_TIMEOUT, RunDir
+
+STUCK_SECONDS = 300.0
+"""A worker without a block, while there are some, is given up after that."""
+
+OVERDUE_SECONDS = 15.0
+"""What a worker gets beyond the block's timeout to end itself."""
+
+FRUITLESS_STARTS = 6
+"""The run stops after so many workers in a row died before they took a block."""
+
+PAUSES = (0.5, 10.0)
+"""Seconds from a worker's end to the next start: at first, and at most."""
+
+LOG_LINES = 12
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps the workers of one start of the scheduler."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        run_dir: RunDir,
+        ledger: Ledger,
+        writer: LedgerWriter,
+        *,
+        shape: tuple[int, ...],
+        timeout_seconds: float,
+    ) -> None:
+        """`writer` takes the failures of workers that can't write them any more."""
+        self._launcher = launcher
+        self._run_dir = run_dir
+        self._ledger = ledger
+        self._writer = writer
+        self._shape = shape
+        self._timeout_seconds = timeout_seconds
+        self._started = 0
+        self._fruitless = 0
+        self._pause = PAUSES[0]
+        self._not_before = 0.0
+        self._progress = 0
+        self._doing: dict[str, tuple[object, float]] = {}
+        self._overdue: set[str] = set()
+        self._memory_kills = out_of_memory_kills()
+
+    def tend(self, wanted: int) -> None:
+        """Bury the dead, end the stuck, and start workers up to the number wanted.
+
+        Raises
+        ------
+        RunStopped
+            The disk is full, or workers die before they take any block.
+        """
+        progress = self._ledger.totals.blocks + len(self._ledger.failures)
+        if progress > self._progress:
+            self._progress, self._pause, self._fruitless = progress, PAUSES[0], 0
+        for exit_ in self._launcher.ended():
+            self._bury(exit_)
+            self._not_before = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, PAUSES[1])
+        living = self._launcher.living()
+        for worker in living:
+            if self._is_stuck(worker):
+                self._overdue.add(worker)
+                self._launcher.kill(worker)
+        if time.monotonic() >= self._not_before:
+            for _ in range(wanted - len(living)):
+                self._started += 1
+                self._launcher.start(f"local-{self._ledger.epoch}-{self._started}")
+
+    def living(self) -> set[str]:
+        """Names of the workers that have not ended."""
+        return self._launcher.living()
+
+    def end_all(self) -> None:
+        """End every worker at once; what they have in flight is lost, nothing else."""
+        for worker in self._launcher.living():
+            self._launcher.kill(worker)
+            self._run_dir.remove_state(worker)
+
+    def _is_stuck(self, worker: str) -> bool:
+        """Whether it does the same thing for too long, by this process's clock."""
+        state = self._run_dir.read_state(worker)
+        doing = state and (state.block, state.since)
+        since = time.monotonic()
+        if worker in self._doing and self._doing[worker][0] == doing:
+            since = self._doing[worker][1]
+        self._doing[worker] = (doing, since)
+        limit = STUCK_SECONDS
+        if state and state.block is not None:
+            limit = self._timeout_seconds + OVERDUE_SECONDS
+        return time.monotonic() - since > limit
+
+    def _bury(self, exit_: Exit) -> None:
+        state = self._run_dir.read_state(exit_.worker)
+        self._run_dir.remove_state(exit_.worker)
+        self._doing.pop(exit_.worker, None)
+        if exit_.code in (0, EXIT_ORPHAN):
+            return
+        tail = self._log_tail(exit_.worker)
+        if exit_.code == EXIT_DISK:
+            raise RunStopped(
+                f"A worker could not write the output ({tail.splitlines()[-1:]}). The"
+                " disk is full, over quota or read-only; what is done is kept. Make"
+                " room and start again to go on."
+            )
+        reason, error = self._reason(exit_, tail)
+        logger.warning("Worker %s: %s", exit_.worker, error)
+        if state is None or state.block is None:
+            self._count_fruitless(exit_, tail)
+            return
+        self._ledger.refresh()
+        if not self._ledger.is_done(state.block):
+            self._record(exit_.worker, state.block, reason, error, tail, state.peak_mib)
+
+    def _count_fruitless(self, exit_: Exit, tail: str) -> None:
+        self._fruitless += 1
+        if self._fruitless >= FRUITLESS_STARTS:
+            raise RunStopped(
+                f"{self._fruitless} workers in a row died before they took a block, the"
+                f" last with exit code {exit_.code}. No worker can be kept alive; what"
+                f" is done is kept. The end of {self._run_dir.worker_log(exit_.worker)}:"
+                f"\n{tail}"
+            )
+
+    def _reason(self, exit_: Exit, tail: str) -> tuple[Reason, str]:
+        if exit_.worker in self._overdue or exit_.code == EXIT_TIMEOUT:
+            return "timeout", (
+                f"took longer than {self._timeout_seconds / 60:g} minutes"
+                " (workers.block_timeout_minutes)"
+            )
+        kills = out_of_memory_kills()
+        killed_for_memory = kills > self._memory_kills and exit_.code == -signal.SIGKILL
+        self._memory_kills = kills
+        if killed_for_memory or "bad_alloc" in tail:
+            return "memory", (
+                "ran out of memory; make blocks smaller (blocks.memory_gib) or give"
+                " workers more"
+            )
+        if exit_.code == -signal.SIGKILL:
+            return "lost", "was killed (SIGKILL), by somebody or for want of memory"
+        if exit_.code < 0:
+            name = signal.Signals(-exit_.code).name
+            return "crash", f"crashed with signal {-exit_.code} ({name})"
+        return "crash", f"ended with exit code {exit_.code}"
+
+    def _record(
+        self,
+        worker: str,
+        block: Index,
+        reason: Reason,
+        error: str,
+        tail: str,
+        peak_mib: int,
+    ) -> None:
+        self._writer.append(
+            Entry(
+                block=block,
+                shape=self._shape,
+                status="failed",
+                epoch=self._ledger.epoch,
+                worker=worker,
+                peak_mib=peak_mib,
+                reason=reason,
+                error=f"the worker {error} (peak memory {peak_mib} MiB)",
+                traceback=tail,
+            )
+        )
+
+    def _log_tail(self, worker: str) -> str:
+        try:
+            text = self._run_dir.worker_log(worker).read_text(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-LOG_LINES:])

@@ -1,0 +1,222 @@
+"""The output: an OME-Zarr 0.5 image on Zarr v3, written in whole shards."""
+
+import itertools
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from funlib.geometry import Coordinate, Roi
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from denoise_daisy.arrays import Channel
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.files import sync
+
+LEVEL = "0"
+"""Name of the full-resolution array."""
+
+MAX_SHARD_BYTES = 256 << 20
+
+AXES = (
+    ("t", "time", "second"),
+    ("c", "channel", None),
+    ("z", "space", "micrometer"),
+    ("y", "space", "micrometer"),
+    ("x", "space", "micrometer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the array lies on disk; shapes are of ``(t, c, z, y, x)``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    compression_level: int
+
+    @property
+    def file_shape(self) -> tuple[int, ...]:
+        """Voxels of one file: a shard, or a chunk where there are no shards."""
+        return self.shards or self.chunks
+
+    @property
+    def nbytes(self) -> int:
+        """Size uncompressed."""
+        return math.prod(self.shape) * _itemsize(self.dtype)
+
+    @property
+    def files(self) -> int:
+        """Number of files of the array."""
+        return math.prod(
+            math.ceil(n / f) for n, f in zip(self.shape, self.file_shape, strict=True)
+        )
+
+
+def _itemsize(dtype: str) -> int:
+    return {"uint8": 1, "uint16": 2, "float32": 4}[dtype]
+
+
+def auto_shards(
+    block: Sequence[int], shape: Sequence[int], chunks: Sequence[int], dtype: str
+) -> tuple[int, ...]:
+    """The largest shards, up to 256 MiB each, that tile a block of that shape.
+
+    All shapes are of ``(t, c, z, y, x)``.  Along an axis that the block spans any
+    number of chunks will do, since no other block touches its shards.
+    """
+    counts = [math.ceil(b / c) for b, c in zip(block, chunks, strict=True)]
+    spans = [b >= n for b, n in zip(block, shape, strict=True)]
+    legal = [
+        list(range(count, 0, -1)) if span else _divisors(count)
+        for count, span in zip(counts, spans, strict=True)
+    ]
+    chosen = [sizes[0] for sizes in legal]
+    chunk_bytes = math.prod(chunks) * _itemsize(dtype)
+    for axis in (0, 2, 3, 4):
+        for count in legal[axis]:
+            chosen[axis] = count
+            if math.prod(chosen) * chunk_bytes <= MAX_SHARD_BYTES:
+                return tuple(n * c for n, c in zip(chosen, chunks, strict=True))
+    return tuple(n * c for n, c in zip(chosen, chunks, strict=True))
+
+
+def _divisors(number: int) -> list[int]:
+    """From the largest to 1."""
+    return [d for d in range(number, 0, -1) if number % d == 0]
+
+
+def create_image(
+    path: Path, layout: Layout, ome: Mapping[str, Any], own: Mapping[str, Any]
+) -> None:
+    """Make the group and its level-0 array, or complete one that was cut short.
+
+    `own` is what this program notes in the group beside the OME metadata.
+    """
+    group = zarr.open_group(path, mode="a", zarr_format=3)
+    if LEVEL not in group:
+        group.create_array(
+            LEVEL,
+            shape=layout.shape,
+            dtype=layout.dtype,
+            chunks=layout.chunks,
+            shards=layout.shards,
+            compressors=[
+                BloscCodec(
+                    cname="zstd", clevel=layout.compression_level, shuffle="bitshuffle"
+                ),
+                Crc32cCodec(),
+            ],
+            fill_value=0,
+            dimension_names=[name for name, _, _ in AXES],
+        )
+    group.attrs.update({"ome": ome, "denoise_daisy": own})
+    for file in (path / "zarr.json", path / LEVEL / "zarr.json"):
+        sync(file)
+
+
+def open_level(path: Path, mode: str = "r+") -> Any:
+    """The level-0 array as Zarr array; chunks of zeros are written like all others.
+
+    Zarr would leave them out, or delete them, and so an all-zero block could not be
+    told from a missing one.
+    """
+    array: Any = zarr.open_array(path / LEVEL, mode=mode)  # type: ignore[arg-type]
+    return array.with_config({"write_empty_chunks": True})
+
+
+def limit_threads() -> None:
+    """Let this process read and write on one core."""
+    zarr.config.set({"threading.max_workers": 1, "async.concurrency": 2})
+
+
+def has_level(path: Path) -> bool:
+    """Whether the level-0 array was made."""
+    return (path / LEVEL / "zarr.json").is_file()
+
+
+def own_attributes(path: Path) -> dict[str, Any] | None:
+    """What this program noted in a group that it made; None in any other folder."""
+    try:
+        own = zarr.open_group(path, mode="r").attrs.get("denoise_daisy")
+    except (OSError, ValueError):
+        return None
+    return own if isinstance(own, dict) else None
+
+
+def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
+    """The files that hold a Roi of voxels of ``(t, z, y, x)``, all channels."""
+    begin = (roi.begin[0], 0, *roi.begin[1:])
+    end = (roi.end[0], layout.shape[1], *roi.end[1:])
+    ranges = [
+        range(b // f, math.ceil(e / f))
+        for b, e, f in zip(begin, end, layout.file_shape, strict=True)
+    ]
+    for position in itertools.product(*ranges):
+        yield path.joinpath(LEVEL, "c", *map(str, position))
+
+
+def remove_image(path: Path) -> None:
+    """Delete an output that this program made."""
+    if own_attributes(path) is None:
+        raise RefusedError(f"{str(path)!r} is not an output of this program.")
+    shutil.rmtree(path)
+
+
+def ome_metadata(
+    *,
+    name: str,
+    channels: Sequence[Channel],
+    windows: Sequence[tuple[float, float]],
+    value_range: tuple[float, float],
+    scale_um: Sequence[float | None],
+    time_step_s: float | None,
+    begin: Coordinate,
+    shape: Sequence[int],
+) -> dict[str, Any]:
+    """The "ome" attribute of OME-NGFF 0.5: axes, units, scale, translation, display.
+
+    `begin` is where the array's first voxel of ``(t, z, y, x)`` lies in the
+    acquisition.  An axis whose scale is not recorded has scale 1 and no unit.
+    """
+    steps = [time_step_s, None, *scale_um]
+    scale = [step or 1.0 for step in steps]
+    offset = (begin[0], 0, *begin[1:])
+    translation = [o * s for o, s in zip(offset, scale, strict=True)]
+    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if any(translation):
+        transformations.append({"type": "translation", "translation": translation})
+    axes = [
+        {"name": axis, "type": kind} | ({"unit": unit} if step else {})
+        for (axis, kind, unit), step in zip(AXES, steps, strict=True)
+    ]
+    low, high = value_range
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": name,
+                "axes": axes,
+                "datasets": [
+                    {"path": LEVEL, "coordinateTransformations": transformations}
+                ],
+            }
+        ],
+        "omero": {
+            "channels": [
+                {
+                    "label": channel.name,
+                    "color": channel.color,
+                    "active": True,
+                    "window": {"start": start, "end": end, "min": low, "max": high},
+                }
+                for channel, (start, end) in zip(channels, windows, strict=True)
+            ],
+            "rdefs": {"defaultT": 0, "defaultZ": shape[2] // 2, "model": "color"},
+        },
+    }

@@ -1,0 +1,372 @@
+"""A whole run: refuse what can't work, settle the job, run it, say how it went."""
+
+import logging
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from denoise_daisy.config import Config
+from denoise_daisy.denoiser import check_version
+from denoise_daisy.errors import (
+    BlocksFailed,
+    InputError,
+    RefusedError,
+    RunStopped,
+)
+from denoise_daisy.files import remove_partials
+from denoise_daisy.geometry import AXES, Index
+from denoise_daisy.job import TASK, Job, prepare
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.machine import free_disk
+from denoise_daisy.ome_zarr import (
+    has_level,
+    own_attributes,
+    remove_image,
+)
+from denoise_daisy.planning import GIB
+from denoise_daisy.progress import duration
+from denoise_daisy.rundir import DISK_ERRORS, Lock, RunDir
+from denoise_daisy.scheduler import Scheduler, voxels_of
+
+LISTED_BLOCKS = 20
+"""Failed blocks that a message names; the ledger has all."""
+
+BEST_COMPRESSION = 8
+"""An output that would not even fit compressed by this much is refused."""
+
+logger = logging.getLogger("denoise_daisy")
+
+
+def run(
+    config: Config,
+    *,
+    overwrite: bool = False,
+    grace_seconds: float = 30.0,
+    unchecked_ndsafir: bool = False,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Denoise what a config asks for; go on where an earlier start stopped.
+
+    Parameters
+    ----------
+    config
+        Paths in it must be absolute, as `Config.load` makes them.
+    overwrite
+        Delete an output of this program at that place and start anew.
+    grace_seconds
+        What blocks in flight get to finish after the first SIGINT or SIGTERM.
+    unchecked_ndsafir
+        Accept a version of ndsafir that the tiling law was not checked with.
+    say
+        Takes the summary, and what a person should read before it.
+
+    Raises
+    ------
+    InputError, RefusedError
+        The run can't be; nothing was started or written.
+    BlocksFailed, RunStopped, Interrupted
+        The run ended without all blocks done; start again to go on.
+    """
+    if not unchecked_ndsafir:
+        check_version()
+    job, ledger = check_settings(config, overwrite=overwrite)
+    if ledger and ledger.done.all():
+        say(
+            f"Finished before: all {job.grid.size} blocks are done.\nOutput: {job.output}"
+        )
+        return
+    run_dir = RunDir.of_output(job.output)
+    record = None if overwrite else run_dir.read_run()
+    for warning in warnings_of(job):
+        logger.warning("%s", warning)
+    if job.noise is None:
+        say("Calibrating the noise...")
+        job = job.calibrated()
+    run_dir.path.mkdir(parents=True, exist_ok=True)
+    with Lock(run_dir) as lock, _stopped_by_full_disk(job):
+        _start(job, run_dir, lock, record, overwrite=overwrite)
+        _run_blocks(job, run_dir, lock, grace_seconds, say)
+
+
+def check_settings(
+    config: Config, *, overwrite: bool = False
+) -> tuple[Job, Ledger | None]:
+    """Refuse what can't work; the job, and the ledger of a run that is to go on."""
+    run_dir = RunDir.of_output(Path(config.output.path))
+    record = _existing_run(config, run_dir, overwrite=overwrite)
+    job = prepare(config, record)
+    ledger = None
+    if record:
+        _check_fingerprint(job, record)
+        ledger = read_ledger(job, run_dir)
+    _check_disk(job, ledger)
+    return job, ledger
+
+
+def _start(
+    job: Job,
+    run_dir: RunDir,
+    lock: Lock,
+    record: dict[str, Any] | None,
+    *,
+    overwrite: bool,
+) -> None:
+    """Bring the files into the state that the first block needs."""
+    if run_dir.read_run() != record and not overwrite:
+        raise RefusedError(
+            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
+            " Expected one at a time; start again once it has ended."
+        )
+    if overwrite:
+        # The record goes first: with it, workers of the old run know that it is over.
+        run_dir.clear()
+        if job.output.exists():
+            remove_image(job.output)
+    run_id = record["id"] if record else secrets.token_hex(8)
+    run_dir.make(TASK)
+    run_dir.write_run(job.record(run_id))
+    job.create_output()
+    if lock.taken_from:
+        logger.warning("Took over from %s, which is dead.", lock.taken_from)
+
+
+def _run_blocks(
+    job: Job,
+    run_dir: RunDir,
+    lock: Lock,
+    grace_seconds: float,
+    say: Callable[[str], None],
+) -> None:
+    ledger = read_ledger(job, run_dir)
+    for name in ledger.unreadable:
+        logger.warning("Ledger file %s has a torn line; it is left out.", name)
+    before = ledger.done_count
+    ledger.begin(ledger.epoch + 1)
+    started = time.time()
+    sweep = threading.Thread(
+        target=remove_partials, args=(job.output,), kwargs={"older_than": started}
+    )
+    sweep.start()
+    with _log_file(run_dir.logs / "scheduler.log"):
+        logger.info("Start %d of %s", ledger.epoch, job.output)
+        say(
+            f"{job.grid.size} blocks ({before} done before), {job.workers} workers,"
+            f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
+        )
+        try:
+            Scheduler(job, run_dir, ledger, lock, grace_seconds).run()
+        finally:
+            sweep.join()
+            remove_partials(job.output, older_than=math.inf)
+            ledger.refresh()
+            summary = _summary(job, ledger, before, time.time() - started)
+            logger.info("%s", summary)
+            say(summary)
+    failed = ledger.last_failed()
+    if failed:
+        raise BlocksFailed(_failed_text(job, ledger, failed, run_dir))
+
+
+def read_ledger(job: Job, run_dir: RunDir) -> Ledger:
+    """The ledger of a run, read to its end."""
+    ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
+    ledger.refresh()
+    if ledger.done.any() and not has_level(job.output):
+        raise RefusedError(
+            f"{ledger.done_count} blocks are recorded as done in"
+            f" {str(run_dir.path)!r}, but the output {str(job.output)!r} is gone. Put"
+            " it back, or start anew with --overwrite."
+        )
+    return ledger
+
+
+def _existing_run(
+    config: Config, run_dir: RunDir, *, overwrite: bool
+) -> dict[str, Any] | None:
+    """The record to go on with, None for a fresh start; refuse what is not ours."""
+    output = Path(config.output.path)
+    source = Path(config.input.path)
+    if output.resolve().is_relative_to(source.resolve()):
+        raise InputError(
+            f"output.path {str(output)!r} lies at or in the input {str(source)!r}."
+            " Expected another place."
+        )
+    for path in (output, run_dir.path):
+        _check_folder(path)
+    record = run_dir.read_run()
+    ours = record is not None or own_attributes(output) is not None
+    if output.exists() and any(output.iterdir()) and not ours:
+        raise RefusedError(
+            f"{str(output)!r} exists and was not made by this program. Expected a free"
+            " place; choose another output.path, or move that folder away."
+        )
+    if output.exists() and record is None and ours and not overwrite:
+        raise RefusedError(
+            f"{str(output)!r} is an output of this program whose run directory"
+            f" {run_dir.path.name!r} is gone. Put it back, choose another output.path,"
+            " or start anew with --overwrite."
+        )
+    return None if overwrite else record
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a place where no folder can be made or written."""
+    try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{str(path)!r} is a broken link. Expected a free place.")
+        while not path.exists():
+            path = path.parent
+        if not path.is_dir():
+            problem = "is a file; expected a folder"
+        elif not os.access(path, os.W_OK | os.X_OK):
+            problem = "can't be written; expected a folder with write permission"
+        else:
+            return
+    except OSError as error:
+        problem = f"can't be used ({error.strerror})"
+    raise InputError(f"{str(path)!r} {problem}. Change output.path or correct that.")
+
+
+def _check_fingerprint(job: Job, record: dict[str, Any]) -> None:
+    """Refuse to go on with a run that had other settings, naming each."""
+    old, new = record["fingerprint"], job.fingerprint
+    changes = [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+    if changes:
+        raise RefusedError(
+            f"The output {str(job.output)!r} belongs to a run with other settings or"
+            f" another input: {'; '.join(changes)}. Restore these to go on, choose"
+            " another output.path, or start anew with --overwrite."
+        )
+
+
+def _check_disk(job: Job, ledger: Ledger | None) -> None:
+    """Refuse an output that can't fit; warn of one that may not."""
+    share = 1.0
+    if ledger:
+        share = 1 - voxels_of(job, ledger.done) / job.grid.volume.size
+    needed = job.layout.nbytes * share
+    files = math.ceil(job.layout.files * share)
+    free, free_files = free_disk(job.output)
+    if needed / BEST_COMPRESSION > free or (free_files or files) < files:
+        raise InputError(
+            f"The output needs up to {needed / GIB:.3g} GiB in {files} files, but only"
+            f" {free / GIB:.3g} GiB and {free_files} files are free at"
+            f" {str(job.output.parent)!r}. Make room, or choose another output.path."
+        )
+    if needed > free:
+        logger.warning(
+            "The output needs %.3g GiB uncompressed, and %.3g GiB are free: it fits only"
+            " if it compresses well.",
+            needed / GIB,
+            free / GIB,
+        )
+
+
+def warnings_of(job: Job) -> Iterator[str]:
+    """What a person should know of this image and these settings."""
+    yield from job.image.warnings
+    grid = job.grid
+    short = [
+        f"{axis} {context} of {reach}"
+        for axis, context, reach in zip(
+            AXES, grid.context, grid.stencil.reach, strict=True
+        )
+        if context < reach
+    ]
+    if short:
+        yield (
+            f"blocks.context is smaller than the filter's reach ({', '.join(short)}"
+            " voxels): near block borders the result differs from the whole image's."
+        )
+    if job.threads > 1:
+        yield (
+            f"With {job.threads} threads per worker ndsafir repeats itself only to"
+            " about 3e-4 grey levels; set workers.threads_per_worker to 1 for the same"
+            " bytes every time."
+        )
+
+
+def _summary(job: Job, ledger: Ledger, before: int, seconds: float) -> str:
+    totals = ledger.totals
+    done = ledger.done_count - before
+    failed = len(ledger.last_failed())
+    left = job.grid.size - ledger.done_count - failed
+    lines = [
+        f"{done} blocks done, {before} skipped (done before), {failed} failed"
+        + (f", {left} left" if left else "")
+        + f", in {duration(seconds)}."
+    ]
+    if totals.blocks:
+        voxels = job.grid.volume.size * job.image.shape[1] * done / job.grid.size
+        parts = (
+            f"{share / totals.seconds:.0%} {name}"
+            for name, share in (
+                ("in ndsafir", totals.denoise_seconds),
+                ("reading", totals.read_seconds),
+                ("writing", totals.write_seconds),
+            )
+        )
+        lines.append(
+            f"{voxels / seconds / 1e6:.2f} Mvoxel/s; of the workers' time"
+            f" {', '.join(parts)}; peak memory {totals.peak_mib / 1024:.2f} GiB."
+        )
+    if totals.clipped:
+        lines.append(
+            f"{totals.clipped} voxels were beyond the range of {job.layout.dtype} and"
+            " were clipped."
+        )
+    lines.append(f"Output: {job.output}")
+    return "\n".join(lines)
+
+
+def _failed_text(job: Job, ledger: Ledger, failed: list[Index], run_dir: RunDir) -> str:
+    lines = [f"{len(failed)} of {job.grid.size} blocks failed for good:"]
+    for block in failed[:LISTED_BLOCKS]:
+        entries = ledger.failures.get(block)
+        why = f"{entries[-1].reason}: {entries[-1].error}" if entries else "damaged"
+        lines.append(f"  block {list(block)} (t z y x): {why}")
+    if len(failed) > LISTED_BLOCKS:
+        lines.append(f"  and {len(failed) - LISTED_BLOCKS} more")
+    lines.append(
+        f"All others are done. Tracebacks are in {run_dir.ledger(TASK)}; the next start"
+        " tries these blocks again."
+    )
+    return "\n".join(lines)
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _stopped_by_full_disk(job: Job) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        raise RunStopped(
+            f"The run can't write ({error.strerror}: {error.filename or job.output})."
+            " What is done is kept; make room and start again to go on."
+        ) from error

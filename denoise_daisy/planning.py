@@ -1,0 +1,121 @@
+"""How an image is cut: block shape, memory and work, before anything is started."""
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from funlib.geometry import Coordinate
+
+from denoise_daisy.denoiser import BYTES_PER_VOXEL
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES, BlockGrid
+
+GIB = 1 << 30
+
+WORKER_BYTES = 190 << 20
+"""Memory of a worker before its first block: Python and its libraries."""
+
+SIMULATED_BLOCKS = 64
+"""Up to this many blocks, who computes which one matters to the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What decides a worker's memory beside the geometry."""
+
+    channels: int
+    input_itemsize: int
+    """Bytes per voxel of the image."""
+
+    workers: int
+    """How many share the blocks."""
+
+    def memory(self, grid: BlockGrid) -> int:
+        """Peak memory of a worker in bytes."""
+        per_voxel = self.channels * (BYTES_PER_VOXEL + self.input_itemsize)
+        return WORKER_BYTES + grid.largest_read * per_voxel
+
+    def time(self, grid: BlockGrid) -> float:
+        """When the last worker is done, in voxels of one channel that it computes."""
+        if grid.size > SIMULATED_BLOCKS:
+            return grid.voxels_read / grid.size * math.ceil(grid.size / self.workers)
+        busy = [0] * self.workers
+        for lengths in itertools.product(*grid.read_lengths):
+            heapq.heapreplace(busy, busy[0] + math.prod(lengths))
+        return max(busy)
+
+
+def choose_shape(
+    grid: BlockGrid, unit: Coordinate, work: Workload, memory: int
+) -> Coordinate:
+    """The block shape that is done soonest within `memory` bytes per worker.
+
+    Shapes are multiples of `unit`, the voxels of an output file, or span an axis.  At
+    least one block per worker, where the unit allows.  Of equals, the one with most
+    blocks that span Y-X planes, then the one with fewest blocks.
+
+    Raises
+    ------
+    InputError
+        Not even the smallest block fits.
+    """
+    cuts = [replace(grid, block_shape=Coordinate(s)) for s in _shapes(grid, unit)]
+    fitting = [cut for cut in cuts if work.memory(cut) <= memory]
+    if not fitting:
+        smallest = min(work.memory(cut) for cut in cuts)
+        raise InputError(
+            f"The smallest block, of {'x'.join(map(str, unit))} voxels (t z y x) with"
+            f" its context, needs {smallest / GIB:.2f} GiB per worker, but only"
+            f" {memory / GIB:.2f} GiB are there. Raise blocks.memory_gib, lower"
+            " workers.count, or make output.chunks (or shards) smaller."
+        )
+    most = max(cut.size for cut in fitting)
+    enough = [cut for cut in fitting if cut.size >= min(most, work.workers)]
+    best = min(
+        enough,
+        key=lambda cut: (work.time(cut), cut.shape[2] * cut.shape[3], cut.size),
+    )
+    return best.block_shape
+
+
+def _shapes(grid: BlockGrid, unit: Coordinate) -> Iterator[Sequence[int]]:
+    extent = grid.volume.shape
+    axes = []
+    for axis, (voxels, step) in enumerate(zip(extent, unit, strict=True)):
+        counts = np.arange(1, math.ceil(voxels / step) + 1)
+        if AXES[axis] == "t" and not grid.stencil.reach[axis]:
+            counts = counts[:1]
+        # All ways to cut an axis differ in their number of blocks; of those with the
+        # same number the smallest block reads least.
+        blocks = np.ceil(voxels / (counts * step))
+        _, first = np.unique(blocks, return_index=True)
+        axes.append([int(min(n * step, voxels)) for n in counts[np.sort(first)]])
+    return itertools.product(*axes)
+
+
+def check_shape(shape: Coordinate, unit: Coordinate, extent: Sequence[int]) -> None:
+    """Refuse a block shape that would let two blocks write one file.
+
+    All arguments are voxels of ``(t, z, y, x)``.
+    """
+    nearest = [
+        n if block >= n else min(n, max(1, round(block / u)) * u)
+        for block, u, n in zip(shape, unit, extent, strict=True)
+    ]
+    legal = all(
+        block >= n or block % u == 0
+        for block, u, n in zip(shape, unit, extent, strict=True)
+    )
+    if not legal:
+        raise InputError(
+            f"blocks.shape is {_by_axis(shape)}, no multiple of the files it would"
+            f" write ({_by_axis(unit)}: output.shards, or chunks where unsharded)."
+            f" The nearest legal shape is {_by_axis(nearest)}."
+        )
+
+
+def _by_axis(shape: Sequence[int]) -> str:
+    return " ".join(f"{a} {n}" for a, n in zip(AXES, shape, strict=True))

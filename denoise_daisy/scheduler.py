@@ -1,0 +1,220 @@
+"""A run, scheduler side: a server, a keeper and the ledger, until all is settled."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.geometry import Index
+from denoise_daisy.job import TASK, Job
+from denoise_daisy.keeper import Keeper
+from denoise_daisy.launchers import LocalLauncher
+from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.progress import Progress
+from denoise_daisy.rundir import Connection, Lock, RunDir
+from denoise_daisy.server import BlockServer
+
+TICK_SECONDS = 0.25
+
+SERVER_STARTS = 10
+"""Servers that may end early in a row, without a block done, before the run stops."""
+
+HOPELESS = 5
+"""The run stops when that many blocks per worker have failed and none is done."""
+
+logger = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """One start of a run, from its first block to its last."""
+
+    def __init__(
+        self,
+        job: Job,
+        run_dir: RunDir,
+        ledger: Ledger,
+        lock: Lock,
+        grace_seconds: float,
+    ) -> None:
+        """`ledger` has been read and its epoch is this start's."""
+        self._job = job
+        self._run_dir = run_dir
+        self._ledger = ledger
+        self._lock = lock
+        self._grace_seconds = grace_seconds
+        self._retries = job.config.workers.max_retries
+        self._timeout_seconds = job.config.workers.block_timeout_minutes * 60
+        self._signals: list[int] = []
+
+    def run(self) -> None:
+        """Do what is left; on return every block is done or given up.
+
+        Raises
+        ------
+        RunStopped
+            The run had to stop before that.
+        Interrupted
+            A signal stopped it.
+        """
+        folder = self._run_dir.ledger(TASK)
+        writer = LedgerWriter(folder, f"scheduler-{self._ledger.epoch}", durable=True)
+        progress = self._progress()
+        keeper = Keeper(
+            LocalLauncher(self._run_dir),
+            self._run_dir,
+            self._ledger,
+            writer,
+            shape=tuple(self._job.grid.block_shape),
+            timeout_seconds=self._timeout_seconds,
+        )
+        with ExitStack() as stack:
+            stack.callback(writer.close)
+            stack.callback(progress.close)
+            stack.enter_context(self._signal_handlers())
+            stack.callback(self._run_dir.remove_connection)
+            stack.callback(keeper.end_all)
+            self._serve(keeper, progress)
+
+    def _serve(self, keeper: Keeper, progress: Progress) -> None:
+        """One server after the other, should they end early."""
+        fruitless = 0
+        while self._left() and not self._signals:
+            done = self._ledger.totals.blocks
+            settled = self._ledger.done.copy()
+            for index in self._given_up():
+                settled[self._job.grid.flat(index)] = True
+            server = BlockServer(
+                TASK,
+                self._job.grid,
+                settled,
+                self._is_settled,
+                timeout_seconds=self._timeout_seconds,
+            )
+            try:
+                # Daisy takes SIGINT for itself when it starts: take it back.
+                self._handle_signals()
+                self._run_dir.write_connection(
+                    Connection(
+                        server.host, server.port, server.run_id, self._ledger.epoch
+                    )
+                )
+                self._watch(server, keeper, progress)
+            finally:
+                server.stop()
+                if self._signals:
+                    self._let_finish(keeper, progress)
+                    keeper.end_all()
+                server.join()
+            if server.error:
+                logger.warning("Daisy's server ended early: %r", server.error)
+            fruitless = 0 if self._ledger.totals.blocks > done else fruitless + 1
+            if fruitless >= SERVER_STARTS:
+                raise RunStopped(
+                    f"Daisy's server ended early {fruitless} times in a row"
+                    f" ({server.error!r}). What is done is kept; start again to go on."
+                )
+        if self._signals:
+            name = signal.Signals(self._signals[0]).name
+            raise Interrupted(
+                f"Stopped by {name}. What is done is kept; start again to go on.",
+                self._signals[0],
+            )
+
+    def _watch(self, server: BlockServer, keeper: Keeper, progress: Progress) -> None:
+        """Until all is settled, the server is gone, or a signal came."""
+        while self._left() and server.is_alive and not self._signals:
+            self._tick(progress)
+            keeper.tend(min(self._job.workers, self._left()))
+            self._check_hope()
+            time.sleep(TICK_SECONDS)
+        self._tick(progress)
+
+    def _let_finish(self, keeper: Keeper, progress: Progress) -> None:
+        """Blocks in flight may finish, for a while; a second signal ends that."""
+        living = len(keeper.living())
+        if living:
+            progress.write(
+                f"Stopping: {living} workers may finish their blocks within"
+                f" {self._grace_seconds:g} s; press Ctrl-C again to end them now."
+            )
+        deadline = time.monotonic() + self._grace_seconds
+        while keeper.living() and len(self._signals) < 2:
+            if time.monotonic() >= deadline:
+                break
+            self._tick(progress)
+            time.sleep(TICK_SECONDS)
+        self._ledger.refresh()
+
+    def _tick(self, progress: Progress) -> None:
+        self._lock.beat()
+        self._ledger.refresh()
+        progress.update(
+            self._ledger.done_count, len(self._given_up()), self._voxels_done()
+        )
+
+    def _is_settled(self, index: Index) -> bool:
+        return self._ledger.is_done(index) or self._is_given_up(index)
+
+    def _is_given_up(self, index: Index) -> bool:
+        attempts = self._ledger.failures.get(index, ())
+        return len(attempts) > self._retries and not self._ledger.is_done(index)
+
+    def _given_up(self) -> list[Index]:
+        return [index for index in self._ledger.failures if self._is_given_up(index)]
+
+    def _left(self) -> int:
+        return self._job.grid.size - self._ledger.done_count - len(self._given_up())
+
+    def _check_hope(self) -> None:
+        failures = self._ledger.failures
+        if self._ledger.totals.blocks or len(failures) < HOPELESS * self._job.workers:
+            return
+        first: Entry = next(iter(failures.values()))[0]
+        raise RunStopped(
+            f"The first {len(failures)} blocks have all failed, none is done; something"
+            f" is wrong with all of them. Block {list(first.block)}: {first.error}."
+            f" Correct it and start again. Logs: {self._run_dir.logs}."
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(
+            blocks=self._job.grid.size,
+            voxels=self._job.grid.volume.size,
+            done=self._ledger.done_count,
+            voxels_done=self._voxels_done(),
+        )
+
+    def _voxels_done(self) -> int:
+        return voxels_of(self._job, self._ledger.done)
+
+    @contextmanager
+    def _signal_handlers(self) -> Iterator[None]:
+        """First signal: stop gently; in another thread than the main one: none."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._handle_signals()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _handle_signals(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda number, _: self._signals.append(number))
+
+
+def voxels_of(job: Job, done: np.ndarray) -> int:
+    """Voxels of ``(t, z, y, x)`` in the blocks of a mask by flat index."""
+    mask = done.reshape(job.grid.shape).astype(np.int64)
+    for axis in range(4):
+        mask = np.tensordot(mask, job.grid.write_lengths[axis], axes=(0, 0))
+    return int(mask)

@@ -1,0 +1,8 @@
+"""A worker of a denoise_daisy run, as a cluster job starts it.
+
+python workers/block_worker.py RUN_DIR
+"""
+
+from denoise_daisy.worker import main
+
+raise SystemExit(main())
