@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -54,15 +55,18 @@ class CziImage:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Voxels along (t, c, z, y, x)."""
         t, z, y, x = self.extent
         return t, len(self.selected), z, y, x
 
     @property
     def ndim(self) -> int:
+        """Five."""
         return 5
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of a voxel."""
         return np.dtype(DTYPES[self.pixel_type])
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
@@ -115,8 +119,8 @@ def open_czi(
         if sizes[dimension] > 1:
             raise InputError(
                 f"The input {path!r} has {sizes[dimension]} positions along dimension"
-                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along all"
-                " but T, C, Z, Y and X; split it in ZEN first."
+                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along"
+                " all but T, C, Z, Y and X; split it in ZEN first."
             )
     count = sizes.get("C", 1)
     selected = tuple(range(count)) if channels is None else channels
@@ -351,7 +355,7 @@ def _covered(rectangles: Iterable[Rectangle]) -> int:
     rectangles = list(rectangles)
     edges = sorted({x for x, _, w, _ in rectangles} | {r[0] + r[2] for r in rectangles})
     covered = 0
-    for left, right in zip(edges, edges[1:], strict=False):
+    for left, right in pairwise(edges):
         reached = -(1 << 62)
         for _, y, _, h in sorted(
             (r for r in rectangles if r[0] <= left < r[0] + r[2]), key=lambda r: r[1]

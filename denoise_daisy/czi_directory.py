@@ -11,6 +11,8 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 from denoise_daisy.errors import InputError
 
@@ -71,7 +73,7 @@ def read_directory(path: str) -> Directory:
         The file is absent, is no CZI, is cut short, or its directory is damaged.
     """
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
             return _Reader(path, file, status).directory()
     except (OSError, ValueError) as error:
@@ -83,7 +85,7 @@ def read_directory(path: str) -> Directory:
 
 
 class _Reader:
-    def __init__(self, path: str, file, status: os.stat_result) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, path: str, file: BinaryIO, status: os.stat_result) -> None:
         self.path = path
         self.file = file
         self.status = status

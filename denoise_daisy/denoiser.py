@@ -63,8 +63,8 @@ def check_extent(denoise: Denoise, extent: Sequence[int]) -> None:
         if largest is not None and radius > largest:
             raise InputError(
                 f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
-                f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for that"
-                f" radius. Set it to {largest} or less."
+                f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
+                f" that radius. Set it to {largest} or less."
             )
 
 
@@ -76,8 +76,9 @@ def denoise(
     With one thread the result is the same to the bit every time.
     """
     t, z, y, x = patch_radii(parameters)
+    result: np.ndarray
     if noise.noise_std is not None:
-        return ndsafir.denoise_gaussian(
+        result = ndsafir.denoise_gaussian(
             image,
             axes="TCZYX",
             noise_std=noise.noise_std,
@@ -87,17 +88,19 @@ def denoise(
             pvalue=parameters.pvalue,
             nthreads=threads,
         )
-    return ndsafir.denoise_poisson_gaussian(
-        image,
-        axes="TCZYX",
-        gains=noise.gains,
-        offsets=noise.offsets,
-        patch=[t, 0, z, y, x],
-        active_dimensions=parameters.active_dimensions,
-        max_iter=parameters.max_iter,
-        pvalue=parameters.pvalue,
-        nthreads=threads,
-    )
+    else:
+        result = ndsafir.denoise_poisson_gaussian(
+            image,
+            axes="TCZYX",
+            gains=noise.gains,
+            offsets=noise.offsets,
+            patch=[t, 0, z, y, x],
+            active_dimensions=parameters.active_dimensions,
+            max_iter=parameters.max_iter,
+            pvalue=parameters.pvalue,
+            nthreads=threads,
+        )
+    return result
 
 
 def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:

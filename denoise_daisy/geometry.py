@@ -139,6 +139,11 @@ class BlockGrid:
         return self._lengths(self._write_range)
 
     @property
+    def voxels_written(self) -> int:
+        """Voxels that all blocks write together, of one channel."""
+        return math.prod(self.volume.shape)
+
+    @property
     def voxels_read(self) -> int:
         """Voxels that all blocks read together, of one channel."""
         return math.prod(sum(lengths) for lengths in self.read_lengths)

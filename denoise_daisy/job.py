@@ -19,6 +19,7 @@ from denoise_daisy.denoiser import (
     NoiseNumbers,
     check_extent,
     ndsafir_version,
+    patch_radii,
     stencil_of,
 )
 from denoise_daisy.errors import InputError, RefusedError
@@ -96,14 +97,14 @@ class Job:
         facts: dict[str, Any] = {
             **{f"input {name}": value for name, value in self.image.identity.items()},
             "input.scene": config.input.scene,
-            "input.roi": {a: [b, e] for a, b, e in zip(AXES, *_ends(grid.volume))},
+            "input.roi": _ranges(grid.volume),
             "input.channels": config.input.channels,
             "output.dtype": layout.dtype,
             "output.chunks": layout.chunks,
             "output.shards": layout.shards,
             "output.compression_level": layout.compression_level,
             **{f"denoise.{k}": v for k, v in config.denoise.model_dump().items()},
-            "denoise.patch": {a: config.denoise.patch.get(a, 0) for a in AXES},
+            "denoise.patch": patch_radii(config.denoise),
             "noise.kind": config.noise.kind,
             "ndsafir": ndsafir_version(),
             "algorithm": ALGORITHM,
@@ -121,7 +122,7 @@ class Job:
         return plain
 
     def record(self, run_id: str) -> dict[str, Any]:
-        """The contents of run.json; `run_id` tells this run from one that replaced it."""
+        """The contents of run.json; `run_id` tells it from a run that replaced it."""
         return {
             "id": run_id,
             "fingerprint": self.fingerprint,
@@ -195,16 +196,9 @@ class Job:
             low, high = channel.window or np.percentile(finite[:, i], (0.1, 99.9))
             low, high = np.clip((low, high), *value_range)
             windows.append((float(low), float(max(high, low + 1))))
-        return ome_metadata(
-            name=self.output.name.removesuffix(".zarr").removesuffix(".ome"),
-            channels=image.channels,
-            windows=windows,
-            value_range=value_range,
-            scale_um=image.scale_um,
-            time_step_s=image.time_step_s,
-            begin=Coordinate(image.origin) + self.grid.volume.begin,
-            shape=self.layout.shape,
-        )
+        name = self.output.name.removesuffix(".zarr").removesuffix(".ome")
+        begin = self.grid.volume.begin
+        return ome_metadata(name, image, begin, windows, value_range)
 
 
 def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
@@ -222,9 +216,8 @@ def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
     check_extent(config.denoise, tuple(_without_c(image.shape)))
     volume = _volume(config, image)
     noise = given_numbers(config.noise, image.shape[1])
-    kept = record and _noise_of(record)
-    if noise is None and kept and _config_of(record).noise.kind == config.noise.kind:
-        noise = kept
+    if record and noise is None and config.noise.kind == _config_of(record).noise.kind:
+        noise = _noise_of(record)
     workers, threads = _workers(config.workers)
     layout = _layout(config, image, volume)
     grid = _grid(config, image, volume.shape)
@@ -252,24 +245,22 @@ def _without_c(shape: Sequence[int]) -> Coordinate:
     return Coordinate(t, z, y, x)
 
 
-def _ends(roi: Roi) -> tuple[Coordinate, Coordinate]:
-    return roi.begin, roi.end
+def _ranges(roi: Roi) -> list[tuple[int, int]]:
+    return list(zip(roi.begin, roi.end, strict=True))
 
 
 def _volume(config: Config, image: Image) -> Roi:
     """The ROI to denoise, in voxels of ``(t, z, y, x)``."""
-    whole = extent(image)
-    for axis, (begin, end) in config.input.roi.items():
-        voxels = whole.end[AXES.index(axis)]
-        if end > voxels:
+    begin, end = [0, 0, 0, 0], list(extent(image).end)
+    for axis, (first, last) in config.input.roi.items():
+        i = AXES.index(axis)
+        if last > end[i]:
             raise InputError(
-                f"input.roi.{axis} is [{begin}, {end}], but the image has {voxels}"
-                f" voxels along {axis}. Expected a range within [0, {voxels}]."
+                f"input.roi.{axis} is [{first}, {last}], but the image has {end[i]}"
+                f" voxels along {axis}. Expected a range within [0, {end[i]}]."
             )
-    ranges = [
-        config.input.roi.get(axis, (0, end)) for axis, end in zip(AXES, whole.end)
-    ]
-    return Roi([b for b, _ in ranges], [e - b for b, e in ranges])
+        begin[i], end[i] = first, last
+    return Roi(begin, [e - b for b, e in zip(begin, end, strict=True)])
 
 
 def _grid(config: Config, image: Image, block_shape: Coordinate) -> BlockGrid:
@@ -314,7 +305,7 @@ def _workers(workers: LocalWorkers) -> tuple[int, int]:
     """Number of workers, and threads of each."""
     count, threads = workers.count, workers.threads_per_worker
     if threads == "auto":
-        threads = 1 if count == "auto" else max(1, cores() // count)
+        threads = max(1, cores() // count) if isinstance(count, int) else 1
     if count == "auto":
         count = max(1, cores() // threads)
     return count, threads
@@ -362,14 +353,13 @@ def _config_of(record: dict[str, Any]) -> Config:
 
 
 def _noise_of(record: dict[str, Any]) -> NoiseNumbers | None:
-    if record["noise"] is None:
-        return None
-    values = record["noise"].items()
-    return NoiseNumbers(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in values}
-    )
+    return NoiseNumbers(**_with_tuples(record["noise"])) if record["noise"] else None
 
 
 def _layout_of(record: dict[str, Any]) -> Layout:
-    values = record["layout"].items()
-    return Layout(**{k: tuple(v) if isinstance(v, list) else v for k, v in values})
+    return Layout(**_with_tuples(record["layout"]))
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with tuples where JSON has lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}

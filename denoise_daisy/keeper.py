@@ -133,8 +133,8 @@ class Keeper:
             raise RunStopped(
                 f"{self._fruitless} workers in a row died before they took a block, the"
                 f" last with exit code {exit_.code}. No worker can be kept alive; what"
-                f" is done is kept. The end of {self._run_dir.worker_log(exit_.worker)}:"
-                f"\n{tail}"
+                " is done is kept. The end of its log,"
+                f" {self._run_dir.worker_log(exit_.worker)}:\n{tail}"
             )
 
     def _reason(self, exit_: Exit, tail: str) -> tuple[Reason, str]:

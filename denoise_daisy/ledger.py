@@ -8,9 +8,9 @@ Lines of different writers are put in order without their clocks: every start of
 scheduler (and every `verify`) is an *epoch*, numbered upwards.  A later epoch's word on
 a block replaces an earlier one's; within an epoch "done" wins over "failed".
 
-Blocks are exact, so a run may go on with another block shape.  Each line tells the shape
-of its grid; a block is done when every output file in it was written by a done block,
-of whatever shape.
+Blocks are exact, so a run may go on with another block shape.  Each line tells the
+shape of its grid; a block is done when every output file in it was written by a done
+block, of whatever shape.
 """
 
 import os
@@ -238,49 +238,44 @@ class Ledger:
                 self._take(file, lines)
                 start += sum(map(len, lines)) + len(lines)
         self._read_to[file.name] = start
-        if rest and file.name not in self.unreadable:
-            self.unreadable.append(file.name)
-        elif not rest and file.name in self.unreadable:
-            self.unreadable.remove(file.name)
+        if rest:
+            self._complain(file)
         return True
 
     def _take(self, file: Path, lines: list[bytes]) -> None:
         """Enter the lines, all of one shape at once: there may be millions."""
-        collected: dict[tuple[int, ...], list[tuple[int, int, int]]] = defaultdict(list)
-        strides: dict[tuple[int, ...], tuple[Index, Index]] = {}
-        for line in lines:
+        rows: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
+        for text in lines:
             try:
-                values = from_json(line)
-                block, shape = values["block"], tuple(values["shape"])
-                epoch, is_done = values["epoch"], values["status"] == "done"
-                if shape not in strides:
-                    strides[shape] = self._strides(shape)
-                step, counts = strides[shape]
-                t, z, y, x = block
-                if not (
-                    0 <= t < counts[0]
-                    and 0 <= z < counts[1]
-                    and 0 <= y < counts[2]
-                    and 0 <= x < counts[3]
-                ):
-                    raise ValueError("no such block")
-                flat = t * step[0] + z * step[1] + y * step[2] + x
-                row = (flat, 2 * epoch + is_done, values.get("crc") or 0)
-                if not self._began:
-                    self.epoch = max(self.epoch, epoch)
-                elif epoch == self.epoch:
-                    self._note(values)
+                line = from_json(text)
+                t, z, y, x = line["block"]
+                epoch, is_done = line["epoch"], line["status"] == "done"
+                row = (t, z, y, x, 2 * epoch + is_done, line.get("crc") or 0)
+                rows[tuple(line["shape"])].append(row)
+                if self._began and epoch == self.epoch:
+                    self._note(line)
             except (ValueError, KeyError, TypeError):
-                if file.name not in self.unreadable:
-                    self.unreadable.append(file.name)
-                continue
-            collected[shape].append(row)
-        for shape, rows in collected.items():
-            blocks = self._blocks[shape]
-            flat, rank, crc = np.array(rows, np.int64).T
-            newer = rank >= blocks.rank[flat]
-            np.maximum.at(blocks.rank, flat, rank.astype(np.int32))
-            blocks.crc[flat[newer]] = crc[newer]
+                self._complain(file)
+        for shape, table in rows.items():
+            try:
+                self._enter(self._blocks_of(shape), np.array(table, np.int64))
+            except (ValueError, TypeError, OverflowError):
+                self._complain(file)
+
+    def _enter(self, blocks: _Blocks, table: np.ndarray) -> None:
+        """Rows of block (4 columns), rank and checksum."""
+        # Raises ValueError for a block outside of the grid.
+        flat = np.ravel_multi_index(tuple(table[:, :4].T), blocks.grid.shape)
+        rank, crc = table[:, 4].astype(np.int32), table[:, 5]
+        newer = rank >= blocks.rank[flat]
+        np.maximum.at(blocks.rank, flat, rank)
+        blocks.crc[flat[newer]] = crc[newer]
+        if not self._began:
+            self.epoch = max(self.epoch, int(rank.max()) // 2)
+
+    def _complain(self, file: Path) -> None:
+        if file.name not in self.unreadable:
+            self.unreadable.append(file.name)
 
     def _note(self, line: dict[str, Any]) -> None:
         """Keep what a line of this epoch tells beyond its block's state."""
@@ -292,18 +287,13 @@ class Ledger:
                 Entry(**line | {"block": block, "shape": shape})
             )
 
-    def _strides(self, shape: tuple[int, ...]) -> tuple[Index, Index]:
+    def _blocks_of(self, shape: tuple[int, ...]) -> _Blocks:
         if shape not in self._blocks:
             if len(shape) != 4 or min(shape) < 1:
-                raise ValueError("no block shape")
+                raise ValueError("no shape of a block")
             grid = replace(self._grid, block_shape=Coordinate(shape))
             self._blocks[shape] = _Blocks.of(grid)
-        counts = self._blocks[shape].grid.shape
-        return (
-            counts[1] * counts[2] * counts[3],
-            counts[2] * counts[3],
-            counts[3],
-        ), counts
+        return self._blocks[shape]
 
     def _file_ranks(self) -> np.ndarray:
         """The highest rank of any block that wrote a file, by file."""

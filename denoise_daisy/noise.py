@@ -80,4 +80,5 @@ def _samples(image: Image) -> Iterator[np.ndarray]:
 def _read(
     image: Image, t: int, z: slice, y: slice = slice(None), x: slice = slice(None)
 ) -> np.ndarray:
-    return image[slice(t, t + 1), slice(None), z, y, x][0]
+    block: np.ndarray = image[slice(t, t + 1), slice(None), z, y, x][0]
+    return block

@@ -12,7 +12,7 @@ import zarr
 from funlib.geometry import Coordinate, Roi
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from denoise_daisy.arrays import Channel
+from denoise_daisy.arrays import Image
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.files import sync
 
@@ -126,7 +126,7 @@ def open_level(path: Path, mode: str = "r+") -> Any:
     Zarr would leave them out, or delete them, and so an all-zero block could not be
     told from a missing one.
     """
-    array: Any = zarr.open_array(path / LEVEL, mode=mode)  # type: ignore[arg-type]
+    array: Any = zarr.open_array(path / LEVEL, mode=mode)
     return array.with_config({"write_empty_chunks": True})
 
 
@@ -169,22 +169,20 @@ def remove_image(path: Path) -> None:
 
 
 def ome_metadata(
-    *,
     name: str,
-    channels: Sequence[Channel],
+    image: Image,
+    begin: Coordinate,
     windows: Sequence[tuple[float, float]],
     value_range: tuple[float, float],
-    scale_um: Sequence[float | None],
-    time_step_s: float | None,
-    begin: Coordinate,
-    shape: Sequence[int],
 ) -> dict[str, Any]:
     """The "ome" attribute of OME-NGFF 0.5: axes, units, scale, translation, display.
 
-    `begin` is where the array's first voxel of ``(t, z, y, x)`` lies in the
-    acquisition.  An axis whose scale is not recorded has scale 1 and no unit.
+    `begin` is where the output's first voxel of ``(t, z, y, x)`` lies in the image;
+    `windows` are the grey levels shown as black and as full colour, by channel.  An
+    axis whose scale is not recorded has scale 1 and no unit.
     """
-    steps = [time_step_s, None, *scale_um]
+    steps = [image.time_step_s, None, *image.scale_um]
+    begin = begin + Coordinate(image.origin)
     scale = [step or 1.0 for step in steps]
     offset = (begin[0], 0, *begin[1:])
     translation = [o * s for o, s in zip(offset, scale, strict=True)]
@@ -192,7 +190,7 @@ def ome_metadata(
     if any(translation):
         transformations.append({"type": "translation", "translation": translation})
     axes = [
-        {"name": axis, "type": kind} | ({"unit": unit} if step else {})
+        {"name": axis, "type": kind} | ({"unit": unit} if unit and step else {})
         for (axis, kind, unit), step in zip(AXES, steps, strict=True)
     ]
     low, high = value_range
@@ -215,8 +213,8 @@ def ome_metadata(
                     "active": True,
                     "window": {"start": start, "end": end, "min": low, "max": high},
                 }
-                for channel, (start, end) in zip(channels, windows, strict=True)
+                for channel, (start, end) in zip(image.channels, windows, strict=True)
             ],
-            "rdefs": {"defaultT": 0, "defaultZ": shape[2] // 2, "model": "color"},
+            "rdefs": {"defaultT": 0, "defaultZ": image.shape[2] // 2, "model": "color"},
         },
     }

@@ -34,7 +34,7 @@ def plan(config: Config, *, unchecked_ndsafir: bool = False) -> str:
 
 def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
     grid, layout = job.grid, job.layout
-    written = grid.volume.size
+    written = grid.voxels_written
     free, _ = free_disk(job.output)
     done = ledger.done_count if ledger else 0
     shards = f", shards {_times(layout.shards)}" if layout.shards else ", no shards"
@@ -67,7 +67,9 @@ def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
         "read": f"{grid.voxels_read / written:.2f} x the voxels written",
         "written": "1.00 x, every voxel by one block",
         "memory": f"{job.memory / GIB:.2f} GiB per worker at most",
-        "workers": f"{job.workers} {job.config.workers.kind}, {job.threads} threads each",
+        "workers": (
+            f"{job.workers} {job.config.workers.kind}, {job.threads} threads each"
+        ),
         "done": f"{done} blocks",
         "left": f"{grid.size - done} blocks",
     }

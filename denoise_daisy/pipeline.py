@@ -77,9 +77,7 @@ def run(
         check_version()
     job, ledger = check_settings(config, overwrite=overwrite)
     if ledger and ledger.done.all():
-        say(
-            f"Finished before: all {job.grid.size} blocks are done.\nOutput: {job.output}"
-        )
+        say(f"All {job.grid.size} blocks were done before.\nOutput: {job.output}")
         return
     run_dir = RunDir.of_output(job.output)
     record = None if overwrite else run_dir.read_run()
@@ -91,7 +89,8 @@ def run(
     run_dir.path.mkdir(parents=True, exist_ok=True)
     with Lock(run_dir) as lock, _stopped_by_full_disk(job):
         _start(job, run_dir, lock, record, overwrite=overwrite)
-        _run_blocks(job, run_dir, lock, grace_seconds, say)
+        ledger = ledger or Ledger(run_dir.ledger(TASK), job.grid, job.unit)
+        _run_blocks(job, run_dir, lock, ledger, grace_seconds, say)
 
 
 def check_settings(
@@ -104,7 +103,7 @@ def check_settings(
     ledger = None
     if record:
         _check_fingerprint(job, record)
-        ledger = read_ledger(job, run_dir)
+        ledger = _read_ledger(job, run_dir)
     _check_disk(job, ledger)
     return job, ledger
 
@@ -140,10 +139,11 @@ def _run_blocks(
     job: Job,
     run_dir: RunDir,
     lock: Lock,
+    ledger: Ledger,
     grace_seconds: float,
     say: Callable[[str], None],
 ) -> None:
-    ledger = read_ledger(job, run_dir)
+    ledger.refresh()
     for name in ledger.unreadable:
         logger.warning("Ledger file %s has a torn line; it is left out.", name)
     before = ledger.done_count
@@ -173,7 +173,7 @@ def _run_blocks(
         raise BlocksFailed(_failed_text(job, ledger, failed, run_dir))
 
 
-def read_ledger(job: Job, run_dir: RunDir) -> Ledger:
+def _read_ledger(job: Job, run_dir: RunDir) -> Ledger:
     """The ledger of a run, read to its end."""
     ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
     ledger.refresh()
@@ -253,7 +253,7 @@ def _check_disk(job: Job, ledger: Ledger | None) -> None:
     """Refuse an output that can't fit; warn of one that may not."""
     share = 1.0
     if ledger:
-        share = 1 - voxels_of(job, ledger.done) / job.grid.volume.size
+        share = 1 - voxels_of(job, ledger.done) / job.grid.voxels_written
     needed = job.layout.nbytes * share
     files = math.ceil(job.layout.files * share)
     free, free_files = free_disk(job.output)
@@ -265,8 +265,8 @@ def _check_disk(job: Job, ledger: Ledger | None) -> None:
         )
     if needed > free:
         logger.warning(
-            "The output needs %.3g GiB uncompressed, and %.3g GiB are free: it fits only"
-            " if it compresses well.",
+            "The output needs %.3g GiB uncompressed, and %.3g GiB are free: it fits"
+            " only if it compresses well.",
             needed / GIB,
             free / GIB,
         )
@@ -307,7 +307,7 @@ def _summary(job: Job, ledger: Ledger, before: int, seconds: float) -> str:
         + f", in {duration(seconds)}."
     ]
     if totals.blocks:
-        voxels = job.grid.volume.size * job.image.shape[1] * done / job.grid.size
+        voxels = job.grid.voxels_written * job.image.shape[1] * done / job.grid.size
         parts = (
             f"{share / totals.seconds:.0%} {name}"
             for name, share in (

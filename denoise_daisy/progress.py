@@ -1,4 +1,4 @@
-"""Progress of a run for a person: a bar in a terminal, a line now and then elsewhere."""
+"""Progress for a person: a bar in a terminal, a line now and then elsewhere."""
 
 import sys
 import time

@@ -219,8 +219,10 @@ class Lock:
             raise self._refusal(who or "another process") from error
         except OSError:
             # A file system without locks: process number and heartbeat must do.
-            here = holder and holder.get("host") == platform.node()
-            if here and holder["running"] and psutil.pid_exists(holder["pid"]):
+            alive = (
+                holder and holder.get("running") and psutil.pid_exists(holder["pid"])
+            )
+            if holder and alive and holder.get("host") == platform.node():
                 raise self._refusal(who) from None
         if holder and holder.get("running"):
             elsewhere = holder.get("host") != platform.node()

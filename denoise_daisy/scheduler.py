@@ -184,7 +184,7 @@ class Scheduler:
     def _progress(self) -> Progress:
         return Progress(
             blocks=self._job.grid.size,
-            voxels=self._job.grid.volume.size,
+            voxels=self._job.grid.voxels_written,
             done=self._ledger.done_count,
             voxels_done=self._voxels_done(),
         )

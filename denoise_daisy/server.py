@@ -1,7 +1,7 @@
 """Daisy's server: hands out the blocks of a task over TCP, in a thread of its own.
 
-Daisy starts no workers here; they are external clients.  Its verdicts count for nothing:
-what is done and what is given up, the ledger says, through `is_settled`.
+Daisy starts no workers here; they are external clients.  Its verdicts count for
+nothing: what is done and what is given up, the ledger says, through `is_settled`.
 """
 
 import secrets

@@ -1,7 +1,6 @@
 """Read an output back and hold it against the ledger's checksums."""
 
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -77,7 +76,7 @@ def _damages(job: Job, ledger: Ledger) -> list[Damage]:
 
     # Zarr and zlib release the GIL; dask's own threads would only be in the way.
     with read_serially(), ThreadPoolExecutor(cores()) as pool:
-        results: Iterator[Damage | None] = tqdm(
+        results = tqdm(
             pool.map(check, blocks),
             desc="verify",
             total=len(blocks),

@@ -1,8 +1,8 @@
 """A run, worker side: acquire a block, denoise it, make it durable, record it, release.
 
-The order is what makes a run safe to kill: a block's files are on disk before its line
-is in the ledger, and its line is there before Daisy hears of it.  A block's exception is
-caught and recorded here; it does not end the worker.
+The order is what makes a run safe to kill: a block's files are on disk before its
+line is in the ledger, and its line is there before Daisy hears of it.  A block's
+exception is caught and recorded here; it does not end the worker.
 """
 
 import argparse
@@ -105,7 +105,7 @@ class _Worker:
         self, run_dir: RunDir, name: str, record: dict[str, Any], epoch: int
     ) -> None:
         self._run_dir = run_dir
-        self._run_id = record["id"]
+        self._run_id = str(record["id"])
         self._name = name
         self._job = job = Job.restore(record)
         self._epoch = epoch
@@ -143,7 +143,7 @@ class _Worker:
             self._run_dir.remove_state(self._name)
 
     def watch(self) -> None:
-        """End the process, its block unfinished if need be, after its scheduler died."""
+        """End the process, its block unfinished if need be, once its scheduler died."""
         last, missed = None, 0
         while missed < MISSED_BEATS:
             time.sleep(WATCH_SECONDS)
@@ -211,7 +211,7 @@ class _Worker:
     def _is_wanted(self) -> bool:
         """Whether the output is still that of the run this worker was started for."""
         record = self._run_dir.read_run()
-        return record is not None and record["id"] == self._run_id
+        return record is not None and str(record["id"]) == self._run_id
 
     def _show(self) -> None:
         """Let others see what this worker is doing."""
