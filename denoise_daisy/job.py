@@ -303,12 +303,12 @@ def _layout(config: Config, image: Image, volume: Roi) -> Layout:
 
 def _workers(workers: LocalWorkers) -> tuple[int, int]:
     """Number of workers, and threads of each."""
-    count, threads = workers.count, workers.threads_per_worker
-    if threads == "auto":
-        threads = max(1, cores() // count) if isinstance(count, int) else 1
-    if count == "auto":
-        count = max(1, cores() // threads)
-    return count, threads
+    wanted = workers.threads_per_worker
+    if workers.count == "auto":
+        threads = 1 if wanted == "auto" else wanted
+        return max(1, cores() // threads), threads
+    threads = max(1, cores() // workers.count) if wanted == "auto" else wanted
+    return workers.count, threads
 
 
 def _workload(image: Image, workers: int) -> Workload:

@@ -258,20 +258,25 @@ class Ledger:
                 self._complain(file)
         for shape, table in rows.items():
             try:
-                self._enter(self._blocks_of(shape), np.array(table, np.int64))
+                good = self._enter(self._blocks_of(shape), np.array(table, np.int64))
             except (ValueError, TypeError, OverflowError):
+                good = False
+            if not good:
                 self._complain(file)
 
-    def _enter(self, blocks: _Blocks, table: np.ndarray) -> None:
-        """Rows of block (4 columns), rank and checksum."""
-        # Raises ValueError for a block outside of the grid.
-        flat = np.ravel_multi_index(tuple(table[:, :4].T), blocks.grid.shape)
+    def _enter(self, blocks: _Blocks, table: np.ndarray) -> bool:
+        """Rows of block (4 columns), rank and checksum; whether all make sense."""
+        counts = blocks.grid.shape
+        inside = ((table[:, :4] >= 0) & (table[:, :4] < counts)).all(axis=1)
+        table = table[inside]
+        flat = np.ravel_multi_index(tuple(table[:, :4].T), counts)
         rank, crc = table[:, 4].astype(np.int32), table[:, 5]
         newer = rank >= blocks.rank[flat]
         np.maximum.at(blocks.rank, flat, rank)
         blocks.crc[flat[newer]] = crc[newer]
         if not self._began:
-            self.epoch = max(self.epoch, int(rank.max()) // 2)
+            self.epoch = max(self.epoch, int(rank.max(initial=0)) // 2)
+        return bool(inside.all())
 
     def _complain(self, file: Path) -> None:
         if file.name not in self.unreadable:

@@ -219,10 +219,8 @@ class Lock:
             raise self._refusal(who or "another process") from error
         except OSError:
             # A file system without locks: process number and heartbeat must do.
-            alive = (
-                holder and holder.get("running") and psutil.pid_exists(holder["pid"])
-            )
-            if holder and alive and holder.get("host") == platform.node():
+            here = holder and holder.get("host") == platform.node()
+            if holder and here and psutil.pid_exists(holder.get("pid", -1)):
                 raise self._refusal(who) from None
         if holder and holder.get("running"):
             elsewhere = holder.get("host") != platform.node()

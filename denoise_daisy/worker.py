@@ -206,7 +206,7 @@ class _Worker:
         self._block, self._since = None, time.time()
         self._show()
         logger.info("Block %s: %s.", list(index), outcome.get("error") or "done")
-        return outcome["status"] == "done"
+        return "error" not in outcome
 
     def _is_wanted(self) -> bool:
         """Whether the output is still that of the run this worker was started for."""
