@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 AXES = ("t", "z", "y", "x")
@@ -142,6 +143,13 @@ class BlockGrid:
     def voxels_written(self) -> int:
         """Voxels that all blocks write together, of one channel."""
         return math.prod(self.volume.shape)
+
+    def voxels_in(self, mask: np.ndarray) -> int:
+        """Voxels that the blocks of a mask (by flat index) write, of one channel."""
+        voxels = mask.reshape(self.shape).astype(np.int64)
+        for lengths in self.write_lengths:
+            voxels = np.tensordot(voxels, lengths, axes=(0, 0))
+        return int(voxels)
 
     @property
     def voxels_read(self) -> int:

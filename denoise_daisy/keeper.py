@@ -3,6 +3,7 @@
 import logging
 import signal
 import time
+from dataclasses import dataclass
 
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
@@ -26,6 +27,17 @@ PAUSES = (0.5, 10.0)
 LOG_LINES = 12
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doing:
+    """What a worker is at."""
+
+    block: Index | None
+    stamp: float
+    """When it began, by its own clock, which tells this from the next."""
+    seen: float
+    """When that was first seen, by this process's monotonic clock."""
 
 
 class Keeper:
@@ -53,7 +65,7 @@ class Keeper:
         self._pause = PAUSES[0]
         self._not_before = 0.0
         self._progress = 0
-        self._doing: dict[str, tuple[object, float]] = {}
+        self._doing: dict[str, _Doing] = {}
         self._overdue: set[str] = set()
         self._memory_kills = out_of_memory_kills()
 
@@ -86,6 +98,10 @@ class Keeper:
         """Names of the workers that have not ended."""
         return self._launcher.living()
 
+    def busy(self) -> int:
+        """How many of them have a block, as of the last `tend`."""
+        return sum(doing.block is not None for doing in self._doing.values())
+
     def end_all(self) -> None:
         """End every worker at once; what they have in flight is lost, nothing else."""
         for worker in self._launcher.living():
@@ -95,15 +111,15 @@ class Keeper:
     def _is_stuck(self, worker: str) -> bool:
         """Whether it does the same thing for too long, by this process's clock."""
         state = self._run_dir.read_state(worker)
-        doing = state and (state.block, state.since)
-        since = time.monotonic()
-        if worker in self._doing and self._doing[worker][0] == doing:
-            since = self._doing[worker][1]
-        self._doing[worker] = (doing, since)
+        block = state.block if state else None
+        stamp = state.since if state else 0.0
+        doing = self._doing.get(worker)
+        if doing is None or (doing.block, doing.stamp) != (block, stamp):
+            doing = self._doing[worker] = _Doing(block, stamp, time.monotonic())
         limit = STUCK_SECONDS
-        if state and state.block is not None:
+        if block is not None:
             limit = self._timeout_seconds + OVERDUE_SECONDS
-        return time.monotonic() - since > limit
+        return time.monotonic() - doing.seen > limit
 
     def _bury(self, exit_: Exit) -> None:
         state = self._run_dir.read_state(exit_.worker)

@@ -32,7 +32,7 @@ from denoise_daisy.ome_zarr import (
 from denoise_daisy.planning import GIB
 from denoise_daisy.progress import duration
 from denoise_daisy.rundir import DISK_ERRORS, Lock, RunDir
-from denoise_daisy.scheduler import Scheduler, voxels_of
+from denoise_daisy.scheduler import Scheduler
 
 LISTED_BLOCKS = 20
 """Failed blocks that a message names; the ledger has all."""
@@ -253,7 +253,7 @@ def _check_disk(job: Job, ledger: Ledger | None) -> None:
     """Refuse an output that can't fit; warn of one that may not."""
     share = 1.0
     if ledger:
-        share = 1 - voxels_of(job, ledger.done) / job.grid.voxels_written
+        share = 1 - job.grid.voxels_in(ledger.done) / job.grid.voxels_written
     needed = job.layout.nbytes * share
     files = math.ceil(job.layout.files * share)
     free, free_files = free_disk(job.output)

@@ -33,11 +33,13 @@ class Progress:
             disable=not sys.stderr.isatty(),
         )
 
-    def update(self, done: int, failed: int, voxels_done: int) -> None:
-        """Show where the run is; call it often."""
+    def update(self, done: int, failed: int, voxels_done: int, busy: int) -> None:
+        """Show where the run is; call it often.  `busy` workers have a block."""
         elapsed = time.monotonic() - self._started
         rate = (voxels_done - self._before) / elapsed if elapsed else 0.0
-        status = f"{done}/{self._blocks} blocks, {rate / 1e6:.2f} Mvoxel/s"
+        status = f"{done}/{self._blocks} blocks, {busy} in work"
+        if rate:
+            status += f", {rate / 1e6:.2f} Mvoxel/s"
         if failed:
             status += f", {failed} failed"
         if not self._bar.disable:
@@ -47,11 +49,11 @@ class Progress:
         elif time.monotonic() >= self._next_line:
             self._pause = min(2 * self._pause, self._longest)
             self._next_line = time.monotonic() + self._pause
-            left = "unknown"
+            left = ""
             if rate:
-                left = duration((self._voxels - voxels_done) / rate)
+                left = f", about {duration((self._voxels - voxels_done) / rate)} left"
             share = voxels_done / self._voxels
-            self.write(f"denoise {share:.0%}: {status}, about {left} left")
+            self.write(f"denoise {share:.0%} after {duration(elapsed)}: {status}{left}")
 
     def write(self, line: str) -> None:
         """A line of its own."""

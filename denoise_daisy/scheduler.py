@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
-
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.job import TASK, Job
@@ -128,11 +126,11 @@ class Scheduler:
     def _watch(self, server: BlockServer, keeper: Keeper, progress: Progress) -> None:
         """Until all is settled, the server is gone, or a signal came."""
         while self._left() and server.is_alive and not self._signals:
-            self._tick(progress)
+            self._tick(keeper, progress)
             keeper.tend(min(self._job.workers, self._left()))
             self._check_hope()
             time.sleep(TICK_SECONDS)
-        self._tick(progress)
+        self._tick(keeper, progress)
 
     def _let_finish(self, keeper: Keeper, progress: Progress) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
@@ -146,15 +144,18 @@ class Scheduler:
         while keeper.living() and len(self._signals) < 2:
             if time.monotonic() >= deadline:
                 break
-            self._tick(progress)
+            self._tick(keeper, progress)
             time.sleep(TICK_SECONDS)
         self._ledger.refresh()
 
-    def _tick(self, progress: Progress) -> None:
+    def _tick(self, keeper: Keeper, progress: Progress) -> None:
         self._lock.beat()
         self._ledger.refresh()
         progress.update(
-            self._ledger.done_count, len(self._given_up()), self._voxels_done()
+            self._ledger.done_count,
+            len(self._given_up()),
+            self._voxels_done(),
+            keeper.busy(),
         )
 
     def _is_settled(self, index: Index) -> bool:
@@ -184,13 +185,14 @@ class Scheduler:
     def _progress(self) -> Progress:
         return Progress(
             blocks=self._job.grid.size,
-            voxels=self._job.grid.voxels_written,
+            voxels=self._job.grid.voxels_written * self._job.image.shape[1],
             done=self._ledger.done_count,
             voxels_done=self._voxels_done(),
         )
 
     def _voxels_done(self) -> int:
-        return voxels_of(self._job, self._ledger.done)
+        channels = self._job.image.shape[1]
+        return channels * self._job.grid.voxels_in(self._ledger.done)
 
     @contextmanager
     def _signal_handlers(self) -> Iterator[None]:
@@ -210,11 +212,3 @@ class Scheduler:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda number, _: self._signals.append(number))
-
-
-def voxels_of(job: Job, done: np.ndarray) -> int:
-    """Voxels of ``(t, z, y, x)`` in the blocks of a mask by flat index."""
-    mask = done.reshape(job.grid.shape).astype(np.int64)
-    for axis in range(4):
-        mask = np.tensordot(mask, job.grid.write_lengths[axis], axes=(0, 0))
-    return int(mask)
