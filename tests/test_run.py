@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from demo_czi import write_czi
 from support import (
     cli,
     config_for,
@@ -21,6 +22,9 @@ from support import (
     whole_image,
     write_config,
 )
+
+from denoise_daisy import Config, plan, run
+from denoise_daisy.czi import open_czi
 
 
 def run_and_compare(
@@ -141,8 +145,6 @@ def test_blocks_give_the_whole_image_bit_for_bit(name: str, tmp_path: Path) -> N
 def test_a_real_time_lapse_has_no_seams(
     block: dict, count: int, tmp_path: Path, real_czi: Callable[[str], Path]
 ) -> None:
-    from denoise_daisy.czi import open_czi
-
     source = real_czi("CellDivision_T3_Z5_CH2_X240_Y170.czi")
     config = config_for(
         source,
@@ -222,8 +224,6 @@ def test_integers_are_rounded_to_nearest_and_clipped_voxels_counted(
 
 def test_an_all_zero_block_is_written(tmp_path: Path) -> None:
     """Zarr leaves out chunks of zeros by default; then "missing" means nothing."""
-    from demo_czi import write_czi
-
     source = write_czi(tmp_path / "in.czi", np.zeros((1, 1, 2, 32, 64), np.uint16))
     config = config_for(
         source,
@@ -262,8 +262,6 @@ def test_noise_is_calibrated_once_and_kept(tmp_path: Path) -> None:
 
 
 def test_the_python_interface_does_the_same(tmp_path: Path) -> None:
-    from denoise_daisy import Config, plan, run
-
     image = small_image((1, 1, 2, 40, 40))
     values = config_for(
         small_czi(tmp_path / "in.czi", image.shape),
