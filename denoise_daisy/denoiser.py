@@ -1,6 +1,7 @@
 """ndsafir: one array in, one array out."""
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -101,6 +102,17 @@ def denoise(
             nthreads=threads,
         )
     return result
+
+
+def seconds_per_voxel(parameters: Denoise, channels: int) -> float:
+    """How long one thread of this machine takes per voxel and channel, by trial."""
+    depth = max(8, 2 * patch_radii(parameters)[1] + 1)
+    edge = max(48, 2 * max(patch_radii(parameters)) + 1)
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 10, (1, channels, depth, edge, edge)).astype(np.float32)
+    started = time.perf_counter()
+    denoise(image, parameters, NoiseNumbers(noise_std=10.0), threads=1)
+    return (time.perf_counter() - started) / image.size
 
 
 def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:

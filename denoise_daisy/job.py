@@ -13,7 +13,14 @@ from funlib.geometry import Coordinate, Roi
 from funlib.persistence import Array
 
 from denoise_daisy.arrays import Image, as_array, extent
-from denoise_daisy.config import Config, LocalWorkers, by_axis
+from denoise_daisy.config import (
+    Config,
+    LocalWorkers,
+    LsfWorkers,
+    SlurmWorkers,
+    Workers,
+    by_axis,
+)
 from denoise_daisy.czi import open_czi
 from denoise_daisy.denoiser import (
     NoiseNumbers,
@@ -232,7 +239,6 @@ def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
         block = (t, image.shape[1], z, y, x)
         shards = auto_shards(block, layout.shape, layout.chunks, layout.dtype)
         layout = replace(layout, shards=shards)
-    workers = min(workers, grid.size)
     return Job(config, image, grid, layout, workers, threads, noise)
 
 
@@ -301,18 +307,22 @@ def _layout(config: Config, image: Image, volume: Roi) -> Layout:
     return Layout(shape, dtype, chunks, shards, output.compression_level)
 
 
-def _workers(workers: LocalWorkers) -> tuple[int, int]:
+def _workers(workers: Workers) -> tuple[int, int]:
     """Number of workers, and threads of each."""
+    if isinstance(workers, SlurmWorkers):
+        return workers.count, workers.cpus_per_task
+    if isinstance(workers, LsfWorkers):
+        return workers.count, workers.cores
     wanted = workers.threads_per_worker
     if workers.count == "auto":
         threads = 1 if wanted == "auto" else wanted
         return max(1, cores() // threads), threads
-    threads = max(1, cores() // workers.count) if wanted == "auto" else wanted
-    return workers.count, threads
+    threads = cores() // max(1, workers.count) if wanted == "auto" else wanted
+    return workers.count, max(1, threads)
 
 
 def _workload(image: Image, workers: int) -> Workload:
-    return Workload(image.shape[1], image.dtype.itemsize, workers)
+    return Workload(image.shape[1], image.dtype.itemsize, max(1, workers))
 
 
 def _block_shape(
@@ -324,10 +334,7 @@ def _block_shape(
 ) -> Coordinate:
     """The block shape asked for, recorded, or chosen, within the memory there is."""
     blocks, voxels = config.blocks, grid.volume.shape
-    if blocks.memory_gib == "auto":
-        memory = int(free_memory() * MEMORY_SHARE / work.workers)
-    else:
-        memory = int(blocks.memory_gib * GIB)
+    memory = _memory(config, work)
     if blocks.shape == "auto":
         if record:
             kept = Coordinate(record["block_shape"])
@@ -346,6 +353,24 @@ def _block_shape(
             " blocks.memory_gib, lower workers.count, or make the blocks smaller."
         )
     return shape
+
+
+def _memory(config: Config, work: Workload) -> int:
+    """Bytes that one worker may take."""
+    wanted, workers = config.blocks.memory_gib, config.workers
+    if isinstance(workers, LocalWorkers):
+        if wanted == "auto":
+            return int(free_memory() * MEMORY_SHARE / work.workers)
+        return int(wanted * GIB)
+    if wanted == "auto":
+        return int(workers.memory_gib * GIB)
+    if wanted > workers.memory_gib:
+        raise InputError(
+            f"blocks.memory_gib is {wanted:g}, but a worker's job asks for"
+            f" workers.memory_gib {workers.memory_gib:g} only. Raise that, or leave"
+            " blocks.memory_gib at auto."
+        )
+    return int(wanted * GIB)
 
 
 def _config_of(record: dict[str, Any]) -> Config:

@@ -10,7 +10,14 @@ from denoise_daisy.geometry import Index
 from denoise_daisy.launchers import Exit, Launcher
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter, Reason
 from denoise_daisy.machine import out_of_memory_kills
-from denoise_daisy.rundir import EXIT_DISK, EXIT_ORPHAN, EXIT_TIMEOUT, RunDir
+from denoise_daisy.rundir import (
+    EXIT_DISK,
+    EXIT_LEFT,
+    EXIT_TIMEOUT,
+    EXIT_UNREACHABLE,
+    RunDir,
+    WorkerState,
+)
 
 STUCK_SECONDS = 300.0
 """A worker without a block, while there are some, is given up after that."""
@@ -21,8 +28,12 @@ OVERDUE_SECONDS = 15.0
 FRUITLESS_STARTS = 6
 """The run stops after so many workers in a row died before they took a block."""
 
-PAUSES = (0.5, 10.0)
-"""Seconds from a worker's end to the next start: at first, and at most."""
+PAUSES = (0.5, 60.0)
+"""Seconds between two starts of workers: at first, and at most; doubled each time
+without a block done or failed in between."""
+
+LOOK_SECONDS = 2.0
+"""Time between two looks at what each worker is doing."""
 
 LOG_LINES = 12
 
@@ -60,11 +71,12 @@ class Keeper:
         self._writer = writer
         self._shape = shape
         self._timeout_seconds = timeout_seconds
-        self._started = 0
         self._fruitless = 0
         self._pause = PAUSES[0]
         self._not_before = 0.0
         self._progress = 0
+        self._next_look = 0.0
+        self._busy = 0
         self._doing: dict[str, _Doing] = {}
         self._overdue: set[str] = set()
         self._memory_kills = out_of_memory_kills()
@@ -80,37 +92,52 @@ class Keeper:
         progress = self._ledger.totals.blocks + len(self._ledger.failures)
         if progress > self._progress:
             self._progress, self._pause, self._fruitless = progress, PAUSES[0], 0
+            self._not_before = min(self._not_before, time.monotonic() + PAUSES[0])
         for exit_ in self._launcher.ended():
             self._bury(exit_)
+        if time.monotonic() >= self._next_look:
+            self._next_look = time.monotonic() + LOOK_SECONDS
+            self._look()
+        missing = wanted - len(self._launcher.living())
+        if missing > 0 and time.monotonic() >= self._not_before:
+            self._launcher.start(missing)
             self._not_before = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, PAUSES[1])
-        living = self._launcher.living()
-        for worker in living:
-            if self._is_stuck(worker):
-                self._overdue.add(worker)
-                self._launcher.kill(worker)
-        if time.monotonic() >= self._not_before:
-            for _ in range(wanted - len(living)):
-                self._started += 1
-                self._launcher.start(f"local-{self._ledger.epoch}-{self._started}")
 
     def living(self) -> set[str]:
         """Names of the workers that have not ended."""
         return self._launcher.living()
 
+    def waits_for(self) -> str:
+        """How many workers wait and why, in words."""
+        return self._launcher.waits_for()
+
+    def let_finish(self) -> None:
+        """Take back the workers that have not begun."""
+        self._launcher.cancel_waiting()
+
     def busy(self) -> int:
-        """How many of them have a block, as of the last `tend`."""
-        return sum(doing.block is not None for doing in self._doing.values())
+        """How many workers have a block, those started by hand as well."""
+        return self._busy
 
     def end_all(self) -> None:
         """End every worker at once; what they have in flight is lost, nothing else."""
-        for worker in self._launcher.living():
-            self._launcher.kill(worker)
+        workers = self._launcher.running()
+        self._launcher.end_all()
+        for worker in workers:
             self._run_dir.remove_state(worker)
 
-    def _is_stuck(self, worker: str) -> bool:
-        """Whether it does the same thing for too long, by this process's clock."""
-        state = self._run_dir.read_state(worker)
+    def _look(self) -> None:
+        """End workers of ours that do the same thing for too long."""
+        states = {state.worker: state for state in self._run_dir.read_states()}
+        self._busy = sum(state.block is not None for state in states.values())
+        for worker in self._launcher.running():
+            if self._is_stuck(worker, states.get(worker)):
+                self._overdue.add(worker)
+                self._launcher.kill(worker)
+
+    def _is_stuck(self, worker: str, state: WorkerState | None) -> bool:
+        """Whether its time is up, by this process's clock."""
         block = state.block if state else None
         stamp = state.since if state else 0.0
         doing = self._doing.get(worker)
@@ -125,7 +152,10 @@ class Keeper:
         state = self._run_dir.read_state(exit_.worker)
         self._run_dir.remove_state(exit_.worker)
         self._doing.pop(exit_.worker, None)
-        if exit_.code in (0, EXIT_ORPHAN):
+        if exit_.code in (0, EXIT_LEFT):
+            return
+        if exit_.code is None and exit_.worker not in self._overdue:
+            logger.info("%s was taken away (%s).", exit_.worker, exit_.why)
             return
         tail = self._log_tail(exit_.worker)
         if exit_.code == EXIT_DISK:
@@ -134,6 +164,9 @@ class Keeper:
                 " disk is full, over quota or read-only; what is done is kept. Make"
                 " room and start again to go on."
             )
+        if exit_.code == EXIT_UNREACHABLE:
+            self._count_fruitless(exit_, tail)
+            return
         reason, error = self._reason(exit_, tail)
         logger.warning("Worker %s: %s", exit_.worker, error)
         if state is None or state.block is None:
@@ -162,14 +195,14 @@ class Keeper:
         kills = out_of_memory_kills()
         killed_for_memory = kills > self._memory_kills and exit_.code == -signal.SIGKILL
         self._memory_kills = kills
-        if killed_for_memory or "bad_alloc" in tail:
+        if exit_.out_of_memory or killed_for_memory or "bad_alloc" in tail:
             return "memory", (
                 "ran out of memory; make blocks smaller (blocks.memory_gib) or give"
                 " workers more"
             )
         if exit_.code == -signal.SIGKILL:
             return "lost", "was killed (SIGKILL), by somebody or for want of memory"
-        if exit_.code < 0:
+        if exit_.code is not None and exit_.code < 0:
             name = signal.Signals(-exit_.code).name
             return "crash", f"crashed with signal {-exit_.code} ({name})"
         return "crash", f"ended with exit code {exit_.code}"

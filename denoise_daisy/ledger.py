@@ -77,6 +77,7 @@ class Totals:
 
     blocks: int = 0
     seconds: float = 0.0
+    longest: float = 0.0
     read_seconds: float = 0.0
     denoise_seconds: float = 0.0
     write_seconds: float = 0.0
@@ -87,6 +88,7 @@ class Totals:
         """Count one line of the ledger."""
         self.blocks += 1
         self.seconds += line.get("seconds", 0.0)
+        self.longest = max(self.longest, line.get("seconds", 0.0))
         self.read_seconds += line.get("read_seconds", 0.0)
         self.denoise_seconds += line.get("denoise_seconds", 0.0)
         self.write_seconds += line.get("write_seconds", 0.0)

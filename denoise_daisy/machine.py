@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import socket
 import sys
 from pathlib import Path
 
@@ -75,3 +76,30 @@ def peak_memory() -> int:
     # ru_maxrss is in KiB on Linux and the BSDs, in bytes on macOS.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
+
+
+def own_address() -> str:
+    """The name or address of this machine as others see it.
+
+    Its full name where that resolves to an address that is not a loopback one, else the
+    address of the interface that leads outside.
+    """
+    name = socket.getfqdn()
+    try:
+        if not socket.gethostbyname(name).startswith("127."):
+            return name
+    except OSError:
+        pass
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Nothing is sent: connecting a datagram socket only chooses a route.
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files, and so workers, as the system lets this process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

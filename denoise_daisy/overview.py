@@ -10,7 +10,7 @@ from denoise_daisy.geometry import AXES
 from denoise_daisy.job import TASK, Job
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
-from denoise_daisy.pipeline import check_settings, warnings_of
+from denoise_daisy.pipeline import check_settings, describe_jobs, warnings_of
 from denoise_daisy.planning import GIB
 from denoise_daisy.progress import duration
 from denoise_daisy.rundir import RunDir
@@ -29,7 +29,10 @@ def plan(config: Config, *, unchecked_ndsafir: bool = False) -> str:
     if not unchecked_ndsafir:
         check_version()
     job, ledger = check_settings(config)
-    return "\n".join([*_plan_lines(job, ledger), *_warning_lines(job)])
+    lines = [*_plan_lines(job, ledger), *_warning_lines(job)]
+    if jobs := describe_jobs(job):
+        lines += ["", "Workers would be submitted so:", jobs]
+    return "\n".join(lines)
 
 
 def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from denoise_daisy.config import Config
-from denoise_daisy.denoiser import check_version
+from denoise_daisy.config import Config, LsfWorkers, SlurmWorkers, slurm_seconds
+from denoise_daisy.denoiser import check_version, seconds_per_voxel
 from denoise_daisy.errors import (
     BlocksFailed,
     InputError,
@@ -22,6 +22,7 @@ from denoise_daisy.errors import (
 from denoise_daisy.files import remove_partials
 from denoise_daisy.geometry import AXES, Index
 from denoise_daisy.job import TASK, Job, prepare
+from denoise_daisy.launchers import Launcher, launcher_for
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
 from denoise_daisy.ome_zarr import (
@@ -104,8 +105,22 @@ def check_settings(
     if record:
         _check_fingerprint(job, record)
         ledger = _read_ledger(job, run_dir)
-    _check_disk(job, ledger)
+    if ledger is None or not ledger.done.all():
+        _check_disk(job, ledger)
+        _check_walltime(job)
+        _launcher(job, record).check()
     return job, ledger
+
+
+def describe_jobs(job: Job) -> str:
+    """What would be submitted to a batch system, in words."""
+    run_dir = RunDir.of_output(job.output)
+    return _launcher(job, run_dir.read_run()).describe()
+
+
+def _launcher(job: Job, record: dict[str, Any] | None) -> Launcher:
+    run_id = str(record["id"]) if record else "RUN"
+    return launcher_for(job.config.workers, RunDir.of_output(job.output), run_id)
 
 
 def _start(
@@ -143,6 +158,9 @@ def _run_blocks(
     grace_seconds: float,
     say: Callable[[str], None],
 ) -> None:
+    launcher = _launcher(job, run_dir.read_run())
+    # Jobs of a scheduler that was killed may still be in the queue.
+    launcher.end_all()
     ledger.refresh()
     for name in ledger.unreadable:
         logger.warning("Ledger file %s has a torn line; it is left out.", name)
@@ -160,10 +178,11 @@ def _run_blocks(
             f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
         )
         try:
-            Scheduler(job, run_dir, ledger, lock, grace_seconds).run()
+            Scheduler(job, run_dir, ledger, lock, launcher, grace_seconds).run()
         finally:
             sweep.join()
-            remove_partials(job.output, older_than=math.inf)
+            if not run_dir.read_states():
+                remove_partials(job.output, older_than=math.inf)
             ledger.refresh()
             summary = _summary(job, ledger, before, time.time() - started)
             logger.info("%s", summary)
@@ -269,6 +288,26 @@ def _check_disk(job: Job, ledger: Ledger | None) -> None:
             " only if it compresses well.",
             needed / GIB,
             free / GIB,
+        )
+
+
+def _check_walltime(job: Job) -> None:
+    """Refuse blocks that no worker could finish before its job's time is up."""
+    workers = job.config.workers
+    if isinstance(workers, LsfWorkers) and workers.walltime_minutes:
+        name, limit = "workers.walltime_minutes", workers.walltime_minutes * 60
+    elif isinstance(workers, SlurmWorkers) and workers.time:
+        name, limit = "workers.time", slurm_seconds(workers.time)
+    else:
+        return
+    channels = job.image.shape[1]
+    voxels = job.grid.largest_read * channels
+    seconds = voxels * seconds_per_voxel(job.config.denoise, channels) / job.threads
+    if seconds > limit:
+        raise InputError(
+            f"A block takes about {duration(seconds)} (measured on this machine), but"
+            f" {name} gives a worker {duration(limit)}. Raise {name}, or make the"
+            " blocks smaller with blocks.memory_gib or blocks.shape."
         )
 
 

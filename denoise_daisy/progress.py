@@ -33,13 +33,20 @@ class Progress:
             disable=not sys.stderr.isatty(),
         )
 
-    def update(self, done: int, failed: int, voxels_done: int, busy: int) -> None:
-        """Show where the run is; call it often.  `busy` workers have a block."""
+    def update(
+        self, done: int, failed: int, voxels_done: int, busy: int, waiting: str
+    ) -> None:
+        """Show where the run is; call it often.
+
+        `busy` workers have a block; `waiting` is what others wait for, in words.
+        """
         elapsed = time.monotonic() - self._started
         rate = (voxels_done - self._before) / elapsed if elapsed else 0.0
         status = f"{done}/{self._blocks} blocks, {busy} in work"
         if rate:
             status += f", {rate / 1e6:.2f} Mvoxel/s"
+        if waiting:
+            status += f", {waiting}"
         if failed:
             status += f", {failed} failed"
         if not self._bar.disable:

@@ -32,8 +32,18 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 EXIT_DISK = 74
 """Exit code of a worker whose disk is full or read-only (EX_IOERR of sysexits.h)."""
 
-EXIT_ORPHAN = 75
-"""Exit code of a worker that left because its scheduler is dead (EX_TEMPFAIL)."""
+EXIT_LEFT = 75
+"""Exit code of a worker that left before the work was done, at no fault of any block:
+its time is up, it was asked to, or its scheduler is dead (EX_TEMPFAIL)."""
+
+EXIT_UNREACHABLE = 68
+"""Exit code of a worker that can't reach its scheduler (EX_NOHOST)."""
+
+BEAT_SECONDS = 2.0
+"""Time between two heartbeats of a scheduler."""
+
+ALIVE_SECONDS = 40.0
+"""A scheduler whose last heartbeat is older is not worth to be waited for."""
 
 EXIT_TIMEOUT = 87
 """Exit code with which Daisy's watchdog ends a worker whose block takes too long."""
@@ -172,6 +182,20 @@ class RunDir:
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
+    def scheduler_is_alive(self, worker: str) -> bool:
+        """Whether a scheduler has shown a heartbeat lately.
+
+        The time of the worker's own state file, just written, is the file server's.
+        """
+        holder = self.read_lock()
+        if not holder or not holder.get("running"):
+            return False
+        try:
+            now = (self.path / "workers" / f"{worker}.json").stat().st_mtime
+            return now - (self.path / "lock").stat().st_mtime < ALIVE_SECONDS
+        except OSError:
+            return False
+
     def read_states(self) -> list[WorkerState]:
         """What all workers said last."""
         names = (p.stem for p in sorted((self.path / "workers").glob("*.json")))
@@ -200,6 +224,7 @@ class Lock:
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / "lock"
         self._started = time.time()
+        self._last_beat = 0.0
         self.taken_from: str | None = None
         """Who held the lock and is dead."""
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -247,6 +272,9 @@ class Lock:
     def beat(self, *, running: bool = True) -> None:
         """Show that the holder lives, by the time in the file."""
         now = time.time()
+        if running and now - self._last_beat < BEAT_SECONDS:
+            return
+        self._last_beat = now
         holder = {
             "host": platform.node(),
             "pid": os.getpid(),

@@ -7,17 +7,22 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from denoise_daisy.config import LocalWorkers, Workers
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.job import TASK, Job
 from denoise_daisy.keeper import Keeper
-from denoise_daisy.launchers import LocalLauncher
+from denoise_daisy.launchers import Launcher
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.machine import own_address, raise_file_limit
 from denoise_daisy.progress import Progress
 from denoise_daisy.rundir import Connection, Lock, RunDir
 from denoise_daisy.server import BlockServer
 
 TICK_SECONDS = 0.25
+
+REFRESH_SHARE = 20
+"""The ledger is read again after that many times the time that it took."""
 
 SERVER_STARTS = 10
 """Servers that may end early in a row, without a block done, before the run stops."""
@@ -37,6 +42,7 @@ class Scheduler:
         run_dir: RunDir,
         ledger: Ledger,
         lock: Lock,
+        launcher: Launcher,
         grace_seconds: float,
     ) -> None:
         """`ledger` has been read and its epoch is this start's."""
@@ -44,10 +50,12 @@ class Scheduler:
         self._run_dir = run_dir
         self._ledger = ledger
         self._lock = lock
+        self._launcher = launcher
         self._grace_seconds = grace_seconds
         self._retries = job.config.workers.max_retries
         self._timeout_seconds = job.config.workers.block_timeout_minutes * 60
         self._signals: list[int] = []
+        self._next_refresh = 0.0
 
     def run(self) -> None:
         """Do what is left; on return every block is done or given up.
@@ -59,11 +67,12 @@ class Scheduler:
         Interrupted
             A signal stopped it.
         """
+        raise_file_limit()
         folder = self._run_dir.ledger(TASK)
         writer = LedgerWriter(folder, f"scheduler-{self._ledger.epoch}", durable=True)
         progress = self._progress()
         keeper = Keeper(
-            LocalLauncher(self._run_dir),
+            self._launcher,
             self._run_dir,
             self._ledger,
             writer,
@@ -92,6 +101,7 @@ class Scheduler:
                 settled,
                 self._is_settled,
                 timeout_seconds=self._timeout_seconds,
+                host=_address(self._job.config.workers),
             )
             try:
                 # Daisy takes SIGINT for itself when it starts: take it back.
@@ -134,6 +144,7 @@ class Scheduler:
 
     def _let_finish(self, keeper: Keeper, progress: Progress) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
+        keeper.let_finish()
         living = len(keeper.living())
         if living:
             progress.write(
@@ -150,12 +161,18 @@ class Scheduler:
 
     def _tick(self, keeper: Keeper, progress: Progress) -> None:
         self._lock.beat()
+        started = time.monotonic()
+        if started < self._next_refresh:
+            return
         self._ledger.refresh()
+        spent = time.monotonic() - started
+        self._next_refresh = started + max(TICK_SECONDS, REFRESH_SHARE * spent)
         progress.update(
             self._ledger.done_count,
             len(self._given_up()),
             self._voxels_done(),
             keeper.busy(),
+            keeper.waits_for(),
         )
 
     def _is_settled(self, index: Index) -> bool:
@@ -173,7 +190,9 @@ class Scheduler:
 
     def _check_hope(self) -> None:
         failures = self._ledger.failures
-        if self._ledger.totals.blocks or len(failures) < HOPELESS * self._job.workers:
+        if self._ledger.totals.blocks or len(failures) < HOPELESS * max(
+            1, self._job.workers
+        ):
             return
         first: Entry = next(iter(failures.values()))[0]
         raise RunStopped(
@@ -212,3 +231,10 @@ class Scheduler:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda number, _: self._signals.append(number))
+
+
+def _address(workers: Workers) -> str:
+    """Where workers find the server: on this machine only, or from others as well."""
+    if isinstance(workers, LocalWorkers):
+        return "127.0.0.1"
+    return workers.host or own_address()

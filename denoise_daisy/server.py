@@ -36,13 +36,14 @@ class BlockServer:
         is_settled: Callable[[Index], bool],
         *,
         timeout_seconds: float,
-        host: str = "127.0.0.1",
+        host: str,
     ) -> None:
         """Start to listen.
 
         `settled` tells by flat index what is done or given up now; `is_settled` is
         asked in the server's thread before a block is handed out, and must be quick.  A
-        worker that holds a block for longer than the timeout kills itself.
+        worker that holds a block for longer than the timeout kills itself.  Daisy
+        listens on the loopback interface for a loopback host, else on all.
         """
         self.run_id = secrets.token_hex(16)
         self.host = host

@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import daisy
 
@@ -31,7 +31,8 @@ from denoise_daisy.ome_zarr import limit_threads
 from denoise_daisy.rundir import (
     DISK_ERRORS,
     EXIT_DISK,
-    EXIT_ORPHAN,
+    EXIT_LEFT,
+    EXIT_UNREACHABLE,
     Connection,
     RunDir,
     WorkerState,
@@ -47,6 +48,13 @@ MISSED_BEATS = 5
 LAST_BLOCK_SECONDS = 30.0
 """What a block in flight still gets when the scheduler is dead."""
 
+CONNECT_SECONDS = 30.0
+"""A server that can't be reached within that is unreachable."""
+
+TIME_MARGIN = 1.25
+SECONDS_MARGIN = 10.0
+"""A block is taken if a quarter more than the longest so far, plus that, is left."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,6 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path, help="the run directory, ….zarr.run")
     name = f"{platform.node()}-{os.getpid()}"
     parser.add_argument("--name", default=name, help="default: host and process")
+    parser.add_argument(
+        "--ends-at",
+        type=float,
+        default=0.0,
+        metavar="TIME",
+        help="when the job's time is up, in seconds since 1970; 0: never",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr
@@ -66,10 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     read_serially()
     limit_threads()
     try:
-        return _work(RunDir(options.run_dir.absolute()), options.name)
+        return _work(RunDir(options.run_dir.absolute()), options.name, options.ends_at)
     except UnwantedError as error:
         logger.info("%s", error)
-        return EXIT_ORPHAN
+        return EXIT_LEFT
     except DenoiseDaisyError as error:
         logger.error("%s", error)
         return error.exit_code
@@ -80,48 +95,121 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_DISK
 
 
-def _work(run_dir: RunDir, name: str) -> int:
+def _work(run_dir: RunDir, name: str, ends_at: float) -> int:
     connection, record = run_dir.read_connection(), run_dir.read_run()
-    if connection is None or record is None:
+    if not (connection and record):
         logger.info("No scheduler is at work on %s.", run_dir.path)
         return 0
-    worker = _Worker(run_dir, name, record, connection.epoch)
-    threading.Thread(target=worker.watch, daemon=True).start()
-    served = None
+    state = State(run_dir, name)
     try:
+        if not run_dir.scheduler_is_alive(name):
+            logger.info("The scheduler of %s is dead.", run_dir.path)
+            return 0
+        worker = _Worker(run_dir, state, record, connection.epoch, ends_at)
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, worker.leave_soon)
+        threading.Thread(target=worker.watch, daemon=True).start()
+        served = None
         # A scheduler that had to restart its server listens elsewhere.
         while connection and connection != served:
             worker.serve(connection)
             served, connection = connection, run_dir.read_connection()
+        return worker.exit_code
     finally:
-        worker.close()
-    return 0
+        state.remove()
+
+
+class State:
+    """What this worker shows of itself; shared by its threads."""
+
+    def __init__(self, run_dir: RunDir, worker: str) -> None:
+        self.worker = worker
+        self._run_dir = run_dir
+        self._block: Index | None = None
+        self._since = time.time()
+        self._writing = threading.Lock()
+        self._removed = False
+        self.show()
+
+    def begin(self, block: Index | None) -> None:
+        """Another block from now on, or none."""
+        self._block, self._since = block, time.time()
+        self.show()
+
+    def show(self) -> None:
+        """Write it anew, with the memory used until now."""
+        state = WorkerState(
+            worker=self.worker,
+            host=platform.node(),
+            pid=os.getpid(),
+            block=self._block,
+            since=self._since,
+            peak_mib=peak_memory() >> 20,
+        )
+        with self._writing:
+            if not self._removed:
+                self._run_dir.write_state(state)
+
+    def remove(self) -> None:
+        """Leave nothing that says this worker is at work."""
+        with self._writing:
+            self._removed = True
+            self._run_dir.remove_state(self.worker)
 
 
 class _Worker:
     """One worker process; `watch` runs in a thread of its own."""
 
     def __init__(
-        self, run_dir: RunDir, name: str, record: dict[str, Any], epoch: int
+        self,
+        run_dir: RunDir,
+        state: State,
+        record: dict[str, Any],
+        epoch: int,
+        ends_at: float,
     ) -> None:
         self._run_dir = run_dir
         self._run_id = str(record["id"])
-        self._name = name
+        self._state = state
         self._job = job = Job.restore(record)
         self._epoch = epoch
+        self._ends_at = ends_at
+        self._leaving = False
+        self.exit_code = 0
         self._ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit, from_end=True)
         self._ledger.begin(epoch)
-        self._writer = LedgerWriter(
-            run_dir.ledger(TASK),
-            name,
-            durable=job.config.output.durability == "fsync",
-        )
-        self._block: Index | None = None
-        self._since = time.time()
-        self._showing = threading.Lock()
+        durable = job.config.output.durability == "fsync"
+        folder = run_dir.ledger(TASK)
+        self._writer = LedgerWriter(folder, state.worker, durable=durable)
 
     def serve(self, connection: Connection) -> None:
         """Work for one server until it has nothing to do, or is gone."""
+        client = self._connect(connection)
+        if client is None:
+            return
+        try:
+            while self._has_time() and self._serve_block(client):
+                pass
+        except RuntimeError as error:
+            logger.info("The scheduler is gone (%s).", error)
+
+    def leave_soon(self, number: int, _: object) -> None:
+        """Take a signal as the wish to leave after the block in flight."""
+        logger.info("Leaving after this block (%s).", signal.Signals(number).name)
+        self._leaving = True
+
+    def _has_time(self) -> bool:
+        """Whether to take another block: enough time for one as long as any so far."""
+        needed = self._ledger.totals.longest * TIME_MARGIN + SECONDS_MARGIN
+        if self._ends_at and time.time() + needed > self._ends_at:
+            logger.info("Leaving: a block may take longer than this job has left.")
+            self._leaving = True
+        if self._leaving:
+            self.exit_code = EXIT_LEFT
+        return not self._leaving
+
+    def _connect(self, connection: Connection) -> daisy.Client | None:
+        """A connection to the server; None where it has just ended."""
         context = daisy.Context(
             hostname=connection.host,
             port=connection.port,
@@ -129,18 +217,37 @@ class _Worker:
             worker_id=-1,
             logdir="",
         )
+        timer = threading.Timer(CONNECT_SECONDS, self._unreachable, [connection, None])
+        timer.daemon = True
+        timer.start()
         try:
             client = daisy.Client(context)
-            while self._serve_block(client):
-                pass
         except RuntimeError as error:
-            logger.info("The scheduler is gone (%s).", error)
+            self._unreachable(connection, error)
+        finally:
+            timer.cancel()
+        if client.connected:
+            return client
+        now = self._run_dir.read_connection()
+        self._state.show()
+        if now == connection and self._run_dir.scheduler_is_alive(self._state.worker):
+            self._unreachable(connection, ConnectionRefusedError())
+        return None
 
-    def close(self) -> None:
-        """Leave nothing that says this worker is at work."""
-        self._writer.close()
-        with self._showing:
-            self._run_dir.remove_state(self._name)
+    def _unreachable(self, connection: Connection, error: Exception | None) -> NoReturn:
+        """End the process; a connection that hangs can't be interrupted otherwise."""
+        logger.error(
+            "This worker on %s can't reach the scheduler at %s port %d (%s). Likely a"
+            " firewall, or an address that only the scheduler's machine knows: set"
+            " workers.host to its name or address as the nodes see it.",
+            platform.node(),
+            connection.host,
+            connection.port,
+            error or f"no answer within {CONNECT_SECONDS:g} s",
+        )
+        self._state.remove()
+        logging.shutdown()
+        os._exit(EXIT_UNREACHABLE)
 
     def watch(self) -> None:
         """End the process, its block unfinished if need be, once its scheduler died."""
@@ -151,11 +258,11 @@ class _Worker:
             beat = holder.get("heartbeat") if holder.get("running") else last
             missed = missed + 1 if beat == last else 0
             last = beat
-            self._show()
+            self._state.show()
         logger.info("The scheduler is dead; %s s to finish.", LAST_BLOCK_SECONDS)
         time.sleep(LAST_BLOCK_SECONDS)
-        self.close()
-        os._exit(EXIT_ORPHAN)
+        self._state.remove()
+        os._exit(EXIT_LEFT)
 
     def _serve_block(self, client: daisy.Client) -> bool:
         """Do one block; whether to ask for another."""
@@ -168,7 +275,11 @@ class _Worker:
                 return True
             failed_by = {entry.worker for entry in self._ledger.failures[index]}
             now = self._run_dir.read_connection()
-            if now is None or now.epoch != self._epoch or self._name in failed_by:
+            if (
+                now is None
+                or now.epoch != self._epoch
+                or self._state.worker in failed_by
+            ):
                 # Another scheduler's business; or a retry, which is for a new process.
                 block.status = daisy.BlockStatus.FAILED
                 return False
@@ -178,8 +289,7 @@ class _Worker:
 
     def _do(self, index: Index) -> bool:
         """Denoise a block and record the outcome; whether it is done."""
-        self._block, self._since = index, time.time()
-        self._show()
+        self._state.begin(index)
         started = time.perf_counter()
         try:
             result = denoise_block(self._job, index, self._is_wanted)
@@ -197,14 +307,13 @@ class _Worker:
                 block=index,
                 shape=tuple(self._job.grid.block_shape),
                 epoch=self._epoch,
-                worker=self._name,
+                worker=self._state.worker,
                 seconds=round(time.perf_counter() - started, 3),
                 peak_mib=peak_memory() >> 20,
                 **outcome,
             )
         )
-        self._block, self._since = None, time.time()
-        self._show()
+        self._state.begin(None)
         logger.info("Block %s: %s.", list(index), outcome.get("error") or "done")
         return "error" not in outcome
 
@@ -212,20 +321,6 @@ class _Worker:
         """Whether the output is still that of the run this worker was started for."""
         record = self._run_dir.read_run()
         return record is not None and str(record["id"]) == self._run_id
-
-    def _show(self) -> None:
-        """Let others see what this worker is doing."""
-        with self._showing:
-            self._run_dir.write_state(
-                WorkerState(
-                    worker=self._name,
-                    host=platform.node(),
-                    pid=os.getpid(),
-                    block=self._block,
-                    since=self._since,
-                    peak_mib=peak_memory() >> 20,
-                )
-            )
 
 
 def _failure(reason: Reason, error: Exception) -> dict[str, Any]:

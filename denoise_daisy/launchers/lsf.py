@@ -1,0 +1,125 @@
+"""LSF's commands and words."""
+
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from denoise_daisy.config import LsfWorkers
+from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.batch import JobState
+from denoise_daisy.launchers.slurm import setup
+from denoise_daisy.rundir import RunDir
+
+WAITING = {"PEND", "PSUSP", "WAIT"}
+RUNNING = {"RUN", "USUSP", "SSUSP", "PROV", "UNKWN", "ZOMBI"}
+
+KILLED_BY_LSF = (130, 137, 140, 143)
+"""Exit codes of a job that LSF ended: 128 + SIGINT, SIGKILL, SIGUSR2, SIGTERM."""
+
+COLUMNS = "jobid jobindex stat exit_code exit_reason delimiter='^'"
+
+
+@dataclass(frozen=True, slots=True)
+class Lsf:
+    """The workers of one run as jobs of LSF."""
+
+    workers_config: LsfWorkers
+    run_dir: RunDir
+    job_name: str
+    """Of this run alone, so that its jobs can be found again."""
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return "LSF"
+
+    @property
+    def private_variables(self) -> tuple[str, ...]:
+        """What belongs to the job that submits."""
+        return ("LSB_", "LS_JOBPID")
+
+    def script(self) -> str:
+        """The job: set up, then become the worker, so that signals reach it."""
+        run_dir = shlex.quote(str(self.run_dir.path))
+        logs = shlex.quote(str(self.run_dir.logs))
+        minutes = self.workers_config.walltime_minutes
+        lifetime = f"$(($(date +%s) + {minutes * 60}))" if minutes else "0"
+        return f"""#!/bin/bash
+name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+ends_at={lifetime}
+exec >>{logs}/"$name".log 2>&1
+{setup(self.workers_config.environment)}
+exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
+    --name "$name" --ends-at "$ends_at"
+"""
+
+    def submit_command(self, count: int) -> list[str]:
+        """Bsub with a job array; the script comes on standard input."""
+        workers = self.workers_config
+        mib = math.ceil(workers.memory_gib * 1024)
+        command = ["bsub", "-J", f"{self.job_name}[1-{count}]"]
+        command += ["-n", str(workers.cores), "-R", "span[hosts=1]"]
+        command += ["-M", f"{mib}MB", "-R", f"rusage[mem={mib}MB]"]
+        if workers.walltime_minutes:
+            command += ["-W", str(workers.walltime_minutes)]
+        if workers.queue:
+            command += ["-q", workers.queue]
+        if workers.project:
+            command += ["-P", workers.project]
+        # The script has a log of its own; LSF's would come after the end, by mail.
+        return [*command, "-o", os.devnull, *workers.extra_args]
+
+    def check_command(self) -> list[str] | None:
+        """LSF has no dry run."""
+        return None
+
+    def job_id(self, output: str) -> str | None:
+        """``Job <123> is submitted to queue <normal>.``, after a site's notices."""
+        found = re.search(r"Job <(\d+)>", output)
+        return found[1] if found else None
+
+    def workers(self, job_id: str, count: int) -> list[str]:
+        """One per array element, counted from 1."""
+        return [f"lsf-{job_id}-{i}" for i in range(1, count + 1)]
+
+    def poll_command(self, job_ids: Sequence[str]) -> list[str]:
+        """All jobs in one call, finished ones as well while LSF remembers them."""
+        return ["bjobs", "-a", "-noheader", "-o", COLUMNS, *job_ids]
+
+    def states(self, output: str) -> dict[str, JobState]:
+        """A line per job, ``-`` for an empty field."""
+        states = {}
+        for line in output.splitlines():
+            fields = line.strip().split("^")
+            if len(fields) == 5:
+                job, index, stat, code, reason = fields
+                worker = f"lsf-{job}-{index}"
+                states[worker] = _state(worker, stat, code, reason)
+        return states
+
+    def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
+        """SIGKILL for what runs, then off the queue; never without a job id."""
+        jobs = ["{}[{}]".format(*worker.split("-")[1:]) for worker in workers]
+        return [["bkill", "-s", "KILL", *jobs], ["bkill", *jobs]]
+
+    def sweep_commands(self) -> list[list[str]]:
+        """The same for all jobs of the run's name."""
+        every = ["-J", f"{self.job_name}*", "0"]
+        return [["bkill", "-s", "KILL", *every], ["bkill", *every]]
+
+
+def _state(worker: str, stat: str, code: str, reason: str) -> JobState:
+    if stat in WAITING:
+        return JobState("waits")
+    if stat in RUNNING:
+        return JobState("runs")
+    if "TERM_MEMLIMIT" in reason:
+        return JobState("ended", Exit(worker, -9, reason, out_of_memory=True))
+    number = int(code) if code.isdigit() else 0
+    if stat == "EXIT" and ("TERM_" in reason or number in KILLED_BY_LSF):
+        return JobState("ended", Exit(worker, None, f"{stat} {code}, {reason}"))
+    return JobState("ended", Exit(worker, number if number < 128 else 128 - number))

@@ -1,0 +1,144 @@
+"""Slurm's commands and words."""
+
+import math
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from denoise_daisy.config import SlurmWorkers
+from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.batch import JobState
+from denoise_daisy.rundir import RunDir
+
+WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
+RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
+OWN_END = {"COMPLETED", "FAILED"}
+
+WARNING_SECONDS = 60
+"""How long before the time limit Slurm tells a worker."""
+
+COLUMNS = "JobArrayID:64,State:32,exit_code:16,Reason:64"
+
+
+@dataclass(frozen=True, slots=True)
+class Slurm:
+    """The workers of one run as jobs of Slurm."""
+
+    workers_config: SlurmWorkers
+    run_dir: RunDir
+    job_name: str
+    """Of this run alone, so that its jobs can be found again."""
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return "Slurm"
+
+    @property
+    def private_variables(self) -> tuple[str, ...]:
+        """What `sbatch` reads as options, or would pass on."""
+        return ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "PMI")
+
+    def script(self) -> str:
+        """The job: set up, then become the worker, so that signals reach it."""
+        run_dir = shlex.quote(str(self.run_dir.path))
+        logs = shlex.quote(str(self.run_dir.logs))
+        return f"""#!/bin/bash
+name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+exec >>{logs}/"$name".log 2>&1
+{setup(self.workers_config.environment)}
+job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
+ends_at=${{SLURM_JOB_END_TIME:-$(date -d "$(squeue -h -j "$job" -o %e)" +%s)}}
+exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
+    --name "$name" --ends-at "${{ends_at:-0}}"
+"""
+
+    def submit_command(self, count: int) -> list[str]:
+        """Sbatch with a job array; the script comes on standard input."""
+        return ["sbatch", "--parsable", f"--array=0-{count - 1}", *self._options()]
+
+    def check_command(self) -> list[str] | None:
+        """Sbatch's own dry run."""
+        return ["sbatch", "--test-only", *self._options()]
+
+    def job_id(self, output: str) -> str | None:
+        """``ID`` or ``ID;CLUSTER``, on the last line."""
+        words = output.split()
+        job_id = words[-1].partition(";")[0] if words else ""
+        return job_id if job_id.isdigit() else None
+
+    def workers(self, job_id: str, count: int) -> list[str]:
+        """One per array element, named as in the script."""
+        return [f"slurm-{job_id}-{i}" for i in range(count)]
+
+    def poll_command(self, job_ids: Sequence[str]) -> list[str]:
+        """All jobs in one call, finished ones as well while Slurm remembers them."""
+        jobs = ",".join(job_ids)
+        return ["squeue", "-h", "-r", "-t", "all", "-j", jobs, "-O", COLUMNS]
+
+    def states(self, output: str) -> dict[str, JobState]:
+        """Lines of fixed columns."""
+        states = {}
+        for line in output.splitlines():
+            job, state, status, reason = (
+                line[begin:end].strip()
+                for begin, end in ((0, 64), (64, 96), (96, 112), (112, None))
+            )
+            worker = f"slurm-{job.replace('_', '-')}"
+            states[worker] = _state(worker, state, status, reason)
+        return states
+
+    def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
+        """SIGKILL for what runs, then off the queue."""
+        jobs = ["_".join(worker.split("-")[1:]) for worker in workers]
+        return [
+            ["scancel", "--full", "--signal=KILL", *jobs],
+            ["scancel", *jobs],
+        ]
+
+    def sweep_commands(self) -> list[list[str]]:
+        """The same for all jobs of the run's name."""
+        name = f"--name={self.job_name}"
+        return [["scancel", "--full", "--signal=KILL", name], ["scancel", name]]
+
+    def _options(self) -> list[str]:
+        workers = self.workers_config
+        options = {
+            "job-name": self.job_name,
+            "ntasks": 1,
+            "cpus-per-task": workers.cpus_per_task,
+            "mem": f"{math.ceil(workers.memory_gib * 1024)}M",
+            "time": workers.time,
+            "partition": workers.partition,
+            "account": workers.account,
+            "qos": workers.qos,
+            "constraint": workers.constraint,
+            "nodelist": workers.nodelist,
+            "exclude": workers.exclude,
+            # The script has a log of its own; %-signs in a path would be replaced here.
+            "output": os.devnull,
+            "signal": f"B:USR1@{WARNING_SECONDS}",
+        }
+        given = [f"--{k}={v}" for k, v in options.items() if v is not None]
+        # A requeued job waits for minutes; the keeper submits a new one instead.
+        return [*given, "--no-requeue", *workers.extra_args]
+
+
+def setup(environment: str | None) -> str:
+    """The user's lines of a job script, a failing one ending the job."""
+    return f"set -e\n{environment}\nset +e" if environment else ":"
+
+
+def _state(worker: str, state: str, status: str, reason: str) -> JobState:
+    if state in WAITING:
+        return JobState("waits", reason=reason)
+    if state in RUNNING:
+        return JobState("runs")
+    if state in OWN_END:
+        code = os.waitstatus_to_exitcode(int(status)) if status.isdigit() else 1
+        return JobState("ended", Exit(worker, code, state))
+    if state == "OUT_OF_MEMORY":
+        return JobState("ended", Exit(worker, -9, state, out_of_memory=True))
+    return JobState("ended", Exit(worker, None, f"{state}, {reason}"))
