@@ -7,7 +7,8 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from denoise_daisy.config import Config
@@ -26,6 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] not in VERBS and not words[0].startswith("-"):
         words.insert(0, "run")
     options = _parser().parse_args(words)
+    with _stderr_of_our_own():
+        return _main(options)
+
+
+def _main(options: argparse.Namespace) -> int:
     console = logging.StreamHandler(sys.stderr)
     console.setLevel(logging.WARNING)
     console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -47,6 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _report_bug()
         return 1
     return 0
+
+
+@contextmanager
+def _stderr_of_our_own() -> Iterator[None]:
+    """Leave file descriptor 2 to native code, whose words a run puts into its log."""
+    try:
+        descriptor = os.dup(sys.stderr.fileno())
+    except (OSError, ValueError):
+        yield
+        return
+    with os.fdopen(descriptor, "w", buffering=1) as stream:
+        before, sys.stderr = sys.stderr, stream
+        try:
+            yield
+        finally:
+            sys.stderr = before
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,6 +6,7 @@ integers are voxels.  The docstrings here are the descriptions in the JSON Schem
 
 import difflib
 import json
+import os
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -377,7 +378,7 @@ class Config(Section):
 def _absolute(folder: Path, path: str) -> str:
     if "\0" in path:
         raise InputError(f"The path {path!r} holds a NUL character; no file can.")
-    return str(folder / Path(path).expanduser())
+    return os.path.normpath(folder / Path(path).expanduser())
 
 
 def _reason(error: Exception) -> str:

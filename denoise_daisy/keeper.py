@@ -22,6 +22,9 @@ from denoise_daisy.rundir import (
 STUCK_SECONDS = 300.0
 """A worker without a block, while there are some, is given up after that."""
 
+STRANGER_SECONDS = 60.0
+"""A worker started by hand that shows nothing for so long is gone."""
+
 OVERDUE_SECONDS = 15.0
 """What a worker gets beyond the block's timeout to end itself."""
 
@@ -78,6 +81,7 @@ class Keeper:
         self._next_look = 0.0
         self._busy = 0
         self._doing: dict[str, _Doing] = {}
+        self._strangers: dict[str, tuple[float, float]] = {}
         self._overdue: set[str] = set()
         self._memory_kills = out_of_memory_kills()
 
@@ -104,20 +108,22 @@ class Keeper:
             self._not_before = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, PAUSES[1])
 
-    def living(self) -> set[str]:
-        """Names of the workers that have not ended."""
-        return self._launcher.living()
-
     def waits_for(self) -> str:
         """How many workers wait and why, in words."""
         return self._launcher.waits_for()
 
-    def let_finish(self) -> None:
+    def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""
         self._launcher.cancel_waiting()
 
+    def in_flight(self) -> int:
+        """How many living workers of ours have a block right now."""
+        living = self._launcher.living()
+        states = self._run_dir.read_states()
+        return sum(s.block is not None and s.worker in living for s in states)
+
     def busy(self) -> int:
-        """How many workers have a block, those started by hand as well."""
+        """How many workers had a block lately, those started by hand as well."""
         return self._busy
 
     def end_all(self) -> None:
@@ -135,6 +141,15 @@ class Keeper:
             if self._is_stuck(worker, states.get(worker)):
                 self._overdue.add(worker)
                 self._launcher.kill(worker)
+        for worker in states.keys() - self._launcher.living():
+            # Started by hand: it shows itself every few seconds as long as it lives.
+            shown = self._run_dir.state_shown(worker)
+            seen = self._strangers.get(worker)
+            if seen is None or seen[0] != shown:
+                self._strangers[worker] = (shown, time.monotonic())
+            elif time.monotonic() - seen[1] > STRANGER_SECONDS:
+                logger.warning("Worker %s, started by hand, is gone.", worker)
+                self._run_dir.remove_state(worker)
 
     def _is_stuck(self, worker: str, state: WorkerState | None) -> bool:
         """Whether its time is up, by this process's clock."""
@@ -165,6 +180,8 @@ class Keeper:
                 " room and start again to go on."
             )
         if exit_.code == EXIT_UNREACHABLE:
+            # It has waited long and tells the cause: no need for many to agree.
+            self._fruitless += 1
             self._count_fruitless(exit_, tail)
             return
         reason, error = self._reason(exit_, tail)
@@ -180,8 +197,8 @@ class Keeper:
         self._fruitless += 1
         if self._fruitless >= FRUITLESS_STARTS:
             raise RunStopped(
-                f"{self._fruitless} workers in a row died before they took a block, the"
-                f" last with exit code {exit_.code}. No worker can be kept alive; what"
+                "Workers die before they take a block, one after the other, the last"
+                f" with exit code {exit_.code}. No worker can be kept alive; what"
                 " is done is kept. The end of its log,"
                 f" {self._run_dir.worker_log(exit_.worker)}:\n{tail}"
             )

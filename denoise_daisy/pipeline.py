@@ -4,10 +4,12 @@ import logging
 import math
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,7 @@ def run(
     overwrite: bool = False,
     grace_seconds: float = 30.0,
     unchecked_ndsafir: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = partial(print, flush=True),
 ) -> None:
     """Denoise what a config asks for; go on where an earlier start stopped.
 
@@ -146,8 +148,6 @@ def _start(
     run_dir.make(TASK)
     run_dir.write_run(job.record(run_id))
     job.create_output()
-    if lock.taken_from:
-        logger.warning("Took over from %s, which is dead.", lock.taken_from)
 
 
 def _run_blocks(
@@ -161,6 +161,7 @@ def _run_blocks(
     launcher = _launcher(job, run_dir.read_run())
     # Jobs of a scheduler that was killed may still be in the queue.
     launcher.end_all()
+    run_dir.remove_states()
     ledger.refresh()
     for name in ledger.unreadable:
         logger.warning("Ledger file %s has a torn line; it is left out.", name)
@@ -173,6 +174,8 @@ def _run_blocks(
     sweep.start()
     with _log_file(run_dir.logs / "scheduler.log"):
         logger.info("Start %d of %s", ledger.epoch, job.output)
+        if lock.taken_from:
+            logger.warning("Took over from %s, which is dead.", lock.taken_from)
         say(
             f"{job.grid.size} blocks ({before} done before), {job.workers} workers,"
             f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
@@ -385,17 +388,34 @@ def _failed_text(job: Job, ledger: Ledger, failed: list[Index], run_dir: RunDir)
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
+    """Log to a file as well, with what native code says on file descriptor 2.
+
+    Daisy's server writes there, past Python.  The command line has its own messages on
+    another descriptor; where a caller has not, all goes where it always went.
+    """
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
+    native = os.dup(2)
+    if _own_stderr():
+        os.dup2(handler.stream.fileno(), 2)
     try:
         yield
     finally:
+        os.dup2(native, 2)
+        os.close(native)
         logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
+
+
+def _own_stderr() -> bool:
+    try:
+        return sys.stderr.fileno() != 2
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -190,16 +190,25 @@ class RunDir:
         holder = self.read_lock()
         if not holder or not holder.get("running"):
             return False
-        try:
-            now = (self.path / "workers" / f"{worker}.json").stat().st_mtime
-            return now - (self.path / "lock").stat().st_mtime < ALIVE_SECONDS
-        except OSError:
-            return False
+        beat = (self.path / "lock").stat().st_mtime
+        return self.state_shown(worker) - beat < ALIVE_SECONDS
 
     def read_states(self) -> list[WorkerState]:
         """What all workers said last."""
         names = (p.stem for p in sorted((self.path / "workers").glob("*.json")))
         return [state for name in names if (state := self.read_state(name))]
+
+    def state_shown(self, worker: str) -> float:
+        """When a worker wrote its state last, by the file server's clock."""
+        try:
+            return (self.path / "workers" / f"{worker}.json").stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def remove_states(self) -> None:
+        """Forget the workers of earlier starts; those that live show themselves anew."""
+        for state in self.read_states():
+            self.remove_state(state.worker)
 
     def remove_state(self, worker: str) -> None:
         """The worker is gone."""

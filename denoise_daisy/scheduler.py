@@ -112,11 +112,14 @@ class Scheduler:
                     )
                 )
                 self._watch(server, keeper, progress)
-            finally:
-                server.stop()
                 if self._signals:
+                    server.stop()
                     self._let_finish(keeper, progress)
                     keeper.end_all()
+            except BaseException:
+                keeper.end_all()
+                raise
+            finally:
                 server.join()
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
@@ -144,15 +147,14 @@ class Scheduler:
 
     def _let_finish(self, keeper: Keeper, progress: Progress) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
-        keeper.let_finish()
-        living = len(keeper.living())
-        if living:
+        keeper.cancel_waiting()
+        if busy := keeper.in_flight():
             progress.write(
-                f"Stopping: {living} workers may finish their blocks within"
-                f" {self._grace_seconds:g} s; press Ctrl-C again to end them now."
+                f"Stopping: {busy} workers may finish their blocks within"
+                f" {self._grace_seconds:g} s; a second signal ends them now."
             )
         deadline = time.monotonic() + self._grace_seconds
-        while keeper.living() and len(self._signals) < 2:
+        while keeper.in_flight() and len(self._signals) < 2:
             if time.monotonic() >= deadline:
                 break
             self._tick(keeper, progress)
@@ -190,9 +192,8 @@ class Scheduler:
 
     def _check_hope(self) -> None:
         failures = self._ledger.failures
-        if self._ledger.totals.blocks or len(failures) < HOPELESS * max(
-            1, self._job.workers
-        ):
+        enough = HOPELESS * max(1, self._job.workers)
+        if self._ledger.totals.blocks or len(failures) < enough:
             return
         first: Entry = next(iter(failures.values()))[0]
         raise RunStopped(
