@@ -9,6 +9,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from denoise_daisy.config import Config
@@ -113,6 +114,7 @@ def _call(options: argparse.Namespace) -> None:
                 overwrite=options.overwrite,
                 grace_seconds=options.grace,
                 unchecked_ndsafir=options.unchecked_ndsafir,
+                say=partial(print, flush=True),
             )
         case "plan":
             config = Config.load(options.config)

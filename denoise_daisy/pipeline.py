@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ def run(
     overwrite: bool = False,
     grace_seconds: float = 30.0,
     unchecked_ndsafir: bool = False,
-    say: Callable[[str], None] = partial(print, flush=True),
+    say: Callable[[str], None] = print,
 ) -> None:
     """Denoise what a config asks for; go on where an earlier start stopped.
 
@@ -400,7 +399,8 @@ def _log_file(path: Path) -> Iterator[None]:
     logger.setLevel(logging.INFO)
     native = os.dup(2)
     if _own_stderr():
-        os.dup2(handler.stream.fileno(), 2)
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
     try:
         yield
     finally:

@@ -206,7 +206,7 @@ class RunDir:
             return 0.0
 
     def remove_states(self) -> None:
-        """Forget the workers of earlier starts; those that live show themselves anew."""
+        """Forget workers of earlier starts; those that live show themselves anew."""
         for state in self.read_states():
             self.remove_state(state.worker)
 
