@@ -8,7 +8,7 @@ from tqdm import tqdm
 LINE_SECONDS = (5.0, 60.0)
 """Time from one line to the next: at first, doubling, and at most."""
 
-BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+BAR = "{desc} {percentage:3.0f}%|{bar}| {unit} [{elapsed}<{remaining}]"
 
 
 class Progress:
@@ -29,7 +29,8 @@ class Progress:
             total=voxels,
             initial=voxels_done,
             bar_format=BAR,
-            postfix=f"{done}/{blocks} blocks",
+            unit=f"{done}/{blocks} blocks",
+            smoothing=0,
             disable=not sys.stderr.isatty(),
         )
 
@@ -50,7 +51,7 @@ class Progress:
         if failed:
             status += f", {failed} failed"
         if not self._bar.disable:
-            self._bar.set_postfix_str(status, refresh=False)
+            self._bar.unit = status
             self._bar.update(voxels_done - self._bar.n)
             self._bar.refresh()
         elif time.monotonic() >= self._next_line:
