@@ -146,10 +146,13 @@ class BlockGrid:
 
     def voxels_in(self, mask: np.ndarray) -> int:
         """Voxels that the blocks of a mask (by flat index) write, of one channel."""
-        voxels = mask.reshape(self.shape).astype(np.int64)
-        for lengths in self.write_lengths:
-            voxels = np.tensordot(voxels, lengths, axes=(0, 0))
-        return int(voxels)
+        blocks, total = mask.reshape(self.shape), 0
+        # Only the last block along an axis has a length of its own.
+        for part in itertools.product((slice(0, -1), slice(-1, None)), repeat=4):
+            ranges = zip(self.write_lengths, part, strict=True)
+            voxels = math.prod(max(lengths[s], default=0) for lengths, s in ranges)
+            total += voxels * int(np.count_nonzero(blocks[part]))
+        return total
 
     @property
     def voxels_read(self) -> int:

@@ -15,7 +15,7 @@ from denoise_daisy.geometry import AXES, BlockGrid
 
 GIB = 1 << 30
 
-WORKER_BYTES = 190 << 20
+WORKER_BYTES = 167 << 20
 """Memory of a worker before its first block: Python and its libraries."""
 
 SIMULATED_BLOCKS = 64
