@@ -72,7 +72,8 @@ def slurm_seconds(time: str) -> int:
 
 Range = Annotated[tuple[NonNegativeInt, PositiveInt], AfterValidator(_half_open)]
 Text = Annotated[str, Field(min_length=1)]
-FinitePositive = Annotated[PositiveFloat, Field(allow_inf_nan=False)]
+FinitePositive = Annotated[PositiveFloat, Field(allow_inf_nan=False, le=1e6)]
+Count = Annotated[NonNegativeInt, Field(le=100_000)]
 
 
 class Section(BaseModel):
@@ -207,7 +208,7 @@ class LocalWorkers(AnyWorkers):
     kind: Literal["local"] = "local"
     """Where workers run."""
 
-    count: NonNegativeInt | Literal["auto"] = "auto"
+    count: Count | Literal["auto"] = "auto"
     """Number of workers; auto: cores / threads_per_worker; 0: only such as are started
     by hand."""
 
@@ -223,7 +224,7 @@ class SlurmWorkers(AnyWorkers):
     kind: Literal["slurm"]
     """Where workers run."""
 
-    count: NonNegativeInt
+    count: Count
     """Number of workers; 0: only such as are started by hand."""
 
     partition: Text | None = None
@@ -270,7 +271,7 @@ class LsfWorkers(AnyWorkers):
     kind: Literal["lsf"]
     """Where workers run."""
 
-    count: NonNegativeInt
+    count: Count
     """Number of workers; 0: only such as are started by hand."""
 
     queue: Text | None = None
@@ -335,18 +336,19 @@ class Config(Section):
         """
         path = Path(path)
         try:
-            text = path.read_bytes()
+            data = path.read_bytes()
         except (OSError, ValueError) as error:
             raise InputError(
                 f"The config {str(path)!r} can't be read ({_reason(error)}). Expected a"
                 " JSON file; `denoise-daisy schema` describes it."
             ) from error
-        return cls.parse(text, name=str(path), folder=path.parent)
+        return cls.parse(data, name=str(path), folder=path.parent)
 
     @classmethod
-    def parse(cls, text: bytes, *, name: str, folder: Path) -> Self:
+    def parse(cls, data: bytes, *, name: str, folder: Path) -> Self:
         """A config from JSON text; `folder` is what relative paths count from."""
         try:
+            text = data.decode("utf-8-sig")
             values = json.loads(
                 text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant
             )
@@ -357,6 +359,11 @@ class Config(Section):
         try:
             config = cls.model_validate_json(text)
         except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                said = error.errors()[0]["msg"]
+                raise InputError(
+                    f"The config {name!r} is no valid JSON: {said}. Correct it there."
+                ) from error
             problems = "; ".join(_problems(error.errors(), values))
             raise InputError(
                 f"The config {name!r} can't be used: {problems}. `denoise-daisy schema`"
@@ -378,7 +385,10 @@ class Config(Section):
 def _absolute(folder: Path, path: str) -> str:
     if "\0" in path:
         raise InputError(f"The path {path!r} holds a NUL character; no file can.")
-    return os.path.normpath(folder / Path(path).expanduser())
+    try:
+        return os.path.normpath(folder / Path(path).expanduser())
+    except RuntimeError as error:
+        raise InputError(f"The path {path!r} has no home folder: {error}.") from error
 
 
 def _reason(error: Exception) -> str:
@@ -414,7 +424,7 @@ def _problem(error: ErrorDetails, values: object) -> tuple[str, str]:
     where = _place(error, values)
     key = ".".join(where) or "the whole"
     if error["type"] == "extra_forbidden":
-        known = list(_known_keys(where[:-1]))
+        known = list(_known_keys(where[:-1], values))
         near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         return f"unknown key {key!r} ({hint})", ""
@@ -444,13 +454,20 @@ def _place(error: ErrorDetails, values: Any) -> list[str]:
     return where
 
 
-def _known_keys(where: list[str]) -> Iterator[str]:
-    """Keys of the section at that place of the config."""
+def _known_keys(where: list[str], values: Any) -> Iterator[str]:
+    """Keys of the section at that place of the config, of the kind that it names."""
     models: list[type[BaseModel]] = [Config]
     for part in where:
         fields = [m.model_fields[part] for m in models if part in m.model_fields]
         models = [m for field in fields for m in _models(field.annotation)]
+        values = values.get(part)
+    if len(models) > 1:
+        models = [m for m in models if values.get("kind") in _kinds(m)]
     yield from dict.fromkeys(key for model in models for key in model.model_fields)
+
+
+def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
+    return typing.get_args(model.model_fields["kind"].annotation)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -23,6 +23,9 @@ IMAGE_DIMENSIONS = frozenset("TCZYX")
 TILE_DIMENSIONS = frozenset("SM")
 COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
+MOST_EMPTY = 1000
+"""A directory that spans so many times the pixels it names is damaged."""
+
 Rectangle = tuple[int, int, int, int]
 """x, y, width and height in pixels of the document."""
 
@@ -87,9 +90,23 @@ class CziImage:
                         "C": self.first_channel + self.selected[c],
                         "Z": z0 + z,
                     }
-                    pixels = self._reader.read(roi=roi, plane=plane, scene=self.scene)
-                    block[i, j, k] = pixels[..., 0]
+                    block[i, j, k] = self._read(roi, plane)
         return block
+
+    def _read(self, roi: Rectangle, plane: dict[str, int]) -> np.ndarray:
+        try:
+            # Told no type, pylibCZIrw takes that of channel 0, which need not exist.
+            pixels: np.ndarray = self._reader.read(
+                roi=roi, plane=plane, scene=self.scene, pixel_type=self.pixel_type
+            )
+        except (RuntimeError, ValueError) as error:
+            where = " ".join(f"{d} {i}" for d, i in plane.items())
+            raise InputError(
+                f"The plane {where} of {self.path!r} can't be read: {error}. Expected a"
+                " complete CZI whose compression pylibCZIrw knows; copy the file again,"
+                " or export it anew in ZEN."
+            ) from error
+        return pixels[..., 0]
 
     @cached_property
     def _reader(self) -> pylibczi.CziReader:
@@ -122,6 +139,12 @@ def open_czi(
                 f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along"
                 " all but T, C, Z, Y and X; split it in ZEN first."
             )
+    stored = sum(min(b.size["X"] * b.size["Y"], directory.size) for b in blocks)
+    if math.prod(sizes.get(d, 1) for d in "TCZYX") > MOST_EMPTY * stored:
+        raise InputError(
+            f"The directory of {path!r} is damaged: it spans {_size_text(sizes)}, and"
+            f" holds {stored} pixels. Expected a complete CZI; copy it again."
+        )
     count = sizes.get("C", 1)
     selected = tuple(range(count)) if channels is None else channels
     if len(set(selected)) < len(selected) or max(selected) >= count:
@@ -219,16 +242,16 @@ def _pixel_type(path: str, blocks: list[SubBlock]) -> str:
 def _metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
     """The metadata as XML, empty (and why) where it can't be read."""
     try:
-        with pylibczi.open_czi(path) as reader:
-            text = reader.raw_metadata
+        reader = pylibczi.CziReader(path)
     except RuntimeError as error:
         raise InputError(
             f"The input {path!r} can't be opened as CZI: {error}. Expected a complete"
             " file; copy it again, or finish its acquisition."
         ) from error
     try:
+        text = reader.raw_metadata
         return ElementTree.fromstring(text), []
-    except ElementTree.ParseError as error:
+    except (RuntimeError, ElementTree.ParseError) as error:
         return ElementTree.Element("ImageDocument"), [
             f"The CZI's metadata can't be read ({error}); pixel sizes, time step and"
             " channel names are missing in the output."

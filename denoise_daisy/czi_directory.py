@@ -72,6 +72,11 @@ def read_directory(path: str) -> Directory:
     InputError
         The file is absent, is no CZI, is cut short, or its directory is damaged.
     """
+    if Path(path).is_fifo() or Path(path).is_socket():
+        raise InputError(
+            f"The input {path!r} is a pipe or socket. Expected a CZI file, which is read"
+            " here and there."
+        )
     try:
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())

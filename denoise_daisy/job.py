@@ -128,10 +128,14 @@ class Job:
         plain: dict[str, Any] = json.loads(json.dumps(facts))
         return plain
 
-    def record(self, run_id: str) -> dict[str, Any]:
-        """The contents of run.json; `run_id` tells it from a run that replaced it."""
+    def record(self, run_id: str, epoch: int) -> dict[str, Any]:
+        """The contents of run.json.
+
+        `run_id` tells the run from one that replaced it, `epoch` its starts apart.
+        """
         return {
             "id": run_id,
+            "epoch": epoch,
             "fingerprint": self.fingerprint,
             "config": self.config.model_dump(mode="json"),
             "block_shape": self.grid.block_shape,
@@ -146,15 +150,17 @@ class Job:
         }
 
     @classmethod
-    def restore(cls, record: dict[str, Any]) -> Self:
-        """The job of a run.json.
+    def restore(cls, record: dict[str, Any], output: Path) -> Self:
+        """The job of a run.json; `output` is where its OME-Zarr lies now.
 
         Raises
         ------
         RefusedError
             The input is not the one that the run was started with.
         """
-        config = _config_of(record)
+        recorded = _Recorded.read(record)
+        place = recorded.config.output.model_copy(update={"path": str(output)})
+        config = recorded.config.model_copy(update={"output": place})
         image = _open_image(config)
         changed = [
             name
@@ -169,11 +175,11 @@ class Job:
         return cls(
             config=config,
             image=image,
-            grid=_grid(config, image, Coordinate(record["block_shape"])),
-            layout=_layout_of(record),
+            grid=_grid(config, image, recorded.block_shape),
+            layout=recorded.layout,
             workers=record["workers"],
             threads=record["threads"],
-            noise=_noise_of(record),
+            noise=recorded.noise,
         )
 
     def calibrated(self) -> Self:
@@ -182,12 +188,13 @@ class Job:
             return self
         return replace(self, noise=calibrate_image(self.image, self.config.noise.kind))
 
-    def create_output(self) -> None:
-        """Make the OME-Zarr, all voxels missing."""
+    def create_output(self, ome: dict[str, Any]) -> None:
+        """Make the OME-Zarr, all voxels missing; `ome` is its metadata."""
         own = {"version": version("denoise-daisy"), "fingerprint": self.fingerprint}
-        create_image(self.output, self.layout, self._ome_metadata(), own)
+        create_image(self.output, self.layout, ome, own)
 
-    def _ome_metadata(self) -> dict[str, Any]:
+    def ome_metadata(self) -> dict[str, Any]:
+        """OME metadata of the output; one plane is read for the contrast."""
         image, dtype = self.image, np.dtype(self.layout.dtype)
         t, c, z, _, _ = image.shape
         plane = image[
@@ -197,11 +204,13 @@ class Job:
         if dtype.kind == "u":
             value_range = (0.0, float(np.iinfo(dtype).max))
         else:
-            value_range = (float(finite.min()), float(finite.max()))
+            least = float(finite.min())
+            value_range = (least, max(float(finite.max()), least + 1))
         windows = []
         for i, channel in enumerate(image.channels):
             low, high = channel.window or np.percentile(finite[:, i], (0.1, 99.9))
             low, high = np.clip((low, high), *value_range)
+            low = min(low, value_range[1] - 1)
             windows.append((float(low), float(max(high, low + 1))))
         name = self.output.name.removesuffix(".zarr").removesuffix(".ome")
         begin = self.grid.volume.begin
@@ -223,16 +232,17 @@ def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
     check_extent(config.denoise, tuple(_without_c(image.shape)))
     volume = _volume(config, image)
     noise = given_numbers(config.noise, image.shape[1])
-    if record and noise is None and config.noise.kind == _config_of(record).noise.kind:
-        noise = _noise_of(record)
+    recorded = _Recorded.read(record) if record else None
+    if recorded and noise is None and config.noise.kind == recorded.config.noise.kind:
+        noise = recorded.noise
     workers, threads = _workers(config.workers)
     layout = _layout(config, image, volume)
     grid = _grid(config, image, volume.shape)
-    recorded = _layout_of(record) if record else layout
-    if config.output.shards == "auto" and recorded.chunks == layout.chunks:
-        layout = replace(layout, shards=recorded.shards)
+    if config.output.shards == "auto" and recorded:
+        layout = replace(layout, shards=recorded.layout.shards)
     unit = _without_c(layout.file_shape)
-    shape = _block_shape(config, grid, unit, _workload(image, workers), record)
+    kept = recorded.block_shape if recorded else None
+    shape = _block_shape(config, grid, unit, _workload(image, workers), kept)
     grid = replace(grid, block_shape=shape)
     if config.output.shards == "auto" and layout.shards is None:
         t, z, y, x = shape
@@ -290,7 +300,10 @@ def _layout(config: Config, image: Image, volume: Roi) -> Layout:
     shards = None
     if isinstance(output.shards, dict):
         default = dict(zip("tczyx", chunks, strict=True)) | {"c": channels}
-        shards = by_axis(output.shards, "tczyx", default)
+        asked = by_axis(output.shards, "tczyx", default)
+        # A shard larger than the image is as good as one that just holds it.
+        most = (-(-n // c) * c for n, c in zip(shape, chunks, strict=True))
+        shards = tuple(map(min, asked, most))
         for axis, shard, chunk, n in zip("tczyx", shards, chunks, shape, strict=True):
             if shard % chunk:
                 raise InputError(
@@ -330,16 +343,14 @@ def _block_shape(
     grid: BlockGrid,
     unit: Coordinate,
     work: Workload,
-    record: dict[str, Any] | None,
+    kept: Coordinate | None,
 ) -> Coordinate:
     """The block shape asked for, recorded, or chosen, within the memory there is."""
     blocks, voxels = config.blocks, grid.volume.shape
     memory = _memory(config, work)
     if blocks.shape == "auto":
-        if record:
-            kept = Coordinate(record["block_shape"])
-            if work.memory(replace(grid, block_shape=kept)) <= memory:
-                return kept
+        if kept and work.memory(replace(grid, block_shape=kept)) <= memory:
+            return kept
         return choose_shape(grid, unit, work, memory)
     default = dict(zip(AXES, (1, *voxels[1:]), strict=True))
     asked = by_axis(blocks.shape, "tzyx", default)
@@ -373,16 +384,37 @@ def _memory(config: Config, work: Workload) -> int:
     return int(wanted * GIB)
 
 
-def _config_of(record: dict[str, Any]) -> Config:
-    return Config.model_validate_json(json.dumps(record["config"]))
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What a run.json settles, in types."""
 
+    config: Config
+    block_shape: Coordinate
+    layout: Layout
+    noise: NoiseNumbers | None
 
-def _noise_of(record: dict[str, Any]) -> NoiseNumbers | None:
-    return NoiseNumbers(**_with_tuples(record["noise"])) if record["noise"] else None
+    @classmethod
+    def read(cls, record: dict[str, Any]) -> Self:
+        """Take it from run.json's values.
 
-
-def _layout_of(record: dict[str, Any]) -> Layout:
-    return Layout(**_with_tuples(record["layout"]))
+        Raises
+        ------
+        RefusedError
+            They are not those of a run of this version.
+        """
+        try:
+            noise = record["noise"]
+            return cls(
+                config=Config.model_validate_json(json.dumps(record["config"])),
+                block_shape=Coordinate(record["block_shape"]),
+                layout=Layout(**_with_tuples(record["layout"])),
+                noise=NoiseNumbers(**_with_tuples(noise)) if noise else None,
+            )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise RefusedError(
+                f"run.json can't be used: {error}. Expected the record of a run of this"
+                " version; choose another output.path, or start anew with --overwrite."
+            ) from error
 
 
 def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:

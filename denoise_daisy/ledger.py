@@ -225,7 +225,11 @@ class Ledger:
             self.done = self._blocks[tuple(self._grid.block_shape)].rank % 2 == 1
 
     def _files(self) -> list[Path]:
-        return [Path(e) for e in os.scandir(self._folder) if e.name.endswith(".jsonl")]
+        try:
+            entries = list(os.scandir(self._folder))
+        except FileNotFoundError:
+            return []
+        return [Path(e) for e in entries if e.name.endswith(".jsonl") and e.is_file()]
 
     def _read(self, file: Path) -> bool:
         start = self._read_to.get(file.name, 0)
@@ -260,22 +264,25 @@ class Ledger:
                 self._complain(file)
         for shape, table in rows.items():
             try:
-                good = self._enter(self._blocks_of(shape), np.array(table, np.int64))
-            except (ValueError, TypeError, OverflowError):
-                good = False
-            if not good:
+                blocks = self._blocks_of(shape)
+            except (ValueError, TypeError):
+                self._complain(file)
+                continue
+            array = _whole_numbers(table)
+            if len(array) < len(table) or not self._enter(blocks, array):
                 self._complain(file)
 
     def _enter(self, blocks: _Blocks, table: np.ndarray) -> bool:
         """Rows of block (4 columns), rank and checksum; whether all make sense."""
         counts = blocks.grid.shape
-        inside = ((table[:, :4] >= 0) & (table[:, :4] < counts)).all(axis=1)
+        limits = (*counts, 1 << 31, 1 << 32)
+        inside = ((table >= 0) & (table < limits)).all(axis=1)
         table = table[inside]
         flat = np.ravel_multi_index(tuple(table[:, :4].T), counts)
         rank, crc = table[:, 4].astype(np.int32), table[:, 5]
-        newer = rank >= blocks.rank[flat]
         np.maximum.at(blocks.rank, flat, rank)
-        blocks.crc[flat[newer]] = crc[newer]
+        holds = rank == blocks.rank[flat]
+        blocks.crc[flat[holds]] = crc[holds]
         if not self._began:
             self.epoch = max(self.epoch, int(rank.max(initial=0)) // 2)
         return bool(inside.all())
@@ -322,3 +329,16 @@ class Ledger:
             starts = range(0, by_file.shape[axis], each)
             by_file = np.logical_and.reduceat(by_file, list(starts), axis)
         return by_file.ravel()
+
+
+def _whole_numbers(rows: list[tuple[int, ...]]) -> np.ndarray:
+    """The rows as a table of int64, without those that hold anything else."""
+    try:
+        table = np.array(rows)
+    except ValueError:
+        table = np.array([], object)
+    if table.dtype != np.int64:
+        good = [row for row in rows if all(type(n) is int for n in row)]
+        small = [row for row in good if max(map(abs, row)) < 1 << 62]
+        table = np.array(small, np.int64).reshape(-1, 6)
+    return table

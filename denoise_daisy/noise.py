@@ -48,8 +48,21 @@ def calibrate_image(image: Image, kind: str) -> NoiseNumbers:
 
     The samples lie behind each other along y in one array: a fit over all of them sees
     the whole range of intensities, where one sample alone may hold background only.
+
+    Raises
+    ------
+    InputError
+        The samples tell nothing about noise.
     """
-    return calibrate(np.concatenate(list(_samples(image)), axis=2), kind)
+    sample = np.concatenate(list(_samples(image)), axis=2)
+    for channel, voxels in zip(image.channels, sample, strict=True):
+        if not np.isfinite(voxels).all() or voxels.min() == voxels.max():
+            raise InputError(
+                f"The noise of channel {channel.name!r} can't be calibrated: its"
+                " samples are all of one value, or no numbers. Give noise.gains and"
+                " noise.offsets, or noise.noise_std."
+            )
+    return calibrate(sample, kind)
 
 
 def _samples(image: Image) -> Iterator[np.ndarray]:

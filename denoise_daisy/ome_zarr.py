@@ -99,7 +99,9 @@ def create_image(
     `own` is what this program notes in the group beside the OME metadata.
     """
     group = zarr.open_group(path, mode="a", zarr_format=3)
-    if LEVEL not in group:
+    if (path / LEVEL / "zarr.json").exists():
+        check_level(path)
+    else:
         group.create_array(
             LEVEL,
             shape=layout.shape,
@@ -135,16 +137,11 @@ def limit_threads() -> None:
     zarr.config.set({"threading.max_workers": 1, "async.concurrency": 2})
 
 
-def has_level(path: Path) -> bool:
-    """Whether the level-0 array was made."""
-    return (path / LEVEL / "zarr.json").is_file()
-
-
 def own_attributes(path: Path) -> dict[str, Any] | None:
     """What this program noted in a group that it made; None in any other folder."""
     try:
         own = zarr.open_group(path, mode="r").attrs.get("denoise_daisy")
-    except (OSError, ValueError):
+    except Exception:  # noqa: BLE001 - whatever zarr makes of somebody's zarr.json
         return None
     return own if isinstance(own, dict) else None
 
@@ -161,10 +158,24 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
         yield path.joinpath(LEVEL, "c", *map(str, position))
 
 
+def check_level(path: Path) -> None:
+    """Refuse an output whose array is gone or can't be opened."""
+    try:
+        open_level(path, "r")
+    except Exception as error:
+        raise RefusedError(
+            f"The array {str(path / LEVEL)!r} can't be opened ({error}), though blocks"
+            " of it are recorded as done. Put it back, or start anew with --overwrite."
+        ) from error
+
+
 def remove_image(path: Path) -> None:
-    """Delete an output that this program made."""
+    """Delete an output that this program made; cut short, it can be tried again."""
     if own_attributes(path) is None:
         raise RefusedError(f"{str(path)!r} is not an output of this program.")
+    for child in path.iterdir():
+        if child.name != "zarr.json":
+            shutil.rmtree(child) if child.is_dir() else child.unlink()
     shutil.rmtree(path)
 
 

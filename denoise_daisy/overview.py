@@ -105,7 +105,7 @@ def status(run_dir: RunDir) -> str:
     """
     record = run_dir.read_run()
     assert record is not None, "found by its run.json"  # noqa: S101
-    job = Job.restore(record)
+    job = Job.restore(record, run_dir.output)
     ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
     ledger.refresh()
     failed = ledger.last_failed()

@@ -27,7 +27,7 @@ from denoise_daisy.launchers import Launcher, launcher_for
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
 from denoise_daisy.ome_zarr import (
-    has_level,
+    check_level,
     own_attributes,
     remove_image,
 )
@@ -88,11 +88,27 @@ def run(
     if job.noise is None:
         say("Calibrating the noise...")
         job = job.calibrated()
-    run_dir.path.mkdir(parents=True, exist_ok=True)
-    with Lock(run_dir) as lock, _stopped_by_full_disk(job):
-        _start(job, run_dir, lock, record, overwrite=overwrite)
-        ledger = ledger or Ledger(run_dir.ledger(TASK), job.grid, job.unit)
-        _run_blocks(job, run_dir, lock, ledger, grace_seconds, say)
+    ome = job.ome_metadata()
+    with _stopped_by_full_disk(job):
+        run_dir.path.mkdir(parents=True, exist_ok=True)
+        with Lock(run_dir) as lock:
+            if run_dir.read_run() != record and not overwrite:
+                raise RefusedError(
+                    "Another scheduler has just started a run in"
+                    f" {str(run_dir.path)!r}. Expected one at a time; start again once"
+                    " it has ended."
+                )
+            if overwrite:
+                _delete_old(job, run_dir)
+            ledger = ledger or Ledger(run_dir.ledger(TASK), job.grid, job.unit)
+            ledger.refresh()
+            _record_start(job, run_dir, record, ledger)
+            job.create_output(ome)
+            with _log_file(run_dir.logs / "scheduler.log"):
+                logger.info("Start %d of %s", ledger.epoch, job.output)
+                if lock.taken_from:
+                    logger.warning("Took over from %s, which is dead.", lock.taken_from)
+                _run_blocks(job, run_dir, lock, ledger, grace_seconds, say)
 
 
 def check_settings(
@@ -124,29 +140,22 @@ def _launcher(job: Job, record: dict[str, Any] | None) -> Launcher:
     return launcher_for(job.config.workers, RunDir.of_output(job.output), run_id)
 
 
-def _start(
-    job: Job,
-    run_dir: RunDir,
-    lock: Lock,
-    record: dict[str, Any] | None,
-    *,
-    overwrite: bool,
+def _delete_old(job: Job, run_dir: RunDir) -> None:
+    # The record goes first: by it, workers of the old run know that it is over.
+    run_dir.clear()
+    if job.output.exists() and any(job.output.iterdir()):
+        remove_image(job.output)
+
+
+def _record_start(
+    job: Job, run_dir: RunDir, record: dict[str, Any] | None, ledger: Ledger
 ) -> None:
-    """Bring the files into the state that the first block needs."""
-    if run_dir.read_run() != record and not overwrite:
-        raise RefusedError(
-            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
-            " Expected one at a time; start again once it has ended."
-        )
-    if overwrite:
-        # The record goes first: with it, workers of the old run know that it is over.
-        run_dir.clear()
-        if job.output.exists():
-            remove_image(job.output)
-    run_id = record["id"] if record else secrets.token_hex(8)
+    """Begin a new epoch of the ledger, and tell workers what to do."""
+    last = record["epoch"] if record else 0
+    ledger.begin(max(ledger.epoch, last) + 1)
     run_dir.make(TASK)
-    run_dir.write_run(job.record(run_id))
-    job.create_output()
+    run_id = record["id"] if record else secrets.token_hex(8)
+    run_dir.write_run(job.record(run_id, ledger.epoch))
 
 
 def _run_blocks(
@@ -157,53 +166,46 @@ def _run_blocks(
     grace_seconds: float,
     say: Callable[[str], None],
 ) -> None:
+    for name in ledger.unreadable:
+        logger.warning("Ledger file %s has a torn line; it is left out.", name)
     launcher = _launcher(job, run_dir.read_run())
     # Jobs of a scheduler that was killed may still be in the queue.
     launcher.end_all()
     run_dir.remove_states()
-    ledger.refresh()
-    for name in ledger.unreadable:
-        logger.warning("Ledger file %s has a torn line; it is left out.", name)
-    before = ledger.done_count
-    ledger.begin(ledger.epoch + 1)
-    started = time.time()
-    sweep = threading.Thread(
-        target=remove_partials, args=(job.output,), kwargs={"older_than": started}
-    )
+    before, started = ledger.done_count, time.time()
+    sweep = threading.Thread(target=_sweep, args=(job, run_dir, started))
     sweep.start()
-    with _log_file(run_dir.logs / "scheduler.log"):
-        logger.info("Start %d of %s", ledger.epoch, job.output)
-        if lock.taken_from:
-            logger.warning("Took over from %s, which is dead.", lock.taken_from)
-        say(
-            f"{job.grid.size} blocks ({before} done before), {job.workers} workers,"
-            f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
-        )
-        try:
-            Scheduler(job, run_dir, ledger, lock, launcher, grace_seconds).run()
-        finally:
-            sweep.join()
-            if not run_dir.read_states():
-                remove_partials(job.output, older_than=math.inf)
-            ledger.refresh()
-            summary = _summary(job, ledger, before, time.time() - started)
-            logger.info("%s", summary)
-            say(summary)
+    say(
+        f"{job.grid.size} blocks ({before} done before), {job.workers} workers,"
+        f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
+    )
+    try:
+        Scheduler(job, run_dir, ledger, lock, launcher, grace_seconds).run()
+    finally:
+        sweep.join()
+        if not run_dir.read_states():
+            _sweep(job, run_dir, math.inf)
+        ledger.refresh()
+        summary = _summary(job, ledger, before, time.time() - started)
+        logger.info("%s", summary)
+        say(summary)
     failed = ledger.last_failed()
     if failed:
         raise BlocksFailed(_failed_text(job, ledger, failed, run_dir))
+
+
+def _sweep(job: Job, run_dir: RunDir, older_than: float) -> None:
+    """Remove what dead writers left in the middle of a file."""
+    for folder in (job.output, run_dir.path):
+        remove_partials(folder, older_than=older_than)
 
 
 def _read_ledger(job: Job, run_dir: RunDir) -> Ledger:
     """The ledger of a run, read to its end."""
     ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
     ledger.refresh()
-    if ledger.done.any() and not has_level(job.output):
-        raise RefusedError(
-            f"{ledger.done_count} blocks are recorded as done in"
-            f" {str(run_dir.path)!r}, but the output {str(job.output)!r} is gone. Put"
-            " it back, or start anew with --overwrite."
-        )
+    if ledger.done.any():
+        check_level(job.output)
     return ledger
 
 
@@ -213,7 +215,8 @@ def _existing_run(
     """The record to go on with, None for a fresh start; refuse what is not ours."""
     output = Path(config.output.path)
     source = Path(config.input.path)
-    if output.resolve().is_relative_to(source.resolve()):
+    place = Path(os.path.realpath(output))
+    if place.is_relative_to(os.path.realpath(source)):
         raise InputError(
             f"output.path {str(output)!r} lies at or in the input {str(source)!r}."
             " Expected another place."
@@ -221,13 +224,13 @@ def _existing_run(
     for path in (output, run_dir.path):
         _check_folder(path)
     record = run_dir.read_run()
-    ours = record is not None or own_attributes(output) is not None
-    if output.exists() and any(output.iterdir()) and not ours:
+    is_empty = not output.exists() or not any(output.iterdir())
+    if not is_empty and own_attributes(output) is None:
         raise RefusedError(
             f"{str(output)!r} exists and was not made by this program. Expected a free"
             " place; choose another output.path, or move that folder away."
         )
-    if output.exists() and record is None and ours and not overwrite:
+    if not is_empty and record is None and not overwrite:
         raise RefusedError(
             f"{str(output)!r} is an output of this program whose run directory"
             f" {run_dir.path.name!r} is gone. Put it back, choose another output.path,"
@@ -239,9 +242,12 @@ def _existing_run(
 def _check_folder(path: Path) -> None:
     """Refuse a place where no folder can be made or written."""
     try:
-        if path.is_symlink() and not path.exists():
-            raise InputError(f"{str(path)!r} is a broken link. Expected a free place.")
         while not path.exists():
+            if path.is_symlink():
+                raise InputError(
+                    f"{str(path)!r} is a link to nothing. Change output.path, or"
+                    " correct the link."
+                )
             path = path.parent
         if not path.is_dir():
             problem = "is a file; expected a folder"
@@ -249,8 +255,8 @@ def _check_folder(path: Path) -> None:
             problem = "can't be written; expected a folder with write permission"
         else:
             return
-    except OSError as error:
-        problem = f"can't be used ({error.strerror})"
+    except (OSError, RuntimeError) as error:
+        problem = f"can't be used ({getattr(error, 'strerror', None) or error})"
     raise InputError(f"{str(path)!r} {problem}. Change output.path or correct that.")
 
 
@@ -278,7 +284,8 @@ def _check_disk(job: Job, ledger: Ledger | None) -> None:
     needed = job.layout.nbytes * share
     files = math.ceil(job.layout.files * share)
     free, free_files = free_disk(job.output)
-    if needed / BEST_COMPRESSION > free or (free_files or files) < files:
+    too_many = free_files is not None and files > free_files
+    if needed / BEST_COMPRESSION > free or too_many:
         raise InputError(
             f"The output needs up to {needed / GIB:.3g} GiB in {files} files, but only"
             f" {free / GIB:.3g} GiB and {free_files} files are free at"

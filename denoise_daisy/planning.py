@@ -18,6 +18,9 @@ GIB = 1 << 30
 WORKER_BYTES = 167 << 20
 """Memory of a worker before its first block: Python and its libraries."""
 
+TRIED_SHAPES = 4096
+"""Up to this many block shapes, all are tried."""
+
 SIMULATED_BLOCKS = 64
 """Up to this many blocks, who computes which one matters to the time."""
 
@@ -42,8 +45,9 @@ class Workload:
         """When the last worker is done, in voxels of one channel that it computes."""
         if grid.size > SIMULATED_BLOCKS:
             return grid.voxels_read / grid.size * math.ceil(grid.size / self.workers)
-        busy = [0] * self.workers
-        for lengths in itertools.product(*grid.read_lengths):
+        busy = [0] * min(self.workers, grid.size)
+        read = [lengths.tolist() for lengths in grid.read_lengths]
+        for lengths in itertools.product(*read):
             heapq.heapreplace(busy, busy[0] + math.prod(lengths))
         return max(busy)
 
@@ -82,18 +86,25 @@ def choose_shape(
 
 
 def _shapes(grid: BlockGrid, unit: Coordinate) -> Iterator[Sequence[int]]:
+    """All shapes where they are few, else one for each number of blocks per axis."""
     extent = grid.volume.shape
-    axes = []
-    for axis, (voxels, step) in enumerate(zip(extent, unit, strict=True)):
-        counts = np.arange(1, math.ceil(voxels / step) + 1)
-        if AXES[axis] == "t" and not grid.stencil.reach[axis]:
-            counts = counts[:1]
-        # All ways to cut an axis differ in their number of blocks; of those with the
-        # same number the smallest block reads least.
-        blocks = np.ceil(voxels / (counts * step))
-        _, first = np.unique(blocks, return_index=True)
-        axes.append([int(min(n * step, voxels)) for n in counts[np.sort(first)]])
-    return itertools.product(*axes)
+    counts = [
+        np.arange(1, math.ceil(voxels / step) + 1)
+        for voxels, step in zip(extent, unit, strict=True)
+    ]
+    if not grid.stencil.reach[0]:
+        counts[0] = counts[0][:1]
+    if math.prod(map(len, counts)) > TRIED_SHAPES:
+        # Of those with the same number of blocks the smallest reads least, but where
+        # the context of a block reaches past the next one.
+        for axis, (voxels, step) in enumerate(zip(extent, unit, strict=True)):
+            blocks = np.ceil(voxels / (counts[axis] * step))
+            _, first = np.unique(blocks, return_index=True)
+            counts[axis] = counts[axis][np.sort(first)]
+    axes = zip(counts, extent, unit, strict=True)
+    return itertools.product(
+        *([int(min(n * step, most)) for n in ns] for ns, most, step in axes)
+    )
 
 
 def check_shape(shape: Coordinate, unit: Coordinate, extent: Sequence[int]) -> None:
@@ -102,7 +113,7 @@ def check_shape(shape: Coordinate, unit: Coordinate, extent: Sequence[int]) -> N
     All arguments are voxels of ``(t, z, y, x)``.
     """
     nearest = [
-        n if block >= n else min(n, max(1, round(block / u)) * u)
+        min((n, max(1, round(block / u)) * u), key=lambda s: abs(s - min(block, n)))
         for block, u, n in zip(shape, unit, extent, strict=True)
     ]
     legal = all(

@@ -26,6 +26,20 @@ import psutil
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.files import write_atomic
 
+RECORD_KEYS = {
+    "id",
+    "epoch",
+    "fingerprint",
+    "config",
+    "block_shape",
+    "layout",
+    "workers",
+    "threads",
+    "noise",
+    "versions",
+}
+"""What run.json holds."""
+
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """The disk is full, over quota or read-only."""
 
@@ -84,7 +98,17 @@ class RunDir:
 
     @classmethod
     def of_output(cls, output: Path) -> Self:
-        """The directory beside an output."""
+        """The directory beside an output.
+
+        Raises
+        ------
+        InputError
+            The output has no name, and so no place beside it.
+        """
+        if not output.name:
+            raise InputError(
+                f"output.path is {str(output)!r}. Expected a folder that can be made."
+            )
         return cls(output.with_name(f"{output.name}.run"))
 
     @property
@@ -132,12 +156,12 @@ class RunDir:
         """
         try:
             run = json.loads(self.run_file.read_text("utf-8"))
-            if isinstance(run, dict) and run.keys() >= {"id", "fingerprint", "config"}:
+            if isinstance(run, dict) and run.keys() >= RECORD_KEYS:
                 return run
             problem = "is no run.json of this program"
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             problem = f"can't be read ({error})"
         raise RefusedError(
             f"{str(self.run_file)!r} {problem}. Expected the record of a run; move the"
@@ -317,7 +341,8 @@ def find(path: Path) -> RunDir:
         The path is neither.
     """
     path = path.absolute()
-    for candidate in (RunDir(path), RunDir.of_output(path)):
+    candidates = (RunDir(path), RunDir.of_output(path)) if path.name else ()
+    for candidate in candidates:
         if candidate.run_file.is_file():
             return candidate
     raise InputError(

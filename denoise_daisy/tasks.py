@@ -51,7 +51,7 @@ def denoise_block(job: Job, index: Index, is_wanted: Callable[[], bool]) -> Resu
     del result
     if not is_wanted():
         raise UnwantedError(f"The output of block {list(index)} is another run's now.")
-    job.target[write_roi] = voxels
+    _write(job, write_roi, voxels)
     if job.config.output.durability == "fsync":
         _sync_block(job, write_roi)
     return Result(
@@ -93,9 +93,25 @@ def checksum(block: np.ndarray) -> int:
     return zlib.crc32(np.ascontiguousarray(block, little).data)
 
 
+def _write(job: Job, write_roi: Roi, voxels: np.ndarray) -> None:
+    try:
+        job.target[write_roi] = voxels
+    except (ValueError, RuntimeError):
+        # Zarr looks into a shard that is there, and chokes on a torn one.  Removing it
+        # beforehand could lose what another writer has just finished.
+        for file in _files(job, write_roi):
+            file.unlink(missing_ok=True)
+        job.target[write_roi] = voxels
+
+
+def _files(job: Job, write_roi: Roi) -> list[Path]:
+    inside = write_roi - job.grid.volume.begin
+    return list(files_of(job.output, job.layout, inside))
+
+
 def _sync_block(job: Job, write_roi: Roi) -> None:
     folders: set[Path] = set()
-    for file in files_of(job.output, job.layout, write_roi - job.grid.volume.begin):
+    for file in _files(job, write_roi):
         sync(file)
         folders.update(p for p in file.parents if job.output in p.parents)
     for folder in sorted(folders, reverse=True):

@@ -12,7 +12,7 @@ from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.job import TASK, Job
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
 from denoise_daisy.machine import cores
-from denoise_daisy.ome_zarr import files_of
+from denoise_daisy.ome_zarr import check_level, files_of
 from denoise_daisy.rundir import Lock, RunDir
 from denoise_daisy.tasks import checksum
 
@@ -43,13 +43,14 @@ def verify(run_dir: RunDir) -> str:
     record = run_dir.read_run()
     assert record is not None, "found by its run.json"  # noqa: S101
     with Lock(run_dir):
-        job = Job.restore(record)
+        job = Job.restore(record, run_dir.output)
+        check_level(job.output)
         ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
         ledger.refresh()
         checked = ledger.done_count
         damages = _damages(job, ledger)
         if damages:
-            _mark(run_dir, ledger, damages)
+            _mark(run_dir, damages, max(ledger.epoch, record["epoch"]) + 1)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
         lines += [f"  block {list(d.block)}: {d.what}" for d in damages[:LISTED_BLOCKS]]
@@ -100,8 +101,7 @@ def _damage(job: Job, grid: BlockGrid, index: Index, crc: int) -> str | None:
     return None if found == crc else "its voxels have changed"
 
 
-def _mark(run_dir: RunDir, ledger: Ledger, damages: list[Damage]) -> None:
-    epoch = ledger.epoch + 1
+def _mark(run_dir: RunDir, damages: list[Damage], epoch: int) -> None:
     writer = LedgerWriter(run_dir.ledger(TASK), f"verify-{epoch}", durable=True)
     try:
         for damage in damages:

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -111,7 +112,8 @@ def _work(run_dir: RunDir, name: str, ends_at: float) -> int:
         threading.Thread(target=worker.watch, daemon=True).start()
         served = None
         # A scheduler that had to restart its server listens elsewhere.
-        while connection and connection != served:
+        epoch = connection.epoch
+        while connection and connection != served and connection.epoch == epoch:
             worker.serve(connection)
             served, connection = connection, run_dir.read_connection()
         return worker.exit_code
@@ -171,10 +173,11 @@ class _Worker:
         self._run_dir = run_dir
         self._run_id = str(record["id"])
         self._state = state
-        self._job = job = Job.restore(record)
+        self._job = job = Job.restore(record, run_dir.output)
         self._epoch = epoch
         self._ends_at = ends_at
         self._leaving = False
+        self._stopped_by: Exception | None = None
         self.exit_code = 0
         self._ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit, from_end=True)
         self._ledger.begin(epoch)
@@ -258,10 +261,12 @@ class _Worker:
             beat = holder.get("heartbeat") if holder.get("running") else last
             missed = missed + 1 if beat == last else 0
             last = beat
-            self._state.show()
+            with suppress(OSError):
+                self._state.show()
         logger.info("The scheduler is dead; %s s to finish.", LAST_BLOCK_SECONDS)
         time.sleep(LAST_BLOCK_SECONDS)
-        self._state.remove()
+        with suppress(OSError):
+            self._state.remove()
         os._exit(EXIT_LEFT)
 
     def _serve_block(self, client: daisy.Client) -> bool:
@@ -275,16 +280,20 @@ class _Worker:
                 return True
             failed_by = {entry.worker for entry in self._ledger.failures[index]}
             now = self._run_dir.read_connection()
-            if (
-                now is None
-                or now.epoch != self._epoch
-                or self._state.worker in failed_by
-            ):
-                # Another scheduler's business; or a retry, which is for a new process.
+            # Another scheduler's business; or a retry, which is for a new process.
+            stale = now is None or now.epoch != self._epoch
+            if stale or self._state.worker in failed_by:
                 block.status = daisy.BlockStatus.FAILED
                 return False
-            if not self._do(index):
+            try:
+                done = self._do(index)
+            except (OSError, UnwantedError) as error:
+                # Raised further from in here, Daisy would add its own words to it.
+                done, self._stopped_by = False, error
+            if not done:
                 block.status = daisy.BlockStatus.FAILED
+        if self._stopped_by:
+            raise self._stopped_by
         return True
 
     def _do(self, index: Index) -> bool:
@@ -298,6 +307,10 @@ class _Worker:
             raise
         except MemoryError as error:
             outcome = _failure("memory", error)
+            outcome["error"] += (
+                f" at a peak of {peak_memory() >> 20} MiB; make blocks smaller"
+                " (blocks.memory_gib) or give workers more memory"
+            )
         except Exception as error:
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise
