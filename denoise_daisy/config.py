@@ -161,7 +161,7 @@ Noise = Annotated[PoissonGaussian | Gaussian, Field(discriminator="kind")]
 class Denoise(Section):
     """Parameters of ndsafir, under its own names."""
 
-    patch: dict[SpaceTime, NonNegativeInt] = {"y": 3, "x": 3}
+    patch: dict[SpaceTime, Annotated[int, Field(ge=0, le=100)]] = {"y": 3, "x": 3}
     """Patch radius by axis; 0 for an axis not named."""
 
     active_dimensions: Annotated[

@@ -72,12 +72,9 @@ def read_directory(path: str) -> Directory:
     InputError
         The file is absent, is no CZI, is cut short, or its directory is damaged.
     """
-    if Path(path).is_fifo() or Path(path).is_socket():
-        raise InputError(
-            f"The input {path!r} is a pipe or socket. Expected a CZI file, which is read"
-            " here and there."
-        )
     try:
+        if Path(path).is_fifo() or Path(path).is_socket():
+            raise ValueError("it is a pipe or socket")  # noqa: TRY301 - as any other
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
             return _Reader(path, file, status).directory()

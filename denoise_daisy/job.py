@@ -84,8 +84,16 @@ class Job:
     @property
     def is_exact(self) -> bool:
         """Whether the bytes depend on neither blocks nor workers."""
-        pairs = zip(self.grid.context, self.grid.stencil.reach, strict=True)
-        return self.threads == 1 and all(context >= reach for context, reach in pairs)
+        return self.threads == 1 and not self.missing_context
+
+    @property
+    def missing_context(self) -> dict[str, tuple[int, int]]:
+        """Context and the filter's reach, by axis, where the context is smaller."""
+        grid = self.grid
+        axes = zip(
+            AXES, grid.context, grid.stencil.reach, grid.image.shape, strict=True
+        )
+        return {a: (c, r) for a, c, r, voxels in axes if c < min(r, voxels)}
 
     @cached_property
     def source(self) -> Array:
@@ -284,7 +292,8 @@ def _grid(config: Config, image: Image, block_shape: Coordinate) -> BlockGrid:
     context = stencil.reach
     if config.blocks.context != "exact":
         exact = dict(zip(AXES, stencil.reach, strict=True))
-        context = Coordinate(by_axis(config.blocks.context, "tzyx", exact))
+        asked = by_axis(config.blocks.context, "tzyx", exact)
+        context = Coordinate(map(min, asked, extent(image).shape))
     return BlockGrid(
         extent(image), _volume(config, image), block_shape, context, stencil
     )

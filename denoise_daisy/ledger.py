@@ -269,7 +269,7 @@ class Ledger:
                 self._complain(file)
                 continue
             array = _whole_numbers(table)
-            if len(array) < len(table) or not self._enter(blocks, array):
+            if not self._enter(blocks, array) or len(array) < len(table):
                 self._complain(file)
 
     def _enter(self, blocks: _Blocks, table: np.ndarray) -> bool:

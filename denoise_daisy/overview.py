@@ -71,7 +71,8 @@ def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
         "written": "1.00 x, every voxel by one block",
         "memory": f"{job.memory / GIB:.2f} GiB per worker at most",
         "workers": (
-            f"{job.workers} {job.config.workers.kind}, {job.threads} threads each"
+            f"{min(job.workers, grid.size)} {job.config.workers.kind},"
+            f" {job.threads} threads each"
         ),
         "done": f"{done} blocks",
         "left": f"{grid.size - done} blocks",

@@ -21,7 +21,7 @@ from denoise_daisy.errors import (
     RunStopped,
 )
 from denoise_daisy.files import remove_partials
-from denoise_daisy.geometry import AXES, Index
+from denoise_daisy.geometry import Index
 from denoise_daisy.job import TASK, Job, prepare
 from denoise_daisy.launchers import Launcher, launcher_for
 from denoise_daisy.ledger import Ledger
@@ -245,8 +245,8 @@ def _check_folder(path: Path) -> None:
         while not path.exists():
             if path.is_symlink():
                 raise InputError(
-                    f"{str(path)!r} is a link to nothing. Change output.path, or"
-                    " correct the link."
+                    f"{str(path)!r} is a broken link. Change output.path, or correct"
+                    " the link."
                 )
             path = path.parent
         if not path.is_dir():
@@ -323,14 +323,7 @@ def _check_walltime(job: Job) -> None:
 def warnings_of(job: Job) -> Iterator[str]:
     """What a person should know of this image and these settings."""
     yield from job.image.warnings
-    grid = job.grid
-    short = [
-        f"{axis} {context} of {reach}"
-        for axis, context, reach in zip(
-            AXES, grid.context, grid.stencil.reach, strict=True
-        )
-        if context < reach
-    ]
+    short = [f"{a} {c} of {reach}" for a, (c, reach) in job.missing_context.items()]
     if short:
         yield (
             f"blocks.context is smaller than the filter's reach ({', '.join(short)}"

@@ -174,8 +174,12 @@ class Scheduler:
             len(self._given_up()),
             self._voxels_done(),
             keeper.busy(),
-            keeper.waits_for(),
+            keeper.waits_for() or self._needs_hands(keeper),
         )
+
+    def _needs_hands(self, keeper: Keeper) -> str:
+        idle = not self._job.workers and not keeper.busy()
+        return "waiting for workers to be started by hand" if idle else ""
 
     def _is_settled(self, index: Index) -> bool:
         return self._ledger.is_done(index) or self._is_given_up(index)
