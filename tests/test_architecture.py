@@ -1,0 +1,76 @@
+"""The map names every module, the public names exist, and nothing is left to do.
+
+Each check asserts that it looked at something, for an empty list of files would pass
+all of them.
+"""
+
+import importlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import ROOT
+
+import denoise_daisy
+
+MODULES = sorted((ROOT / "denoise_daisy").rglob("*.py"))
+
+
+def tracked_python_files() -> list[Path]:
+    """What git knows; all there is where this is no checkout."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    names = listed.stdout.split("\0") if listed.returncode == 0 else []
+    files = [ROOT / name for name in names if name.endswith(".py")]
+    return [file for file in files if file.is_file()] or sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_the_map_names_every_module(module: Path) -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    name = str(module.relative_to(ROOT / "denoise_daisy"))
+    assert f"`{name.removesuffix('__init__.py') or name}`" in text
+
+
+def test_the_map_names_no_module_that_is_gone() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", text))
+    there = {file.name for file in tracked_python_files()}
+    assert named <= there
+    assert len(MODULES) > 20
+
+
+def test_the_public_names_are_there_and_sorted() -> None:
+    names = denoise_daisy.__all__
+    assert names == sorted(names)
+    assert len(names) == len(set(names)) > 0
+    package = importlib.import_module("denoise_daisy")
+    for name in names:
+        assert getattr(package, name).__doc__, name
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: path.name)
+def test_every_module_can_be_imported_by_itself(module: Path) -> None:
+    name = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+    assert importlib.import_module(name).__doc__
+
+
+def test_no_code_is_left_to_be_done() -> None:
+    words = re.compile(
+        r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK")) + r")\b"
+    )
+    files = tracked_python_files()
+    found = [
+        f"{file.relative_to(ROOT)}:{number}: {text.strip()}"
+        for file in files
+        for number, text in enumerate(file.read_text("utf-8").splitlines(), start=1)
+        if words.search(text)
+    ]
+    assert not found
+    assert len(files) > len(MODULES)

@@ -1,0 +1,513 @@
+"""The ledger never loses a block that is done, and never claims one that is not.
+
+Ledgers here are real files, written by the real writer or by hand where a writer is
+to have died.  A green run would mean nothing if the oracle were the ledger's own code:
+what is done is worked out here from the lines themselves, one at a time.
+"""
+
+import errno
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pytest
+from funlib.geometry import Coordinate, Roi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from denoise_daisy.geometry import BlockGrid, Index, stencil
+from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+
+LAW = stencil(Coordinate(0, 0, 1, 1), "zyx", 2)
+UNIT = Coordinate(1, 2, 4, 4)
+IMAGE = Roi((0, 0, 0, 0), (3, 6, 14, 16))
+
+
+def grid_of(shape: tuple[int, ...]) -> BlockGrid:
+    return BlockGrid(IMAGE, IMAGE, Coordinate(shape), LAW.reach, LAW)
+
+
+GRID = grid_of((1, 2, 4, 8))
+"""3 x 3 x 4 x 2 blocks."""
+
+
+def entry(block: Index, **values: Any) -> Entry:
+    values = {"shape": tuple(GRID.block_shape), "status": "done", "epoch": 1} | values
+    if values["status"] == "done":
+        values = {"crc": 7} | values
+    else:
+        values = {"reason": "exception", "error": "it broke"} | values
+    return Entry(block=block, **{"worker": "w"} | values)
+
+
+def line(block: Index, **values: Any) -> bytes:
+    """A line as a file has it."""
+    one = entry(block, **values)
+    names = ("block", "shape", "status", "epoch", "worker", "crc", "reason", "error")
+    fields = {name: getattr(one, name) for name in names}
+    known = {name: value for name, value in fields.items() if value is not None}
+    return json.dumps(known).encode() + b"\n"
+
+
+def ledger_of(folder: Path, grid: BlockGrid = GRID, **kwargs: Any) -> Ledger:
+    ledger = Ledger(folder, grid, UNIT, **kwargs)
+    ledger.refresh()
+    return ledger
+
+
+def done_in(ledger: Ledger, grid: BlockGrid = GRID) -> set[Index]:
+    return {index for index in grid.indices() if ledger.is_done(index)}
+
+
+BLOCKS = list(GRID.indices())
+
+
+def test_an_empty_ledger_has_nothing_done(tmp_path: Path) -> None:
+    ledger = ledger_of(tmp_path)
+    assert ledger.done_count == 0
+    assert ledger.epoch == 0
+    assert not ledger.last_failed()
+    assert not list(ledger.done_crcs())
+
+
+def test_a_line_says_what_was_done_by_whom_and_when(tmp_path: Path) -> None:
+    writer = LedgerWriter(tmp_path, "worker-3", durable=True)
+    writer.append(entry(BLOCKS[5], worker="worker-3", crc=2**32 - 1, seconds=1.5))
+    writer.close()
+    text = (tmp_path / "worker-3.jsonl").read_text()
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    values = json.loads(text)
+    assert values["block"] == list(BLOCKS[5])
+    assert values["shape"] == list(GRID.block_shape)
+    assert values["status"] == "done"
+    assert values["crc"] == 2**32 - 1
+    assert values["seconds"] == 1.5
+    assert values["worker"] == "worker-3"
+    assert values["epoch"] == 1
+    assert values["time"][4] + values["time"][-1] == "-Z"
+    assert not {"reason", "error", "traceback"} & set(values)
+    [(grid, block, crc)] = ledger_of(tmp_path).done_crcs()
+    assert (grid, block, crc) == (GRID, BLOCKS[5], 2**32 - 1)
+
+
+def test_a_torn_last_line_is_ignored_until_it_is_whole(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    whole, torn = line(BLOCKS[0]), line(BLOCKS[1])
+    for cut in range(1, len(torn)):
+        file.write_bytes(whole + torn[:cut])
+        ledger = ledger_of(tmp_path)
+        assert done_in(ledger) == {BLOCKS[0]}
+        assert ledger.unreadable == ["a.jsonl"]
+        with file.open("ab") as stream:
+            stream.write(torn[cut:])
+        ledger.refresh()
+        assert done_in(ledger) == {BLOCKS[0], BLOCKS[1]}
+
+
+GARBAGE = [
+    b"",
+    b"\0" * 300,
+    b"\xff\xfe{",
+    b"{}",
+    b"[]",
+    b"null",
+    b"7",
+    b'"block"',
+    b'{"block": [0, 0, 0, 0]}',
+    *(
+        json.dumps(json.loads(line(BLOCKS[1])) | wrong).encode()
+        for wrong in (
+            {"block": [0, 0, 0]},
+            {"block": [0, 0, 0, 0, 0]},
+            {"block": 3},
+            {"block": ["a", 0, 0, 0]},
+            {"block": [None, 0, 0, 0]},
+            {"block": [3, 0, 0, 0]},
+            {"block": [-1, 0, 0, 0]},
+            {"block": [10**30, 0, 0, 0]},
+            {"shape": [0, 2, 4, 8]},
+            {"shape": [1, 2, 4]},
+            {"shape": None},
+            {"shape": [[1], 2, 4, 8]},
+            {"shape": ["1", 2, 4, 8]},
+            {"epoch": "x"},
+            {"epoch": None},
+            {"epoch": 10**30},
+            {"epoch": 3_000_000_000},
+            {"epoch": -5},
+            {"crc": "x"},
+            {"crc": 10**30},
+        )
+    ),
+]
+"""Lines that no writer of this program writes; a damaged file may hold them."""
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda text: repr(text[:80]))
+def test_a_line_of_garbage_costs_no_other_line(garbage: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(line(BLOCKS[0]) + garbage + b"\n" + line(BLOCKS[2]))
+    ledger = ledger_of(tmp_path)
+    assert done_in(ledger) == {BLOCKS[0], BLOCKS[2]}
+    assert ledger.unreadable == ["a.jsonl"]
+    assert ledger.epoch == 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(BLOCKS))))
+def test_good_lines_among_random_bytes_all_count(lines: list[bytes | Index]) -> None:
+    with TemporaryDirectory() as folder:
+        data = b"\n".join(
+            text if isinstance(text, bytes) else line(text)[:-1] for text in lines
+        )
+        (Path(folder) / "a.jsonl").write_bytes(data + b"\n")
+        expected = {text for text in lines if isinstance(text, tuple)}
+        assert done_in(ledger_of(Path(folder))) == expected
+
+
+def test_other_files_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.partial").write_bytes(line(BLOCKS[0]))
+    (tmp_path / "notes.txt").write_text("hello")
+    ledger = ledger_of(tmp_path)
+    assert ledger.done_count == 0
+    assert not ledger.unreadable
+
+
+def test_a_file_larger_than_one_read_is_read_whole(tmp_path: Path) -> None:
+    """Lines that lie across the border of two reads included."""
+    padding = "x" * 5000
+    blocks = [BLOCKS[i % 20] for i in range(4000)]
+    with (tmp_path / "a.jsonl").open("wb") as stream:
+        stream.writelines(
+            line(block, status="failed", error=padding) for block in blocks
+        )
+        stream.write(line(BLOCKS[30]))
+    ledger = Ledger(tmp_path, GRID, UNIT)
+    ledger.begin(1)
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[30]}
+    assert sum(map(len, ledger.failures.values())) == 4000
+    assert not ledger.unreadable
+
+
+def test_many_processes_write_at_once_and_no_line_is_lost(tmp_path: Path) -> None:
+    """All under one name, each in a file of its own."""
+    script = f"""
+import sys
+from pathlib import Path
+from denoise_daisy.ledger import Entry, LedgerWriter
+
+first = int(sys.argv[1])
+writer = LedgerWriter(Path({str(tmp_path)!r}), "same", durable=False)
+for i in range(first, 72, 4):
+    block = (i // 24, i // 8 % 3, i // 2 % 4, i % 2)
+    writer.append(
+        Entry(block, {tuple(GRID.block_shape)!r}, "done", 1, f"w{{first}}", crc=i)
+    )
+"""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, str(i)]) for i in range(4)
+    ]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert len(list(tmp_path.iterdir())) == 4
+    ledger = ledger_of(tmp_path)
+    assert [crc for _, _, crc in ledger.done_crcs()] == list(range(72))
+    assert not ledger.unreadable
+
+
+def test_writers_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
+    def write(i: int) -> None:
+        writer = LedgerWriter(tmp_path, "worker", durable=False)
+        writer.append(entry(BLOCKS[i]))
+        writer.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(30)))
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 30
+    assert {file.read_bytes().count(b"\n") for file in files} == {1}
+    assert done_in(ledger_of(tmp_path)) == set(BLOCKS[:30])
+
+
+words = st.tuples(
+    st.integers(0, 5), st.integers(1, 3), st.booleans(), st.sampled_from("abc")
+)
+"""Block, epoch, whether done, and file."""
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(words, max_size=25), st.sets(st.integers(0, 24)))
+def test_the_last_epoch_has_the_last_word_and_done_wins_within_it(
+    said: list[tuple[int, int, bool, str]], refresh_after: set[int]
+) -> None:
+    """Whatever the order of lines and files, and whenever they are read.
+
+    A block's checksum is one that belongs to a "done" of that epoch.
+    """
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        ledger = Ledger(folder, GRID, UNIT)
+        for i, (block, epoch, is_done, file) in enumerate(said):
+            status = "done" if is_done else "failed"
+            text = line(
+                BLOCKS[block],
+                epoch=epoch,
+                status=status,
+                crc=1000 + i if is_done else None,
+            )
+            with (folder / f"{file}.jsonl").open("ab") as stream:
+                stream.write(text)
+            if i in refresh_after:
+                ledger.refresh()
+        ledger.refresh()
+        for each in (ledger, ledger_of(folder)):
+            crcs = {block: crc for _, block, crc in each.done_crcs()}
+            for block in range(6):
+                mine = [(w[1], w[2], i) for i, w in enumerate(said) if w[0] == block]
+                last = max((epoch for epoch, _, _ in mine), default=0)
+                winners = {1000 + i for e, is_done, i in mine if is_done and e == last}
+                assert each.is_done(BLOCKS[block]) == bool(winners)
+                assert (BLOCKS[block] in each.last_failed()) == (
+                    bool(mine) and not winners
+                )
+                assert (BLOCKS[block] in crcs) == bool(winners)
+                assert not winners or crcs[BLOCKS[block]] in winners
+            assert each.epoch == max((w[1] for w in said), default=0)
+            assert not each.unreadable
+
+
+def test_clocks_decide_nothing(tmp_path: Path) -> None:
+    """The later epoch's host may have a clock that is years behind."""
+    for name, epoch, status, when in (
+        ("a", 1, "done", "2099-01-01T00:00:00Z"),
+        ("b", 2, "failed", "1999-01-01T00:00:00Z"),
+    ):
+        writer = LedgerWriter(tmp_path, name, durable=False)
+        writer.append(entry(BLOCKS[0], epoch=epoch, status=status, time=when))
+        writer.close()
+    os.utime(tmp_path / "b.jsonl", (0, 0))
+    assert not ledger_of(tmp_path).is_done(BLOCKS[0])
+
+
+@st.composite
+def shapes(draw: st.DrawFn) -> tuple[int, ...]:
+    """A legal block shape: whole files, or a whole axis."""
+    shape = []
+    for unit, extent in zip(UNIT, IMAGE.shape, strict=True):
+        files = draw(st.integers(1, math.ceil(extent / unit)))
+        shape.append(min(extent, files * unit))
+    return tuple(shape)
+
+
+def files_in(roi: Roi) -> set[Index]:
+    """The output files that a block writes, voxel by voxel."""
+    position = np.indices(tuple(roi.shape)).reshape(4, -1).T + list(roi.begin)
+    return {tuple(file) for file in np.unique(position // list(UNIT), axis=0).tolist()}
+
+
+def some_blocks(draw: st.DrawFn, grid: BlockGrid) -> list[Index]:
+    share = draw(st.sampled_from([0.2, 0.6, 1.0]))
+    random = draw(st.randoms(use_true_random=False))
+    return [index for index in grid.indices() if random.random() < share]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_block_is_done_exactly_when_all_its_files_were_written(
+    data: st.DataObject,
+) -> None:
+    """By done blocks of whatever shape, in whatever epoch."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        written: set[Index] = set()
+        for epoch in range(1, data.draw(st.integers(1, 3)) + 1):
+            grid = grid_of(data.draw(shapes()))
+            blocks = data.draw(st.composite(some_blocks)(grid))
+            shape = tuple(grid.block_shape)
+            (folder / f"{epoch}.jsonl").write_bytes(
+                b"".join(line(b, shape=shape, epoch=epoch) for b in blocks)
+            )
+            for block in blocks:
+                written |= files_in(grid.write_roi(block))
+        now = grid_of(data.draw(shapes()))
+        ledger = ledger_of(folder, now)
+        expected = {b for b in now.indices() if files_in(now.write_roi(b)) <= written}
+        assert done_in(ledger, now) == expected
+        assert ledger.done_count == len(expected)
+        listed = set()
+        for grid, block, _ in ledger.done_crcs():
+            listed |= files_in(grid.write_roi(block))
+        assert listed == written
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_damage_found_in_one_shape_undoes_it_in_every_other(
+    data: st.DataObject,
+) -> None:
+    """And nothing else; a later run in any shape does it again."""
+    first, second = grid_of(data.draw(shapes())), grid_of(data.draw(shapes()))
+    damaged = data.draw(st.sampled_from(list(first.indices())))
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        shape = tuple(first.block_shape)
+        done = b"".join(line(block, shape=shape) for block in first.indices())
+        (folder / "a.jsonl").write_bytes(done)
+        assert ledger_of(folder, second).done_count == second.size
+        (folder / "verify.jsonl").write_bytes(
+            line(damaged, shape=shape, epoch=2, status="failed", reason="damaged")
+        )
+        lost = files_in(first.write_roi(damaged))
+        undone = {
+            block
+            for block in second.indices()
+            if files_in(second.write_roi(block)) & lost
+        }
+        assert done_in(ledger_of(folder, second), second) == (
+            set(second.indices()) - undone
+        )
+        shape = tuple(second.block_shape)
+        (folder / "b.jsonl").write_bytes(
+            b"".join(line(block, shape=shape, epoch=3) for block in undone)
+        )
+        for grid in (first, second):
+            assert ledger_of(folder, grid).done_count == grid.size
+
+
+def test_from_end_sees_only_what_comes_after(tmp_path: Path) -> None:
+    old = LedgerWriter(tmp_path, "old", durable=False)
+    old.append(entry(BLOCKS[0]))
+    ledger = ledger_of(tmp_path, from_end=True)
+    assert ledger.done_count == 0
+    old.append(entry(BLOCKS[1]))
+    new = LedgerWriter(tmp_path, "new", durable=False)
+    new.append(entry(BLOCKS[2]))
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[1], BLOCKS[2]}
+    old.close()
+    new.close()
+
+
+def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) -> None:
+    writer = LedgerWriter(tmp_path, "w", durable=False)
+    writer.append(entry(BLOCKS[0], status="failed", epoch=1))
+    writer.append(entry(BLOCKS[1], epoch=1, seconds=10))
+    ledger = ledger_of(tmp_path)
+    assert ledger.epoch == 1
+    ledger.begin(2)
+    writer.append(entry(BLOCKS[0], status="failed", epoch=2))
+    writer.append(entry(BLOCKS[0], status="failed", epoch=2, reason="crash"))
+    writer.append(entry(BLOCKS[2], epoch=2, seconds=2, clipped=3, peak_mib=50))
+    writer.append(entry(BLOCKS[3], epoch=2, seconds=5, clipped=4, peak_mib=40))
+    writer.append(entry(BLOCKS[4], epoch=1, seconds=100))
+    ledger.refresh()
+    writer.close()
+    reasons = [failed.reason for failed in ledger.failures[BLOCKS[0]]]
+    assert reasons == ["exception", "crash"]
+    assert list(ledger.failures) == [BLOCKS[0]]
+    totals = ledger.totals
+    assert (totals.blocks, totals.seconds, totals.clipped) == (2, 7, 7)
+    assert totals.peak_mib == 50
+    assert done_in(ledger) == {BLOCKS[i] for i in (1, 2, 3, 4)}
+
+
+def fill(folder: Path) -> tuple[OSError, int]:
+    """Append lines until the disk is full; the error, and how many lines went well."""
+    writer = LedgerWriter(folder, "w", durable=True)
+    for written in range(10_000):
+        block = BLOCKS[written % len(BLOCKS)]
+        try:
+            writer.append(entry(block, status="failed", traceback="x" * 700))
+        except OSError as error:
+            writer.close()
+            return error, written
+    raise AssertionError("the disk never was full")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("no mount on this system; the next test has a file size limit")
+    if mounted.returncode:
+        pytest.skip("mount needs root; the next test has a file size limit instead")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_a_line_is_written_whole_or_not_at_all(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(40_000))
+    error, written = fill(small_disk)
+    assert error.errno == errno.ENOSPC
+    data = (small_disk / "w.jsonl").read_bytes()
+    assert data.endswith(b"\n")
+    assert data.count(b"\n") == written > 5
+    ballast.unlink()
+    writer = LedgerWriter(small_disk, "w", durable=True)
+    writer.append(entry(BLOCKS[0]))
+    writer.close()
+    ledger = ledger_of(small_disk)
+    assert not ledger.unreadable
+    assert done_in(ledger) == {BLOCKS[0]}
+
+
+def test_at_a_limit_a_line_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """The limit on a file's size cuts a line in two, wherever it lies."""
+    script = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import test_ledger
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+error, written = test_ledger.fill(Path(sys.argv[2]))
+print(error.errno, written)
+"""
+    for limit in (5000, 5433):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(limit), str(folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        code, written = map(int, done.stdout.split())
+        assert code == errno.EFBIG
+        data = (folder / "w.jsonl").read_bytes()
+        assert limit - 1500 < len(data) <= limit
+        assert data.endswith(b"\n")
+        assert data.count(b"\n") == written > 2
+        assert not ledger_of(folder).unreadable
+
+
+def test_fifty_thousand_lines_are_all_counted(tmp_path: Path) -> None:
+    image = Roi((0, 0, 0, 0), (10, 100, 400, 400))
+    grid = replace(
+        GRID, image=image, volume=image, block_shape=Coordinate(1, 2, 4, 400)
+    )
+    count = 50_000
+    blocks = [index for index, _ in zip(grid.indices(), range(count), strict=False)]
+    shape = tuple(grid.block_shape)
+    text = line((0, 0, 0, 0), shape=shape).decode()
+    with (tmp_path / "a.jsonl").open("w") as stream:
+        stream.writelines(text.replace("[0, 0, 0, 0]", str(list(b))) for b in blocks)
+    ledger = Ledger(tmp_path, grid, UNIT)
+    ledger.refresh()
+    assert ledger.done_count == count == grid.size
