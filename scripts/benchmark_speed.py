@@ -28,11 +28,11 @@ from denoise_daisy.machine import cores
 
 PATCH = {"y": 3, "x": 3}
 
-TILED = {"chunk": (1, 1, 16, 256, 256), "depth": (0, 0, 8, 16, 16)}
-"""ndsafir's tiles: the chunk of its README, and a depth.
+TILED = {"chunk": (1, 1, 16, 250, 250), "depth": (0, 0, 8, 16, 16)}
+"""ndsafir's tiles: the notebook's edge, and a depth.
 
-By luck (256 - 16 is a multiple of 4) they begin on ndsafir's grid of patches, and so
-the result is nearly the whole image's; with 250, as in the notebook, it is not.
+With an edge of 256 tiles would begin on ndsafir's grid of patches, by luck (256 - 16 is
+a multiple of 4), and the result would be nearly the whole image's.
 """
 
 NOTEBOOK = {"chunk": (1, 7, 250, 250), "overlap": (0, 0, 16, 16)}

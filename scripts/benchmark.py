@@ -1,0 +1,62 @@
+"""Measure speed, memory and resume of this program; needs the benchmark extra.
+
+scripts/benchmark           against whole-image ndsafir and the dask ways
+scripts/benchmark memory    a worker's peak memory against what `plan` says
+scripts/benchmark resume    the start on a ledger of a million finished blocks
+"""
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import benchmark_memory
+import benchmark_resume
+import benchmark_speed
+from benchmark_tools import machine
+
+
+def main() -> None:
+    """Run one mode and print its table; all of it as JSON, too, where asked for."""
+    options = _parser().parse_args()
+    # Leave no process and no file behind, whoever stops this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    facts = {"machine": machine(), "arguments": sys.argv[1:]}
+    print("; ".join(f"{name}: {value}" for name, value in facts["machine"].items()))
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
+        if options.mode == "speed":
+            shape = tuple(map(int, options.shape.split("x")))
+            found = benchmark_speed.run(
+                Path(folder), shape, options.iterations, options.repeat
+            )
+        elif options.mode == "memory":
+            found = benchmark_memory.run(Path(folder))
+        else:
+            found = benchmark_resume.run(Path(folder), options.repeat)
+    facts["machine at the end"] = machine()
+    if options.json:
+        options.json.write_text(json.dumps(facts | found, indent=2) + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    modes = ("speed", "memory", "resume")
+    parser.add_argument("mode", nargs="?", choices=modes, default="speed")
+    parser.add_argument(
+        "--shape", default="32x384x384", help="z y x; default %(default)s"
+    )
+    parser.add_argument("--iterations", type=int, default=3, help="default %(default)s")
+    parser.add_argument(
+        "--repeat", type=int, default=1, help="rounds; medians are told"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
+    parser.add_argument("--folder", type=Path, help="where temporary files go")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
