@@ -60,7 +60,8 @@ def slurm_seconds(time: str) -> int:
     """Seconds of Slurm's time formats: M, M:S, H:M:S, D-H, D-H:M and D-H:M:S."""
     days, dash, clock = time.rpartition("-")
     parts = clock.split(":")
-    if not all(p.isdecimal() for p in (*parts, days or "0")) or len(parts) > 3:
+    numeric = all(p.isdecimal() for p in (*parts, days or "0"))
+    if not numeric or len(parts) > 3 or (dash and not days):
         raise ValueError('a time of Slurm, such as "90", "8:00:00" or "2-0"')
     numbers = [int(part) for part in parts]
     if dash or len(numbers) == 3:

@@ -114,7 +114,8 @@ class Keeper:
 
     def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""
-        self._launcher.cancel_waiting()
+        begun = {state.worker for state in self._run_dir.read_states()}
+        self._launcher.cancel_waiting(begun)
 
     def in_flight(self) -> int:
         """How many living workers of ours have a block right now."""

@@ -108,7 +108,7 @@ def run(
                 logger.info("Start %d of %s", ledger.epoch, job.output)
                 if lock.taken_from:
                     logger.warning("Took over from %s, which is dead.", lock.taken_from)
-                _run_blocks(job, run_dir, lock, ledger, grace_seconds, say)
+                _run_blocks(job, run_dir, ledger, grace_seconds, say)
 
 
 def check_settings(
@@ -161,7 +161,6 @@ def _record_start(
 def _run_blocks(
     job: Job,
     run_dir: RunDir,
-    lock: Lock,
     ledger: Ledger,
     grace_seconds: float,
     say: Callable[[str], None],
@@ -180,7 +179,7 @@ def _run_blocks(
         f" {job.memory / GIB:.2f} GiB each. Logs: {run_dir.logs}"
     )
     try:
-        Scheduler(job, run_dir, ledger, lock, launcher, grace_seconds).run()
+        Scheduler(job, run_dir, ledger, launcher, grace_seconds).run()
     finally:
         sweep.join()
         if not run_dir.read_states():

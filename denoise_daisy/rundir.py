@@ -16,7 +16,9 @@ import os
 import platform
 import secrets
 import shutil
+import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -257,7 +259,6 @@ class Lock:
     def __init__(self, run_dir: RunDir) -> None:
         self._path = run_dir.path / "lock"
         self._started = time.time()
-        self._last_beat = 0.0
         self.taken_from: str | None = None
         """Who held the lock and is dead."""
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -266,6 +267,11 @@ class Lock:
         except BaseException:
             os.close(self._fd)
             raise
+        # In a thread of its own: a batch system's commands can take a minute, and
+        # workers leave a scheduler that shows no heartbeat.
+        self._released = threading.Event()
+        self._heart = threading.Thread(target=self._keep_beating, daemon=True)
+        self._heart.start()
 
     def _take(self, holder: dict[str, Any] | None) -> None:
         who = ""
@@ -285,7 +291,13 @@ class Lock:
             if elsewhere and self._age() < STALE_SECONDS:
                 raise self._refusal(who)
             self.taken_from = who
-        self.beat()
+        self._beat(running=True)
+
+    def _keep_beating(self) -> None:
+        while not self._released.wait(BEAT_SECONDS):
+            # A disk that is full or away for a while must not stop the heart.
+            with suppress(OSError):
+                self._beat(running=True)
 
     def _age(self) -> float:
         """Seconds since the last heartbeat, by the file server's clock."""
@@ -302,12 +314,9 @@ class Lock:
             " Expected one at a time; wait for it or stop it (Ctrl-C, kill)."
         )
 
-    def beat(self, *, running: bool = True) -> None:
+    def _beat(self, *, running: bool) -> None:
         """Show that the holder lives, by the time in the file."""
         now = time.time()
-        if running and now - self._last_beat < BEAT_SECONDS:
-            return
-        self._last_beat = now
         holder = {
             "host": platform.node(),
             "pid": os.getpid(),
@@ -320,8 +329,10 @@ class Lock:
 
     def release(self) -> None:
         """Let the next scheduler in."""
+        self._released.set()
+        self._heart.join()
         try:
-            self.beat(running=False)
+            self._beat(running=False)
         finally:
             os.close(self._fd)
 

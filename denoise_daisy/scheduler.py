@@ -1,6 +1,7 @@
 """A run, scheduler side: a server, a keeper and the ledger, until all is settled."""
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -16,10 +17,13 @@ from denoise_daisy.launchers import Launcher
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
 from denoise_daisy.machine import own_address, raise_file_limit
 from denoise_daisy.progress import Progress
-from denoise_daisy.rundir import Connection, Lock, RunDir
+from denoise_daisy.rundir import Connection, RunDir
 from denoise_daisy.server import BlockServer
 
 TICK_SECONDS = 0.25
+
+SAME_SIGNAL_SECONDS = 0.3
+"""Signals that follow each other so closely count as one."""
 
 REFRESH_SHARE = 20
 """The ledger is read again after that many times the time that it took."""
@@ -41,7 +45,6 @@ class Scheduler:
         job: Job,
         run_dir: RunDir,
         ledger: Ledger,
-        lock: Lock,
         launcher: Launcher,
         grace_seconds: float,
     ) -> None:
@@ -49,12 +52,12 @@ class Scheduler:
         self._job = job
         self._run_dir = run_dir
         self._ledger = ledger
-        self._lock = lock
         self._launcher = launcher
         self._grace_seconds = grace_seconds
         self._retries = job.config.workers.max_retries
         self._timeout_seconds = job.config.workers.block_timeout_minutes * 60
         self._signals: list[int] = []
+        self._last_signal = -math.inf
         self._next_refresh = 0.0
 
     def run(self) -> None:
@@ -162,7 +165,6 @@ class Scheduler:
         self._ledger.refresh()
 
     def _tick(self, keeper: Keeper, progress: Progress) -> None:
-        self._lock.beat()
         started = time.monotonic()
         if started < self._next_refresh:
             return
@@ -235,7 +237,15 @@ class Scheduler:
     def _handle_signals(self) -> None:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda number, _: self._signals.append(number))
+                signal.signal(number, self._take_signal)
+
+    def _take_signal(self, number: int, _: object) -> None:
+        # One Ctrl-C, or one bkill, can come twice: from the terminal or the batch
+        # system itself, and from a script in between.
+        now = time.monotonic()
+        if now - self._last_signal > SAME_SIGNAL_SECONDS:
+            self._signals.append(number)
+        self._last_signal = now
 
 
 def _address(workers: Workers) -> str:

@@ -102,7 +102,7 @@ class BlockServer:
 
     def _ask(self) -> None:
         context = daisy.Context(
-            hostname=self.host,
+            hostname="127.0.0.1",
             port=self.port,
             task_id=self._task_id,
             worker_id=-1,

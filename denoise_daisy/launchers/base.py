@@ -51,8 +51,8 @@ class Launcher(Protocol):
     def kill(self, worker: str) -> None:
         """End one worker at once."""
 
-    def cancel_waiting(self) -> None:
-        """Take back all that have not begun to run."""
+    def cancel_waiting(self, begun: set[str]) -> None:
+        """Take back all that have not begun to run; those in `begun` are known to."""
 
     def end_all(self) -> None:
         """End every worker of the run at once, those of an earlier start as well."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from denoise_daisy.errors import InputError
+from denoise_daisy.errors import InputError, RunStopped
 from denoise_daisy.launchers.base import Exit
 
 POLL_SECONDS = 10.0
@@ -26,6 +26,10 @@ COMMAND_SECONDS = 60.0
 
 ABSENCES = 2
 """Polls in a row that must not name a job before it counts as gone."""
+
+MOST_REFUSALS = 20
+"""Submissions refused in a row, over a quarter of an hour, that end a run without any
+worker."""
 
 MOST_JOBS = 500
 """Jobs in one submission; array sizes are limited to about 1000 by default."""
@@ -54,6 +58,10 @@ class BatchSystem(Protocol):
     @property
     def private_variables(self) -> tuple[str, ...]:
         """Prefixes of environment variables that must not reach its commands."""
+
+    @property
+    def forgotten(self) -> str:
+        """What it says of jobs that it does not know any more."""
 
     def script(self) -> str:
         """The job: one worker."""
@@ -93,6 +101,7 @@ class BatchLauncher:
         self._absent: Counter[str] = Counter()
         self._pause = POLL_SECONDS
         self._next_poll = 0.0
+        self._refusals = 0
 
     def check(self) -> None:
         """Ask whether the system would take our jobs.
@@ -127,7 +136,14 @@ class BatchLauncher:
         if done is None or done.returncode or job_id is None:
             said = done.stderr.strip() if done else "no answer"
             logger.warning("%s took no jobs: %s", self._system.name, said)
+            self._refusals += 1
+            if self._refusals >= MOST_REFUSALS and not self._jobs:
+                raise RunStopped(
+                    f"{self._system.name} refuses the workers' jobs: {said} What is"
+                    " done is kept. Correct `workers` in the config and start again."
+                )
             return
+        self._refusals = 0
         logger.info("Submitted %d workers as job %s", count, job_id)
         for worker in self._system.workers(job_id, count):
             self._jobs[worker] = job_id
@@ -160,9 +176,10 @@ class BatchLauncher:
         for command in self._system.cancel_commands([worker]):
             self._run(command)
 
-    def cancel_waiting(self) -> None:
+    def cancel_waiting(self, begun: set[str]) -> None:
         """Cancel the jobs that have not begun; they are not waited for any more."""
-        waiting = sorted(self.living() - self.running())
+        # A job that began since the last poll has shown itself.
+        waiting = sorted(self.living() - self.running() - begun)
         if waiting:
             for command in self._system.cancel_commands(waiting):
                 self._run(command)
@@ -191,8 +208,8 @@ class BatchLauncher:
         done = self._run(command)
         states = self._system.states(done.stdout) if done else {}
         answered = done is not None and (done.returncode == 0 or bool(states))
-        if not answered and done and "nvalid job id" in done.stderr:
-            # All jobs are gone for so long that the system has forgotten them.
+        if not answered and done and self._system.forgotten in done.stderr:
+            # All jobs are gone for so long that the system does not know them.
             answered = True
         longest = LONGEST_POLL_SECONDS
         self._pause = POLL_SECONDS if answered else min(2 * self._pause, longest)

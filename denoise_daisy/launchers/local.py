@@ -63,7 +63,7 @@ class LocalLauncher:
         process.kill()
         process.wait()
 
-    def cancel_waiting(self) -> None:
+    def cancel_waiting(self, begun: set[str]) -> None:
         """Nothing to do."""
 
     def end_all(self) -> None:

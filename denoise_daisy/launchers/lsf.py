@@ -42,6 +42,11 @@ class Lsf:
         """What belongs to the job that submits."""
         return ("LSB_", "LS_JOBPID")
 
+    @property
+    def forgotten(self) -> str:
+        """Of jobs that ended longer ago than CLEAN_PERIOD."""
+        return "is not found"
+
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""
         run_dir = shlex.quote(str(self.run_dir.path))

@@ -41,6 +41,11 @@ class Slurm:
         """What `sbatch` reads as options, or would pass on."""
         return ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "PMI")
 
+    @property
+    def forgotten(self) -> str:
+        """Of jobs that ended longer ago than MinJobAge."""
+        return "nvalid job id"
+
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""
         run_dir = shlex.quote(str(self.run_dir.path))
@@ -91,17 +96,22 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         return states
 
     def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
-        """SIGKILL for what runs, then off the queue."""
+        """SIGKILL for what runs, then off the queue.
+
+        A plain cancel sends SIGTERM, and SIGKILL only after the cluster's KillWait;
+        --batch reaches the script, which has become the worker.
+        """
         jobs = ["_".join(worker.split("-")[1:]) for worker in workers]
-        return [
-            ["scancel", "--full", "--signal=KILL", *jobs],
-            ["scancel", *jobs],
-        ]
+        return [["scancel", "--batch", "--signal=KILL", *jobs], ["scancel", *jobs]]
 
     def sweep_commands(self) -> list[list[str]]:
-        """The same for all jobs of the run's name."""
+        """The same for all jobs of the run's name, those that wait first."""
         name = f"--name={self.job_name}"
-        return [["scancel", "--full", "--signal=KILL", name], ["scancel", name]]
+        return [
+            ["scancel", "--state=PENDING", name],
+            ["scancel", "--batch", "--signal=KILL", name],
+            ["scancel", name],
+        ]
 
     def _options(self) -> list[str]:
         workers = self.workers_config
