@@ -14,7 +14,7 @@ from support import ROOT
 
 def test_a_short_torture_finds_nothing_wrong() -> None:
     end = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "torture", "1", "6"],
+        [sys.executable, ROOT / "scripts" / "torture.py", "1", "6"],
         capture_output=True,
         text=True,
         timeout=300,
