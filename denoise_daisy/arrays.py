@@ -1,12 +1,13 @@
 """What an image is to the rest of the program, and images as Daisy's Arrays."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import dask
 import numpy as np
 from funlib.geometry import Coordinate, Roi
-from funlib.persistence import Array
+
+if TYPE_CHECKING:
+    from funlib.persistence import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +68,21 @@ def extent(image: Image) -> Roi:
 
 def read_serially() -> Any:
     """Read Arrays without dask's threads, for good or as a context manager."""
+    import dask  # noqa: PLC0415 - as below
+
     return dask.config.set(scheduler="synchronous")
 
 
-def as_array(data: Any, begin: Coordinate) -> Array:
+def as_array(data: Any, begin: Coordinate) -> "Array":
     """An image or Zarr array of ``(t, c, z, y, x)``, sliced by Rois in voxels.
 
     `begin` is the position of its first voxel in ``(t, z, y, x)``.  One dask chunk
     (-1), because funlib.persistence reads through dask and a graph of all Zarr chunks
     costs a second per read at a million chunks.
     """
+    # Half a second to import, which a scheduler need not spend.
+    from funlib.persistence import Array  # noqa: PLC0415
+
     return Array(
         data,
         offset=begin,

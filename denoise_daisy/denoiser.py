@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
-import ndsafir
 import numpy as np
 from funlib.geometry import Coordinate
 
@@ -33,6 +33,14 @@ class NoiseNumbers:
 def ndsafir_version() -> str:
     """The version of ndsafir that is installed."""
     return version("ndsafir")
+
+
+def _ndsafir() -> Any:
+    # It imports xarray and pandas: a third of a second, which `status` and the start of
+    # a scheduler with known noise need not spend.
+    import ndsafir  # noqa: PLC0415
+
+    return ndsafir
 
 
 def check_version() -> None:
@@ -77,6 +85,7 @@ def denoise(
     With one thread the result is the same to the bit every time.
     """
     t, z, y, x = patch_radii(parameters)
+    ndsafir = _ndsafir()
     result: np.ndarray
     if noise.noise_std is not None:
         result = ndsafir.denoise_gaussian(
@@ -117,6 +126,7 @@ def seconds_per_voxel(parameters: Denoise, channels: int) -> float:
 
 def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:
     """Noise numbers of a sample of ``(c, z, y, x)``; all channels by themselves."""
+    ndsafir = _ndsafir()
     if kind == "gaussian":
         numbers = NoiseNumbers(noise_std=ndsafir.calibrate_gaussian(sample, "CZYX"))
     else:

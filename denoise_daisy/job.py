@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from funlib.geometry import Coordinate, Roi
-from funlib.persistence import Array
 
 from denoise_daisy.arrays import Image, as_array, extent
 from denoise_daisy.config import (
@@ -41,6 +40,9 @@ from denoise_daisy.ome_zarr import (
     open_level,
 )
 from denoise_daisy.planning import GIB, Workload, check_shape, choose_shape
+
+if TYPE_CHECKING:
+    from funlib.persistence import Array
 
 ALGORITHM = 1
 """Goes up when this program's own part in the result's bytes changes."""
@@ -96,12 +98,12 @@ class Job:
         return {a: (c, r) for a, c, r, voxels in axes if c < min(r, voxels)}
 
     @cached_property
-    def source(self) -> Array:
+    def source(self) -> "Array":
         """The image as an Array of voxels of ``(t, z, y, x)``."""
         return as_array(self.image, Coordinate(0, 0, 0, 0))
 
     @cached_property
-    def target(self) -> Array:
+    def target(self) -> "Array":
         """The output as an Array that shares the image's coordinates."""
         return as_array(open_level(self.output), self.grid.volume.begin)
 
