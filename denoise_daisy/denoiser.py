@@ -35,9 +35,12 @@ def ndsafir_version() -> str:
     return version("ndsafir")
 
 
-def _ndsafir() -> Any:
-    # It imports xarray and pandas: a third of a second, which `status` and the start of
-    # a scheduler with known noise need not spend.
+def load_ndsafir() -> Any:
+    """Import ndsafir; workers do so at their start, others when they need it.
+
+    It imports xarray and pandas: a third of a second, which `status` and a scheduler
+    with known noise need not spend.
+    """
     import ndsafir  # noqa: PLC0415
 
     return ndsafir
@@ -85,7 +88,7 @@ def denoise(
     With one thread the result is the same to the bit every time.
     """
     t, z, y, x = patch_radii(parameters)
-    ndsafir = _ndsafir()
+    ndsafir = load_ndsafir()
     result: np.ndarray
     if noise.noise_std is not None:
         result = ndsafir.denoise_gaussian(
@@ -126,7 +129,7 @@ def seconds_per_voxel(parameters: Denoise, channels: int) -> float:
 
 def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:
     """Noise numbers of a sample of ``(c, z, y, x)``; all channels by themselves."""
-    ndsafir = _ndsafir()
+    ndsafir = load_ndsafir()
     if kind == "gaussian":
         numbers = NoiseNumbers(noise_std=ndsafir.calibrate_gaussian(sample, "CZYX"))
     else:

@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 import daisy
 
 from denoise_daisy.arrays import read_serially
+from denoise_daisy.denoiser import load_ndsafir
 from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.geometry import Index
 from denoise_daisy.job import TASK, Job
@@ -81,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # One core per worker is the plan: no pool of threads beside ndsafir.
     read_serially()
     limit_threads()
+    # A worker without its engine must not take a block and fail it.
+    load_ndsafir()
     try:
         return _work(RunDir(options.run_dir.absolute()), options.name, options.ends_at)
     except UnwantedError as error:
