@@ -15,6 +15,7 @@ block, of whatever shape.
 
 import os
 import platform
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -162,6 +163,7 @@ class Ledger:
         self._read_to: dict[str, int] = {}
         if from_end:
             self._read_to = {file.name: file.stat().st_size for file in self._files()}
+        self._reading = threading.Lock()
         self._began = False
         self.epoch = 0
         """The latest epoch in the ledger, or the one set by `begin`."""
@@ -212,7 +214,11 @@ class Ledger:
                 yield blocks.grid, index, int(blocks.crc[i])
 
     def refresh(self) -> None:
-        """Read what was appended since."""
+        """Read what was appended since; any thread may ask for it."""
+        with self._reading:
+            self._refresh()
+
+    def _refresh(self) -> None:
         changed = False
         for file in self._files():
             try:

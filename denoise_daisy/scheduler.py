@@ -59,6 +59,7 @@ class Scheduler:
         self._signals: list[int] = []
         self._last_signal = -math.inf
         self._next_refresh = 0.0
+        self._handed_out = bytearray(job.grid.size)
 
     def run(self) -> None:
         """Do what is left; on return every block is done or given up.
@@ -184,6 +185,11 @@ class Scheduler:
         return "waiting for workers to be started by hand" if idle else ""
 
     def _is_settled(self, index: Index) -> bool:
+        flat = self._job.grid.flat(index)
+        if self._handed_out[flat]:
+            # A retry: what became of the last attempt may not have been read yet.
+            self._ledger.refresh()
+        self._handed_out[flat] = 1
         return self._ledger.is_done(index) or self._is_given_up(index)
 
     def _is_given_up(self, index: Index) -> bool:
