@@ -89,30 +89,22 @@ def denoise(
     """
     t, z, y, x = patch_radii(parameters)
     ndsafir = load_ndsafir()
-    result: np.ndarray
     if noise.noise_std is not None:
-        result = ndsafir.denoise_gaussian(
-            image,
-            axes="TCZYX",
-            noise_std=noise.noise_std,
-            patch=[t, 0, z, y, x],
-            active_dimensions=parameters.active_dimensions,
-            max_iter=parameters.max_iter,
-            pvalue=parameters.pvalue,
-            nthreads=threads,
-        )
+        function = ndsafir.denoise_gaussian
+        numbers: dict[str, Any] = {"noise_std": noise.noise_std}
     else:
-        result = ndsafir.denoise_poisson_gaussian(
-            image,
-            axes="TCZYX",
-            gains=noise.gains,
-            offsets=noise.offsets,
-            patch=[t, 0, z, y, x],
-            active_dimensions=parameters.active_dimensions,
-            max_iter=parameters.max_iter,
-            pvalue=parameters.pvalue,
-            nthreads=threads,
-        )
+        function = ndsafir.denoise_poisson_gaussian
+        numbers = {"gains": noise.gains, "offsets": noise.offsets}
+    result: np.ndarray = function(
+        image,
+        axes="TCZYX",
+        patch=[t, 0, z, y, x],
+        active_dimensions=parameters.active_dimensions,
+        max_iter=parameters.max_iter,
+        pvalue=parameters.pvalue,
+        nthreads=threads,
+        **numbers,
+    )
     return result
 
 
