@@ -32,12 +32,9 @@ from denoise_daisy.ome_zarr import (
     remove_image,
 )
 from denoise_daisy.planning import GIB
-from denoise_daisy.progress import duration
+from denoise_daisy.progress import duration, listing
 from denoise_daisy.rundir import DISK_ERRORS, Lock, RunDir
 from denoise_daisy.scheduler import Scheduler
-
-LISTED_BLOCKS = 20
-"""Failed blocks that a message names; the ledger has all."""
 
 BEST_COMPRESSION = 8
 """An output that would not even fit compressed by this much is refused."""
@@ -370,13 +367,13 @@ def _summary(job: Job, ledger: Ledger, before: int, seconds: float) -> str:
 
 
 def _failed_text(job: Job, ledger: Ledger, failed: list[Index], run_dir: RunDir) -> str:
-    lines = [f"{len(failed)} of {job.grid.size} blocks failed for good:"]
-    for block in failed[:LISTED_BLOCKS]:
+    whys = []
+    for block in failed:
         entries = ledger.failures.get(block)
         why = f"{entries[-1].reason}: {entries[-1].error}" if entries else "damaged"
-        lines.append(f"  block {list(block)} (t z y x): {why}")
-    if len(failed) > LISTED_BLOCKS:
-        lines.append(f"  and {len(failed) - LISTED_BLOCKS} more")
+        whys.append(f"block {list(block)} (t z y x): {why}")
+    lines = [f"{len(failed)} of {job.grid.size} blocks failed for good:"]
+    lines += listing(whys)
     lines.append(
         f"All others are done. Tracebacks are in {run_dir.ledger(TASK)}; the next start"
         " tries these blocks again."

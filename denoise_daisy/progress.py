@@ -2,8 +2,12 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 from tqdm import tqdm
+
+LISTED = 20
+"""Lines of a list that a message has; the ledger has all."""
 
 LINE_SECONDS = (5.0, 60.0)
 """Time from one line to the next: at first, doubling, and at most."""
@@ -70,6 +74,13 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+
+
+def listing(lines: Sequence[str]) -> list[str]:
+    """The first of many lines, indented, and how many more there are."""
+    more = len(lines) - LISTED
+    rest = [f"  and {more} more"] if more > 0 else []
+    return [f"  {line}" for line in lines[:LISTED]] + rest
 
 
 def duration(seconds: float) -> str:

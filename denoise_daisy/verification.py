@@ -13,10 +13,9 @@ from denoise_daisy.job import TASK, Job
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
 from denoise_daisy.machine import cores
 from denoise_daisy.ome_zarr import check_level, files_of
+from denoise_daisy.progress import listing
 from denoise_daisy.rundir import Lock, RunDir
 from denoise_daisy.tasks import checksum
-
-LISTED_BLOCKS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +52,7 @@ def verify(run_dir: RunDir) -> str:
             _mark(run_dir, damages, max(ledger.epoch, record["epoch"]) + 1)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
-        lines += [f"  block {list(d.block)}: {d.what}" for d in damages[:LISTED_BLOCKS]]
-        if len(damages) > LISTED_BLOCKS:
-            lines.append(f"  and {len(damages) - LISTED_BLOCKS} more")
+        lines += listing([f"block {list(d.block)}: {d.what}" for d in damages])
         lines.append("They count as undone now; start the run again to compute them.")
         raise BlocksFailed("\n".join(lines))
     left = job.grid.size - checked
