@@ -729,7 +729,7 @@ def test_workers_cancelled_at_random_and_all_at_once_are_replaced(
     cluster: Cluster, trial: Callable[..., Trial]
 ) -> None:
     """Until the end, and no block's retries are spent: there are none."""
-    it = trial(cluster, frames=24, seconds=1, count=3, max_retries=0)
+    it = trial(cluster, frames=30, seconds=1, count=3, max_retries=0)
     run = it.start()
     cancelled, done = 0, 0
     while run.is_alive:
@@ -739,9 +739,9 @@ def test_workers_cancelled_at_random_and_all_at_once_are_replaced(
         if running and it.done() > done:
             done, cancelled = it.done(), cancelled + 1
             everyone = [job.id for job in cluster.queue()]
-            cluster.cancel(everyone if cancelled == 3 else [secrets.choice(running)])
+            cluster.cancel(everyone if cancelled == 2 else [secrets.choice(running)])
     assert run.wait() == 0, run.said
-    assert cancelled >= 4
+    assert cancelled >= 2, "all at once was never reached"
     it.check_nothing_is_left()
     it.check_result()
 
