@@ -92,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (runs, plans):
         verb.add_argument("config", metavar="CONFIG")
         verb.add_argument(
+            "--task",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="only this task of the config (can be repeated; denoise is the first)",
+        )
+        verb.add_argument(
             "--unchecked-ndsafir",
             action="store_true",
             help="accept a version of ndsafir that blocks were not checked with",
@@ -111,6 +118,7 @@ def _call(options: argparse.Namespace) -> None:
         case "run":
             run(
                 Config.load(options.config),
+                tasks=options.task,
                 overwrite=options.overwrite,
                 grace_seconds=options.grace,
                 unchecked_ndsafir=options.unchecked_ndsafir,
@@ -118,7 +126,8 @@ def _call(options: argparse.Namespace) -> None:
             )
         case "plan":
             config = Config.load(options.config)
-            print(plan(config, unchecked_ndsafir=options.unchecked_ndsafir))
+            unchecked = options.unchecked_ndsafir
+            print(plan(config, tasks=options.task, unchecked_ndsafir=unchecked))
         case "status":
             print(status(_find(options.path)))
         case "verify":

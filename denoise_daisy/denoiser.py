@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Coordinate
 
-from denoise_daisy.config import Denoise, by_axis
+from denoise_daisy.config import Ndsafir, by_axis
 from denoise_daisy.errors import InputError
-from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
+from denoise_daisy.geometry import AXES, largest_radius
 
 BYTES_PER_VOXEL = 28
 """Peak memory of ndsafir per voxel and channel of its input, beyond the input."""
@@ -57,17 +57,12 @@ def check_version() -> None:
         )
 
 
-def patch_radii(denoise: Denoise) -> Coordinate:
+def patch_radii(denoise: Ndsafir) -> Coordinate:
     """Patch radii along (t, z, y, x)."""
     return Coordinate(by_axis(denoise.patch, "tzyx", dict.fromkeys("tzyx", 0)))
 
 
-def stencil_of(denoise: Denoise) -> Stencil:
-    """The tiling law for these parameters."""
-    return stencil(patch_radii(denoise), denoise.active_dimensions, denoise.max_iter)
-
-
-def check_extent(denoise: Denoise, extent: Sequence[int]) -> None:
+def check_extent(denoise: Ndsafir, extent: Sequence[int]) -> None:
     """Refuse a patch radius that would crash ndsafir on an image of that extent."""
     axes = zip(AXES, patch_radii(denoise), extent, strict=True)
     for axis, radius, voxels in axes:
@@ -81,7 +76,7 @@ def check_extent(denoise: Denoise, extent: Sequence[int]) -> None:
 
 
 def denoise(
-    image: np.ndarray, parameters: Denoise, noise: NoiseNumbers, threads: int
+    image: np.ndarray, parameters: Ndsafir, noise: NoiseNumbers, threads: int
 ) -> np.ndarray:
     """Denoise an array of ``(t, c, z, y, x)``; the result is float32, same shape.
 
@@ -108,7 +103,7 @@ def denoise(
     return result
 
 
-def seconds_per_voxel(parameters: Denoise, channels: int) -> float:
+def seconds_per_voxel(parameters: Ndsafir, channels: int) -> float:
     """How long one thread of this machine takes per voxel and channel, by trial."""
     depth = max(8, 2 * patch_radii(parameters)[1] + 1)
     edge = max(48, 2 * max(patch_radii(parameters)) + 1)

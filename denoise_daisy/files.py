@@ -14,13 +14,13 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
+def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
     """Write a file that appears whole and durable, or not at all."""
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -30,12 +30,14 @@ def write_atomic(path: Path, text: str, mode: int = 0o644) -> None:
     sync(path.parent)
 
 
-def remove_partials(folder: Path, *, older_than: float) -> None:
+def remove_partials(
+    folder: Path, *, older_than: float, pattern: str = "**/*.partial"
+) -> None:
     """Remove what writers left, ours and Zarr's, that died in the middle of a file.
 
     `older_than` is a modification time, by the file server's clock.
     """
-    for partial in folder.rglob("*.partial"):
+    for partial in folder.glob(pattern):
         try:
             if partial.stat().st_mtime < older_than:
                 partial.unlink()

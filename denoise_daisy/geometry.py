@@ -64,6 +64,12 @@ def stencil(patch: Coordinate, active_dimensions: str, max_iter: int) -> Stencil
     )
 
 
+def neighbourhood(reach: Coordinate) -> Stencil:
+    """The stencil of a filter that sees so far and has no grid of its own."""
+    one = Coordinate([1] * len(AXES))
+    return Stencil(stride=one, reach=reach, smallest=one)
+
+
 def largest_radius(axis: str, extent: int) -> int | None:
     """The largest patch radius that ndsafir can do on an axis of that many voxels.
 
@@ -79,7 +85,7 @@ class BlockGrid:
     """A volume cut into blocks that tile it exactly once."""
 
     image: Roi
-    """The whole image, from 0; read ROIs are clipped to it."""
+    """All there is to read; read ROIs are clipped to it."""
 
     volume: Roi
     """What is written; blocks are counted from its begin."""
@@ -126,12 +132,12 @@ class BlockGrid:
 
     def read_roi(self, index: Index) -> Roi:
         """What the block reads: its write ROI and context by the tiling law."""
-        return _roi([self._read_range(a, np.array(i)) for a, i in enumerate(index)])
+        return _roi([self.read_range(a, np.array(i)) for a, i in enumerate(index)])
 
     @cached_property
     def read_lengths(self) -> tuple[np.ndarray, ...]:
         """Per axis, how many voxels the blocks of each position read."""
-        return self._lengths(self._read_range)
+        return self._lengths(self.read_range)
 
     @cached_property
     def write_lengths(self) -> tuple[np.ndarray, ...]:
@@ -174,18 +180,86 @@ class BlockGrid:
         begin = self.volume.begin[axis] + i * self.block_shape[axis]
         return begin, np.minimum(begin + self.block_shape[axis], self.volume.end[axis])
 
-    def _read_range(self, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read_range(self, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Begin and end of what the blocks at these positions of an axis read."""
         stride = self.stencil.stride[axis]
-        image_end = self.image.end[axis]
+        image_begin, image_end = self.image.begin[axis], self.image.end[axis]
         begin, end = self._write_range(axis, i)
-        begin = np.maximum(begin - self.context[axis], 0)
+        begin = np.maximum(begin - self.context[axis], image_begin)
         begin -= begin % stride
         end = np.minimum(end + self.context[axis], image_end)
         # A context smaller than the law's may leave a crop that crashes ndsafir.
         smallest = self.stencil.smallest[axis]
         end = np.maximum(end, np.minimum(begin + smallest, image_end))
-        begin = np.minimum(begin, np.maximum(end - smallest, 0))
+        begin = np.minimum(begin, np.maximum(end - smallest, image_begin))
         return begin - begin % stride, end
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the voxels of a level lie in the image, ``(t, z, y, x)``."""
+
+    factor: Coordinate
+    """Voxels of the image per voxel."""
+
+    origin: Coordinate
+    """Voxel of the image where position 0 lies."""
+
+    def to_image(self, roi: Roi) -> Roi:
+        """The voxels of the image that a Roi of this level covers."""
+        return Roi(roi.begin * self.factor + self.origin, roi.shape * self.factor)
+
+    def from_image(self, roi: Roi) -> Roi:
+        """The voxels of this level that cover a Roi of the image."""
+        begin = (roi.begin - self.origin) // self.factor
+        end = -((self.origin - roi.end) // self.factor)
+        return Roi(begin, end - begin)
+
+    def convert(self, roi: Roi, other: "Frame") -> Roi:
+        """The voxels of another level that cover a Roi of this one."""
+        return roi if other == self else other.from_image(self.to_image(roi))
+
+
+FULL_RESOLUTION = Frame(Coordinate(1, 1, 1, 1), Coordinate(0, 0, 0, 0))
+"""The frame of the image itself."""
+
+Windows = tuple[tuple[np.ndarray, np.ndarray], ...]
+"""Per axis, first and last + 1 block of one grid for the blocks of another."""
+
+
+def windows(
+    reader: BlockGrid, reader_frame: Frame, writer: BlockGrid, writer_frame: Frame
+) -> Windows:
+    """Which blocks of `writer` each block of `reader` reads, per axis."""
+    result = []
+    for axis, count in enumerate(reader.shape):
+        begin, end = reader.read_range(axis, np.arange(count))
+        factor, origin = reader_frame.factor[axis], reader_frame.origin[axis]
+        begin, end = begin * factor + origin, end * factor + origin
+        step = writer.block_shape[axis] * writer_frame.factor[axis]
+        first = (
+            writer.volume.begin[axis] * writer_frame.factor[axis]
+            + writer_frame.origin[axis]
+        )
+        most = writer.shape[axis]
+        result.append(
+            (
+                np.clip((begin - first) // step, 0, most),
+                np.clip(-((first - end) // step), 0, most),
+            )
+        )
+    return tuple(result)
+
+
+def count_in(mask: np.ndarray, ranges: Windows) -> np.ndarray:
+    """How many true cells of a 4-D mask lie in each block's window."""
+    counts = mask.astype(np.int32)
+    for axis, (first, last) in enumerate(ranges):
+        sums = np.cumsum(counts, axis, dtype=np.int32)
+        zero = np.zeros_like(sums.take([0], axis))
+        sums = np.concatenate([zero, sums], axis)
+        counts = sums.take(last, axis) - sums.take(first, axis)
+    return counts
 
 
 def _roi(ranges: list[tuple[np.ndarray, np.ndarray]]) -> Roi:

@@ -1,21 +1,21 @@
 """What a run computes: settled once by the scheduler, read by every worker."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-import numpy as np
 from funlib.geometry import Coordinate, Roi
 
-from denoise_daisy.arrays import Image, as_array, extent
+from denoise_daisy.arrays import Image, extent
 from denoise_daisy.config import (
     Config,
     LocalWorkers,
     LsfWorkers,
+    Ndsafir,
     SlurmWorkers,
     Workers,
     by_axis,
@@ -26,33 +26,30 @@ from denoise_daisy.denoiser import (
     check_extent,
     ndsafir_version,
     patch_radii,
-    stencil_of,
 )
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.geometry import AXES, BlockGrid
+from denoise_daisy.kinds import Site, lay_out
+from denoise_daisy.kinds.denoise import denoise_stage, stencil_of
+from denoise_daisy.kinds.site import DEFAULT_CHUNKS
 from denoise_daisy.machine import cores, free_memory
 from denoise_daisy.noise import calibrate_image, given_numbers
-from denoise_daisy.ome_zarr import (
-    Layout,
-    auto_shards,
-    create_image,
-    ome_metadata,
-    open_level,
+from denoise_daisy.ome_zarr import Layout, auto_shards
+from denoise_daisy.planning import (
+    GIB,
+    TASKS_BYTES,
+    WORKER_BYTES,
+    Workload,
+    check_shape,
+    choose_shape,
 )
-from denoise_daisy.planning import GIB, Workload, check_shape, choose_shape
-
-if TYPE_CHECKING:
-    from funlib.persistence import Array
+from denoise_daisy.stages import Stage, without_c
 
 ALGORITHM = 1
 """Goes up when this program's own part in the result's bytes changes."""
 
-DEFAULT_CHUNKS = {"t": 1, "c": 1, "z": 32, "y": 128, "x": 128}
-
 MEMORY_SHARE = 0.8
 """Part of the free memory that workers may plan with, where memory_gib is auto."""
-
-TASK = "denoise"
 
 
 @dataclass(frozen=True)
@@ -67,21 +64,74 @@ class Job:
     threads: int
     noise: NoiseNumbers | None
     """None until calibrated."""
+    recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What earlier starts settled of the stages after the denoising, by name."""
+    is_restored: bool = False
+    """Whether it is that of a run.json, so that nothing has to be checked again."""
 
     @property
     def output(self) -> Path:
         """The OME-Zarr."""
         return Path(self.config.output.path)
 
+    @cached_property
+    def stages(self) -> tuple[Stage, ...]:
+        """The denoising and all that comes after it, each after what it reads."""
+        site = Site(
+            config=self.config,
+            image=self.image,
+            volume=self.grid.volume,
+            block_shape=self.grid.block_shape,
+            recorded=self.recorded,
+            is_restored=self.is_restored,
+        )
+        denoise = denoise_stage(
+            site, self.grid, self.layout, self.noise, self.threads, self.fingerprint
+        )
+        return lay_out(site, denoise)
+
+    def checked(self) -> Self:
+        """The job, whose every task can be laid out.
+
+        Raises
+        ------
+        InputError
+            One can't.
+        """
+        _ = self.stages
+        return self
+
+    def pool_of(self, stage: Stage) -> str:
+        """The task that has workers of its own for a stage; empty for the run's."""
+        own = {task.name for task in self.config.tasks if task.workers is not None}
+        return stage.task if stage.task in own else ""
+
+    def stages_of_pool(self, pool: str) -> tuple[Stage, ...]:
+        """The stages whose blocks the workers of a pool do."""
+        return tuple(s for s in self.stages if self.pool_of(s) == pool)
+
+    def workers_of_pool(self, pool: str) -> Workers:
+        """Who these workers are."""
+        own = {task.name: task.workers for task in self.config.tasks}
+        return own.get(pool) or self.config.workers
+
+    def retries_of(self, stage: Stage) -> int:
+        """How often a failed block of a stage is tried again."""
+        own = {task.name: task.max_retries for task in self.config.tasks}
+        retries = own.get(stage.task)
+        if retries is not None:
+            return retries
+        return self.workers_of_pool(self.pool_of(stage)).max_retries
+
     @property
-    def unit(self) -> Coordinate:
-        """Voxels of an output file, ``(t, z, y, x)``."""
-        return _without_c(self.layout.file_shape)
+    def chain(self) -> tuple[Stage, ...]:
+        """What comes after the denoising."""
+        return self.stages[1:]
 
     @property
     def memory(self) -> int:
         """Peak memory of a worker in bytes."""
-        return _workload(self.image, self.workers).memory(self.grid)
+        return _workload(self.config, self.image, self.workers).memory(self.grid)
 
     @property
     def is_exact(self) -> bool:
@@ -97,16 +147,6 @@ class Job:
         )
         return {a: (c, r) for a, c, r, voxels in axes if c < min(r, voxels)}
 
-    @cached_property
-    def source(self) -> "Array":
-        """The image as an Array of voxels of ``(t, z, y, x)``."""
-        return as_array(self.image, Coordinate(0, 0, 0, 0))
-
-    @cached_property
-    def target(self) -> "Array":
-        """The output as an Array that shares the image's coordinates."""
-        return as_array(open_level(self.output), self.grid.volume.begin)
-
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Everything that decides the bytes of the output, by name."""
@@ -121,12 +161,17 @@ class Job:
             "output.shards": layout.shards,
             "output.compression_level": layout.compression_level,
             **{f"denoise.{k}": v for k, v in config.denoise.model_dump().items()},
-            "denoise.patch": patch_radii(config.denoise),
-            "noise.kind": config.noise.kind,
-            "ndsafir": ndsafir_version(),
             "algorithm": ALGORITHM,
             "exact": self.is_exact,
         }
+        if isinstance(config.denoise, Ndsafir):
+            facts |= {
+                "denoise.patch": patch_radii(config.denoise),
+                "noise.kind": config.noise.kind,
+                "ndsafir": ndsafir_version(),
+            }
+        else:
+            facts["scipy"] = version("scipy")
         if self.noise:
             facts |= {f"noise.{k}": v for k, v in asdict(self.noise).items()}
         if not self.is_exact:
@@ -147,17 +192,34 @@ class Job:
             "id": run_id,
             "epoch": epoch,
             "fingerprint": self.fingerprint,
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.model_dump(
+                mode="json", exclude=None if self.needs_noise else {"noise"}
+            ),
             "block_shape": self.grid.block_shape,
             "layout": asdict(self.layout),
             "workers": self.workers,
             "threads": self.threads,
             "noise": asdict(self.noise) if self.noise else None,
+            "stages": self.stage_records,
             "versions": {
                 name: version(name)
                 for name in ("denoise-daisy", "ndsafir", "daisy", "zarr", "pylibCZIrw")
             },
         }
+
+    @property
+    def stage_records(self) -> dict[str, Any]:
+        """What is to be kept of each stage, those of tasks taken out as well."""
+        own = {
+            stage.name: {
+                "fingerprint": stage.facts,
+                "block_shape": list(stage.grid.block_shape),
+                "settled": stage.settled,
+                "output": str(stage.place.relative_to(self.output.parent)),
+            }
+            for stage in self.chain
+        }
+        return {**self.recorded, **own}
 
     @classmethod
     def restore(cls, record: dict[str, Any], output: Path) -> Self:
@@ -190,41 +252,21 @@ class Job:
             workers=record["workers"],
             threads=record["threads"],
             noise=recorded.noise,
+            recorded=record["stages"],
+            is_restored=True,
         )
 
     def calibrated(self) -> Self:
         """The job with its noise numbers known."""
-        if self.noise:
+        if self.noise or not self.needs_noise:
             return self
-        return replace(self, noise=calibrate_image(self.image, self.config.noise.kind))
+        noise = calibrate_image(self.image, self.config.noise.kind)
+        return replace(self, noise=noise, recorded=self.stage_records)
 
-    def create_output(self, ome: dict[str, Any]) -> None:
-        """Make the OME-Zarr, all voxels missing; `ome` is its metadata."""
-        own = {"version": version("denoise-daisy"), "fingerprint": self.fingerprint}
-        create_image(self.output, self.layout, ome, own)
-
-    def ome_metadata(self) -> dict[str, Any]:
-        """OME metadata of the output; one plane is read for the contrast."""
-        image, dtype = self.image, np.dtype(self.layout.dtype)
-        t, c, z, _, _ = image.shape
-        plane = image[
-            slice(t // 2, t // 2 + 1), slice(0, c), slice(z // 2, z // 2 + 1), :, :
-        ]
-        finite = np.where(np.isfinite(plane), plane, 0)
-        if dtype.kind == "u":
-            value_range = (0.0, float(np.iinfo(dtype).max))
-        else:
-            least = float(finite.min())
-            value_range = (least, max(float(finite.max()), least + 1))
-        windows = []
-        for i, channel in enumerate(image.channels):
-            low, high = channel.window or np.percentile(finite[:, i], (0.1, 99.9))
-            low, high = np.clip((low, high), *value_range)
-            low = min(low, value_range[1] - 1)
-            windows.append((float(low), float(max(high, low + 1))))
-        name = self.output.name.removesuffix(".zarr").removesuffix(".ome")
-        begin = self.grid.volume.begin
-        return ome_metadata(name, image, begin, windows, value_range)
+    @property
+    def needs_noise(self) -> bool:
+        """Whether the denoiser wants to know of the noise."""
+        return isinstance(self.config.denoise, Ndsafir)
 
 
 def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
@@ -239,36 +281,34 @@ def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
         The config can't work with that image; the message has the number to change.
     """
     image = _open_image(config)
-    check_extent(config.denoise, tuple(_without_c(image.shape)))
+    if isinstance(config.denoise, Ndsafir):
+        check_extent(config.denoise, tuple(without_c(image.shape)))
     volume = _volume(config, image)
     noise = given_numbers(config.noise, image.shape[1])
     recorded = _Recorded.read(record) if record else None
     if recorded and noise is None and config.noise.kind == recorded.config.noise.kind:
         noise = recorded.noise
-    workers, threads = _workers(config.workers)
+    workers, threads = count_and_threads(config.workers)
     layout = _layout(config, image, volume)
     grid = _grid(config, image, volume.shape)
     if config.output.shards == "auto" and recorded:
         layout = replace(layout, shards=recorded.layout.shards)
-    unit = _without_c(layout.file_shape)
+    unit = without_c(layout.file_shape)
     kept = recorded.block_shape if recorded else None
-    shape = _block_shape(config, grid, unit, _workload(image, workers), kept)
+    shape = _block_shape(config, grid, unit, _workload(config, image, workers), kept)
     grid = replace(grid, block_shape=shape)
     if config.output.shards == "auto" and layout.shards is None:
         t, z, y, x = shape
         block = (t, image.shape[1], z, y, x)
         shards = auto_shards(block, layout.shape, layout.chunks, layout.dtype)
         layout = replace(layout, shards=shards)
-    return Job(config, image, grid, layout, workers, threads, noise)
+    kept_stages = record["stages"] if record else {}
+    job = Job(config, image, grid, layout, workers, threads, noise, kept_stages)
+    return job.checked()
 
 
 def _open_image(config: Config) -> Image:
     return open_czi(config.input.path, config.input.scene, config.input.channels)
-
-
-def _without_c(shape: Sequence[int]) -> Coordinate:
-    t, _, z, y, x = shape
-    return Coordinate(t, z, y, x)
 
 
 def _ranges(roi: Roi) -> list[tuple[int, int]]:
@@ -331,7 +371,7 @@ def _layout(config: Config, image: Image, volume: Roi) -> Layout:
     return Layout(shape, dtype, chunks, shards, output.compression_level)
 
 
-def _workers(workers: Workers) -> tuple[int, int]:
+def count_and_threads(workers: Workers) -> tuple[int, int]:
     """Number of workers, and threads of each."""
     if isinstance(workers, SlurmWorkers):
         return workers.count, workers.cpus_per_task
@@ -345,8 +385,10 @@ def _workers(workers: Workers) -> tuple[int, int]:
     return workers.count, max(1, threads)
 
 
-def _workload(image: Image, workers: int) -> Workload:
-    return Workload(image.shape[1], image.dtype.itemsize, max(1, workers))
+def _workload(config: Config, image: Image, workers: int) -> Workload:
+    needs_more = config.tasks or not isinstance(config.denoise, Ndsafir)
+    base = WORKER_BYTES + (TASKS_BYTES if needs_more else 0)
+    return Workload(image.shape[1], image.dtype.itemsize, max(1, workers), base)
 
 
 def _block_shape(

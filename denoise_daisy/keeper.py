@@ -3,12 +3,13 @@
 import logging
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.launchers import Exit, Launcher
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter, Reason
+from denoise_daisy.ledger import Entry, Reason
 from denoise_daisy.machine import out_of_memory_kills
 from denoise_daisy.rundir import (
     EXIT_DISK,
@@ -18,6 +19,7 @@ from denoise_daisy.rundir import (
     RunDir,
     WorkerState,
 )
+from denoise_daisy.standing import Standing
 
 STUCK_SECONDS = 300.0
 """A worker without a block, while there are some, is given up after that."""
@@ -35,8 +37,8 @@ PAUSES = (0.5, 60.0)
 """Seconds between two starts of workers: at first, and at most; doubled each time
 without a block done or failed in between."""
 
-LOOK_SECONDS = 2.0
-"""Time between two looks at what each worker is doing."""
+LOOK_SECONDS = (0.01, 2.0)
+"""Time between two looks at what workers are doing: for each of them, and at most."""
 
 LOG_LINES = 12
 
@@ -55,31 +57,29 @@ class _Doing:
 
 
 class Keeper:
-    """Keeps the workers of one start of the scheduler."""
+    """Keeps the workers of one pool for one start of the scheduler."""
 
     def __init__(
         self,
+        pool: str,
         launcher: Launcher,
         run_dir: RunDir,
-        ledger: Ledger,
-        writer: LedgerWriter,
+        standings: Mapping[str, Standing],
         *,
-        shape: tuple[int, ...],
         timeout_seconds: float,
     ) -> None:
-        """`writer` takes the failures of workers that can't write them any more."""
+        """`standings` are of the stages whose blocks the pool's workers do."""
+        self._pool = pool
         self._launcher = launcher
         self._run_dir = run_dir
-        self._ledger = ledger
-        self._writer = writer
-        self._shape = shape
+        self._standings = standings
         self._timeout_seconds = timeout_seconds
         self._fruitless = 0
         self._pause = PAUSES[0]
         self._not_before = 0.0
         self._progress = 0
         self._next_look = 0.0
-        self._busy = 0
+        self._at_work: list[str] = []
         self._doing: dict[str, _Doing] = {}
         self._strangers: dict[str, tuple[float, float]] = {}
         self._overdue: set[str] = set()
@@ -93,14 +93,19 @@ class Keeper:
         RunStopped
             The disk is full, or workers die before they take any block.
         """
-        progress = self._ledger.totals.blocks + len(self._ledger.failures)
+        progress = sum(
+            s.ledger.totals.blocks + len(s.ledger.failures)
+            for s in self._standings.values()
+        )
         if progress > self._progress:
             self._progress, self._pause, self._fruitless = progress, PAUSES[0], 0
             self._not_before = min(self._not_before, time.monotonic() + PAUSES[0])
         for exit_ in self._launcher.ended():
             self._bury(exit_)
         if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + LOOK_SECONDS
+            each, most = LOOK_SECONDS
+            pause = min(most, each * len(self._launcher.living()))
+            self._next_look = time.monotonic() + pause
             self._look()
         missing = wanted - len(self._launcher.living())
         if missing > 0 and time.monotonic() >= self._not_before:
@@ -114,18 +119,26 @@ class Keeper:
 
     def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""
-        begun = {state.worker for state in self._run_dir.read_states()}
+        begun = {state.worker for state in self._states()}
         self._launcher.cancel_waiting(begun)
 
     def in_flight(self) -> int:
         """How many living workers of ours have a block right now."""
         living = self._launcher.living()
-        states = self._run_dir.read_states()
+        states = self._states()
         return sum(s.block is not None and s.worker in living for s in states)
 
     def busy(self) -> int:
         """How many workers had a block lately, those started by hand as well."""
-        return self._busy
+        return len(self._at_work)
+
+    def at_work(self) -> list[str]:
+        """The stages whose blocks workers had lately, once for each block."""
+        return self._at_work
+
+    def present(self) -> bool:
+        """Whether some worker of ours still shows itself."""
+        return any(state.worker in self._launcher.living() for state in self._states())
 
     def end_all(self) -> None:
         """End every worker at once; what they have in flight is lost, nothing else."""
@@ -134,10 +147,13 @@ class Keeper:
         for worker in workers:
             self._run_dir.remove_state(worker)
 
+    def _states(self) -> list[WorkerState]:
+        return [s for s in self._run_dir.read_states() if s.pool == self._pool]
+
     def _look(self) -> None:
         """End workers of ours that do the same thing for too long."""
-        states = {state.worker: state for state in self._run_dir.read_states()}
-        self._busy = sum(state.block is not None for state in states.values())
+        states = {state.worker: state for state in self._states()}
+        self._at_work = [s.stage for s in states.values() if s.block is not None]
         for worker in self._launcher.running():
             if self._is_stuck(worker, states.get(worker)):
                 self._overdue.add(worker)
@@ -187,12 +203,13 @@ class Keeper:
             return
         reason, error = self._reason(exit_, tail)
         logger.warning("Worker %s: %s", exit_.worker, error)
-        if state is None or state.block is None:
+        standing = self._standings.get(state.stage) if state else None
+        if state is None or state.block is None or standing is None:
             self._count_fruitless(exit_, tail)
             return
-        self._ledger.refresh()
-        if not self._ledger.is_done(state.block):
-            self._record(exit_.worker, state.block, reason, error, tail, state.peak_mib)
+        standing.ledger.refresh()
+        if not standing.ledger.is_done(state.block):
+            _record(standing, state, reason, error, tail)
 
     def _count_fruitless(self, exit_: Exit, tail: str) -> None:
         self._fruitless += 1
@@ -225,32 +242,29 @@ class Keeper:
             return "crash", f"crashed with signal {-exit_.code} ({name})"
         return "crash", f"ended with exit code {exit_.code}"
 
-    def _record(
-        self,
-        worker: str,
-        block: Index,
-        reason: Reason,
-        error: str,
-        tail: str,
-        peak_mib: int,
-    ) -> None:
-        self._writer.append(
-            Entry(
-                block=block,
-                shape=self._shape,
-                status="failed",
-                epoch=self._ledger.epoch,
-                worker=worker,
-                peak_mib=peak_mib,
-                reason=reason,
-                error=f"the worker {error} (peak memory {peak_mib} MiB)",
-                traceback=tail,
-            )
-        )
-
     def _log_tail(self, worker: str) -> str:
         try:
             text = self._run_dir.worker_log(worker).read_text(errors="replace")
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-LOG_LINES:])
+
+
+def _record(
+    standing: Standing, state: WorkerState, reason: Reason, error: str, tail: str
+) -> None:
+    """Write down what became of the block that a dead worker had."""
+    assert state.block is not None, "it had one"  # noqa: S101
+    standing.record(
+        Entry(
+            block=state.block,
+            shape=tuple(standing.stage.grid.block_shape),
+            status="failed",
+            epoch=standing.ledger.epoch,
+            worker=state.worker,
+            peak_mib=state.peak_mib,
+            reason=reason,
+            error=f"the worker {error} (peak memory {state.peak_mib} MiB)",
+            traceback=tail,
+        )
+    )

@@ -52,7 +52,7 @@ class Entry:
     """CRC-32 of the voxels as written: ``(t, c, z, y, x)``, C order, little-endian."""
     seconds: float = 0.0
     read_seconds: float = 0.0
-    denoise_seconds: float = 0.0
+    compute_seconds: float = 0.0
     write_seconds: float = 0.0
     clipped: int = 0
     """Voxels beyond the range of the output's type, set to its nearest value."""
@@ -80,7 +80,7 @@ class Totals:
     seconds: float = 0.0
     longest: float = 0.0
     read_seconds: float = 0.0
-    denoise_seconds: float = 0.0
+    compute_seconds: float = 0.0
     write_seconds: float = 0.0
     clipped: int = 0
     peak_mib: int = 0
@@ -91,7 +91,7 @@ class Totals:
         self.seconds += line.get("seconds", 0.0)
         self.longest = max(self.longest, line.get("seconds", 0.0))
         self.read_seconds += line.get("read_seconds", 0.0)
-        self.denoise_seconds += line.get("denoise_seconds", 0.0)
+        self.compute_seconds += line.get("compute_seconds", 0.0)
         self.write_seconds += line.get("write_seconds", 0.0)
         self.clipped += line.get("clipped", 0)
         self.peak_mib = max(self.peak_mib, line.get("peak_mib", 0))

@@ -1,4 +1,4 @@
-"""The output: an OME-Zarr 0.5 image on Zarr v3, written in whole shards."""
+"""The outputs: OME-Zarr 0.5 images and labels on Zarr v3, written in whole shards."""
 
 import itertools
 import math
@@ -8,16 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from funlib.geometry import Coordinate, Roi
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from denoise_daisy.arrays import Image
+from denoise_daisy.arrays import Channel, Image
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.files import sync
 
 LEVEL = "0"
 """Name of the full-resolution array."""
+
+LABELS = "labels"
+"""Name of the group of an image's masks and labels."""
+
+VERSION = "0.5"
+"""Of OME-NGFF."""
 
 MAX_SHARD_BYTES = 256 << 20
 
@@ -48,7 +55,7 @@ class Layout:
     @property
     def nbytes(self) -> int:
         """Size uncompressed."""
-        return math.prod(self.shape) * _itemsize(self.dtype)
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
     @property
     def files(self) -> int:
@@ -56,10 +63,6 @@ class Layout:
         return math.prod(
             math.ceil(n / f) for n, f in zip(self.shape, self.file_shape, strict=True)
         )
-
-
-def _itemsize(dtype: str) -> int:
-    return {"uint8": 1, "uint16": 2, "float32": 4}[dtype]
 
 
 def auto_shards(
@@ -77,7 +80,7 @@ def auto_shards(
         for count, span in zip(counts, spans, strict=True)
     ]
     chosen = [sizes[0] for sizes in legal]
-    chunk_bytes = math.prod(chunks) * _itemsize(dtype)
+    chunk_bytes = math.prod(chunks) * np.dtype(dtype).itemsize
     for axis in (0, 2, 3, 4):
         for count in legal[axis]:
             chosen[axis] = count
@@ -91,44 +94,59 @@ def _divisors(number: int) -> list[int]:
     return [d for d in range(number, 0, -1) if number % d == 0]
 
 
-def create_image(
-    path: Path, layout: Layout, ome: Mapping[str, Any], own: Mapping[str, Any]
-) -> None:
-    """Make the group and its level-0 array, or complete one that was cut short.
+def create_group(path: Path, ome: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Make a group with its OME metadata, or bring that of an existing one up to date.
 
     `own` is what this program notes in the group beside the OME metadata.
     """
     group = zarr.open_group(path, mode="a", zarr_format=3)
-    if (path / LEVEL / "zarr.json").exists():
-        check_level(path)
-    else:
-        group.create_array(
-            LEVEL,
-            shape=layout.shape,
-            dtype=layout.dtype,
-            chunks=layout.chunks,
-            shards=layout.shards,
-            compressors=[
-                BloscCodec(
-                    cname="zstd", clevel=layout.compression_level, shuffle="bitshuffle"
-                ),
-                Crc32cCodec(),
-            ],
-            fill_value=0,
-            dimension_names=[name for name, _, _ in AXES],
-        )
     group.attrs.update({"ome": ome, "denoise_daisy": own})
-    for file in (path / "zarr.json", path / LEVEL / "zarr.json"):
-        sync(file)
+    sync(path / "zarr.json")
 
 
-def open_level(path: Path, mode: str = "r+") -> Any:
-    """The level-0 array as Zarr array; chunks of zeros are written like all others.
+def create_labels(path: Path, names: Sequence[str]) -> None:
+    """List the labels of an image at `path`, where it has some, beside those there."""
+    if not names:
+        return
+    group = zarr.open_group(path / LABELS, mode="a", zarr_format=3)
+    listed = dict(group.attrs).get("ome", {})
+    before = listed.get("labels", []) if isinstance(listed, dict) else []
+    ome = {"version": VERSION, "labels": list(dict.fromkeys([*before, *names]))}
+    group.attrs.update({"ome": ome})
+    sync(path / LABELS / "zarr.json")
+
+
+def create_array(path: Path, layout: Layout) -> None:
+    """Make the array of a level, all voxels missing, unless it is there."""
+    if (path / "zarr.json").exists():
+        check_array(path)
+        return
+    zarr.create_array(
+        path,
+        zarr_format=3,
+        shape=layout.shape,
+        dtype=layout.dtype,
+        chunks=layout.chunks,
+        shards=layout.shards,
+        compressors=[
+            BloscCodec(
+                cname="zstd", clevel=layout.compression_level, shuffle="bitshuffle"
+            ),
+            Crc32cCodec(),
+        ],
+        fill_value=0,
+        dimension_names=[name for name, _, _ in AXES],
+    )
+    sync(path / "zarr.json")
+
+
+def open_array(path: Path, mode: str = "r+") -> Any:
+    """A level as Zarr array; chunks of zeros are written like all others.
 
     Zarr would leave them out, or delete them, and so an all-zero block could not be
     told from a missing one.
     """
-    array: Any = zarr.open_array(path / LEVEL, mode=mode)
+    array: Any = zarr.open_array(path, mode=mode)
     return array.with_config({"write_empty_chunks": True})
 
 
@@ -147,7 +165,7 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
 
 
 def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
-    """The files that hold a Roi of voxels of ``(t, z, y, x)``, all channels."""
+    """The files of an array that hold a Roi of voxels of ``(t, z, y, x)``."""
     begin = (roi.begin[0], 0, *roi.begin[1:])
     end = (roi.end[0], layout.shape[1], *roi.end[1:])
     ranges = [
@@ -155,17 +173,17 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
         for b, e, f in zip(begin, end, layout.file_shape, strict=True)
     ]
     for position in itertools.product(*ranges):
-        yield path.joinpath(LEVEL, "c", *map(str, position))
+        yield path.joinpath("c", *map(str, position))
 
 
-def check_level(path: Path) -> None:
-    """Refuse an output whose array is gone or can't be opened."""
+def check_array(path: Path) -> None:
+    """Refuse an array that is gone or can't be opened."""
     try:
-        open_level(path, "r")
+        open_array(path, "r")
     except Exception as error:
         raise RefusedError(
-            f"The array {str(path / LEVEL)!r} can't be opened ({error}), though blocks"
-            " of it are recorded as done. Put it back, or start anew with --overwrite."
+            f"The array {str(path)!r} can't be opened ({error}), though blocks of it"
+            " are recorded as done. Put it back, or start anew with --overwrite."
         ) from error
 
 
@@ -179,53 +197,75 @@ def remove_image(path: Path) -> None:
     shutil.rmtree(path)
 
 
-def ome_metadata(
-    name: str,
-    image: Image,
-    begin: Coordinate,
-    windows: Sequence[tuple[float, float]],
-    value_range: tuple[float, float],
-) -> dict[str, Any]:
-    """The "ome" attribute of OME-NGFF 0.5: axes, units, scale, translation, display.
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """A level of a multiscale image, as its metadata tell of it."""
 
-    `begin` is where the output's first voxel of ``(t, z, y, x)`` lies in the image;
-    `windows` are the grey levels shown as black and as full colour, by channel.  An
-    axis whose scale is not recorded has scale 1 and no unit.
+    path: str
+    begin: Coordinate
+    """Where its first voxel begins, in voxels of the image, ``(t, z, y, x)``."""
+    factor: Coordinate
+    """Voxels of the image per voxel, ``(t, z, y, x)``."""
+    is_sampled: bool
+    """Whether a voxel is the first one of its cell, rather than all of it."""
+
+
+def ome_metadata(
+    name: str, image: Image, levels: Sequence[Resolution], method: str
+) -> dict[str, Any]:
+    """The "ome" attribute of OME-NGFF 0.5: axes, units, scales and translations.
+
+    `method` is how a level came from the one before.  An axis whose scale is not
+    recorded has scale 1 and no unit.
     """
     steps = [image.time_step_s, None, *image.scale_um]
-    begin = begin + Coordinate(image.origin)
     scale = [step or 1.0 for step in steps]
-    offset = (begin[0], 0, *begin[1:])
-    translation = [o * s for o, s in zip(offset, scale, strict=True)]
-    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
-    if any(translation):
-        transformations.append({"type": "translation", "translation": translation})
     axes = [
         {"name": axis, "type": kind} | ({"unit": unit} if unit and step else {})
         for (axis, kind, unit), step in zip(AXES, steps, strict=True)
     ]
+    datasets = []
+    for level in levels:
+        factor = (level.factor[0], 1, *level.factor[1:])
+        first = level.begin + Coordinate(image.origin)
+        # A voxel lies at its centre: that of its cell, or of the one that it was.
+        shift = [0.0 if level.is_sampled else (f - 1) / 2 for f in factor]
+        offset = [o + d for o, d in zip((first[0], 0, *first[1:]), shift, strict=True)]
+        own_scale = [s * f for s, f in zip(scale, factor, strict=True)]
+        transformations: list[dict[str, Any]] = [{"type": "scale", "scale": own_scale}]
+        if any(offset):
+            translation = [o * s for o, s in zip(offset, scale, strict=True)]
+            transformations.append({"type": "translation", "translation": translation})
+        datasets.append(
+            {"path": level.path, "coordinateTransformations": transformations}
+        )
+    multiscale: dict[str, Any] = {"name": name, "axes": axes, "datasets": datasets}
+    if len(levels) > 1:
+        multiscale["type"] = method
+    return {"version": VERSION, "multiscales": [multiscale]}
+
+
+def display_metadata(
+    channels: Sequence[Channel],
+    windows: Sequence[tuple[float, float]],
+    value_range: tuple[float, float],
+    planes: int,
+) -> dict[str, Any]:
+    """The "omero" attribute of an image: how viewers show it.
+
+    `windows` are the grey levels shown as black and as full colour, by channel;
+    `planes` is its extent along z.
+    """
     low, high = value_range
     return {
-        "version": "0.5",
-        "multiscales": [
+        "channels": [
             {
-                "name": name,
-                "axes": axes,
-                "datasets": [
-                    {"path": LEVEL, "coordinateTransformations": transformations}
-                ],
+                "label": channel.name,
+                "color": channel.color,
+                "active": True,
+                "window": {"start": start, "end": end, "min": low, "max": high},
             }
+            for channel, (start, end) in zip(channels, windows, strict=True)
         ],
-        "omero": {
-            "channels": [
-                {
-                    "label": channel.name,
-                    "color": channel.color,
-                    "active": True,
-                    "window": {"start": start, "end": end, "min": low, "max": high},
-                }
-                for channel, (start, end) in zip(image.channels, windows, strict=True)
-            ],
-            "rdefs": {"defaultT": 0, "defaultZ": image.shape[2] // 2, "model": "color"},
-        },
+        "rdefs": {"defaultT": 0, "defaultZ": planes // 2, "model": "color"},
     }

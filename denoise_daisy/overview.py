@@ -1,22 +1,24 @@
 """A run in words: what it will do, and how far it is."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from denoise_daisy.checks import Plan, check_settings, describe_jobs, warnings_of
 from denoise_daisy.config import Config
-from denoise_daisy.denoiser import check_version
 from denoise_daisy.geometry import AXES
-from denoise_daisy.job import TASK, Job
+from denoise_daisy.job import Job
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
-from denoise_daisy.pipeline import check_settings, describe_jobs, warnings_of
 from denoise_daisy.planning import GIB
 from denoise_daisy.progress import duration
 from denoise_daisy.rundir import RunDir
+from denoise_daisy.stages import DENOISE, Stage
 
 
-def plan(config: Config, *, unchecked_ndsafir: bool = False) -> str:
+def plan(
+    config: Config, *, tasks: Sequence[str] = (), unchecked_ndsafir: bool = False
+) -> str:
     """What a run of this config would do: blocks, context, memory, disk, what is left.
 
     Nothing is started or written.
@@ -26,23 +28,24 @@ def plan(config: Config, *, unchecked_ndsafir: bool = False) -> str:
     InputError, RefusedError
         As `run` would.
     """
-    if not unchecked_ndsafir:
-        check_version()
-    job, ledger = check_settings(config)
-    lines = [*_plan_lines(job, ledger), *_warning_lines(job)]
-    if jobs := describe_jobs(job):
+    found = check_settings(config, tasks=tasks, unchecked_ndsafir=unchecked_ndsafir)
+    lines = [*_plan_lines(found), *_stage_lines(found), *_warning_lines(found.job)]
+    if jobs := describe_jobs(found):
         lines += ["", "Workers would be submitted so:", jobs]
     return "\n".join(lines)
 
 
-def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
+def _plan_lines(found: Plan) -> Iterator[str]:
+    job = found.job
     grid, layout = job.grid, job.layout
     written = grid.voxels_written
     free, _ = free_disk(job.output)
-    done = ledger.done_count if ledger else 0
+    done = found.ledgers[DENOISE].done_count
     shards = f", shards {_times(layout.shards)}" if layout.shards else ", no shards"
-    noise = "to be calibrated"
-    if job.noise and job.noise.noise_std is not None:
+    noise = "calibrated when the run starts"
+    if not job.needs_noise:
+        noise = f"of no use to a {job.config.denoise.kind} filter"
+    elif job.noise and job.noise.noise_std is not None:
         noise = f"noise_std {job.noise.noise_std:g}"
     elif job.noise:
         noise = f"gains {job.noise.gains}, offsets {job.noise.offsets}"
@@ -57,7 +60,7 @@ def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
             f"{layout.nbytes / GIB:.3g} GiB uncompressed in {layout.files} files;"
             f" {free / GIB:.3g} GiB free"
         ),
-        "noise": f"{job.config.noise.kind}, {noise}",
+        "noise": f"{job.config.noise.kind}, {noise}" if job.needs_noise else noise,
         "blocks": (
             f"{grid.size} ({_times(grid.shape)}) of {_times(grid.block_shape)} voxels"
             " (t z y x)"
@@ -79,6 +82,33 @@ def _plan_lines(job: Job, ledger: Ledger | None) -> Iterator[str]:
     }
     for name, text in rows.items():
         yield f"{name:<8} {text}"
+
+
+def _stage_lines(found: Plan) -> Iterator[str]:
+    """What comes after the denoising, a stage each."""
+    if not found.job.chain:
+        return
+    yield ""
+    yield "Then, each block as soon as what it reads is done:"
+    for stage in found.job.chain:
+        done = found.ledgers[stage.name].done_count
+        reads = ", ".join(stage.after) or "raw"
+        again = ", done anew" if stage.name in found.changed else ""
+        asked = "" if stage.name in found.asked else ", not asked for"
+        pool = found.job.pool_of(stage)
+        own = found.job.workers_of_pool(pool)
+        by = f", by {own.count} {own.kind} workers of its own" if pool else ""
+        yield (
+            f"{stage.name}: {stage.grid.size} blocks of"
+            f" {_times(stage.grid.block_shape)} ({done} done{again}{asked}), reads"
+            f" {reads}, {_made(stage)} {stage.place}{by}"
+        )
+
+
+def _made(stage: Stage) -> str:
+    if stage.target is None:
+        return "to"
+    return f"{_times(stage.target.layout.shape)} {stage.target.dtype} to"
 
 
 def _warning_lines(job: Job) -> Iterator[str]:
@@ -107,14 +137,20 @@ def status(run_dir: RunDir) -> str:
     record = run_dir.read_run()
     assert record is not None, "found by its run.json"  # noqa: S101
     job = Job.restore(record, run_dir.output)
-    ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
-    ledger.refresh()
-    failed = ledger.last_failed()
-    left = job.grid.size - ledger.done_count - len(failed)
-    lines = [
-        f"{TASK}: {ledger.done_count} done, {len(failed)} failed, {left} left of"
-        f" {job.grid.size} blocks ({ledger.done_count / job.grid.size:.1%} done)"
-    ]
+    lines, failures = [], []
+    for stage in job.stages:
+        ledger = Ledger(run_dir.ledger(stage.name), stage.grid, stage.unit)
+        ledger.refresh()
+        failed = ledger.last_failed()
+        left = stage.grid.size - ledger.done_count - len(failed)
+        lines.append(
+            f"{stage.name}: {ledger.done_count} done, {len(failed)} failed, {left} left"
+            f" of {stage.grid.size} blocks"
+            f" ({ledger.done_count / stage.grid.size:.1%} done)"
+        )
+        prefix = "" if stage.name == DENOISE else f"{stage.name} "
+        failures += [f"failed: {prefix}block {list(block)}" for block in failed]
+        failures += [f"torn ledger line: {name}" for name in ledger.unreadable]
     holder = run_dir.read_lock() or {}
     if holder.get("running"):
         age = time.time() - holder["heartbeat"]
@@ -126,11 +162,11 @@ def status(run_dir: RunDir) -> str:
             doing = "idle"
             if state.block is not None:
                 since = duration(max(0.0, time.time() - state.since))
-                doing = f"block {list(state.block)} for {since}"
+                stage_name = "" if state.stage == DENOISE else f" of {state.stage}"
+                doing = f"block {list(state.block)}{stage_name} for {since}"
             lines.append(f"  {state.worker}: {doing}, peak {state.peak_mib} MiB")
     else:
         lines.append("scheduler: none at work")
-    lines += [f"failed: block {list(block)}" for block in failed]
-    lines += [f"torn ledger line: {name}" for name in ledger.unreadable]
+    lines += failures
     lines.append(f"output: {run_dir.output}")
     return "\n".join(lines)

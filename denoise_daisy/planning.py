@@ -15,8 +15,14 @@ from denoise_daisy.geometry import AXES, BlockGrid
 
 GIB = 1 << 30
 
-WORKER_BYTES = 167 << 20
-"""Memory of a worker before its first block: Python and its libraries."""
+WORKER_BYTES = 224 << 20
+"""Memory of a worker before its first block: Python and its libraries.
+
+57 MiB of it are pyarrow's, which pandas imports where it is installed.
+"""
+
+TASKS_BYTES = 48 << 20
+"""More of it where tasks or filters need SciPy, scikit-image or pandas."""
 
 TRIED_SHAPES = 4096
 """Up to this many block shapes, all are tried."""
@@ -36,10 +42,13 @@ class Workload:
     workers: int
     """How many share the blocks."""
 
+    base: int = WORKER_BYTES
+    """Memory of a worker before its first block."""
+
     def memory(self, grid: BlockGrid) -> int:
         """Peak memory of a worker in bytes."""
         per_voxel = self.channels * (BYTES_PER_VOXEL + self.input_itemsize)
-        return WORKER_BYTES + grid.largest_read * per_voxel
+        return self.base + grid.largest_read * per_voxel
 
     def time(self, grid: BlockGrid) -> float:
         """When the last worker is done, in voxels of one channel that it computes."""
@@ -107,10 +116,15 @@ def _shapes(grid: BlockGrid, unit: Coordinate) -> Iterator[Sequence[int]]:
     )
 
 
-def check_shape(shape: Coordinate, unit: Coordinate, extent: Sequence[int]) -> None:
+def check_shape(
+    shape: Coordinate,
+    unit: Coordinate,
+    extent: Sequence[int],
+    name: str = "blocks.shape",
+) -> None:
     """Refuse a block shape that would let two blocks write one file.
 
-    All arguments are voxels of ``(t, z, y, x)``.
+    Shapes are voxels of ``(t, z, y, x)``; `name` is the config's for it.
     """
     nearest = [
         min((n, max(1, round(block / u)) * u), key=lambda s: abs(s - min(block, n)))
@@ -122,7 +136,7 @@ def check_shape(shape: Coordinate, unit: Coordinate, extent: Sequence[int]) -> N
     )
     if not legal:
         raise InputError(
-            f"blocks.shape is {_by_axis(shape)}, no multiple of the files it would"
+            f"{name} is {_by_axis(shape)}, no multiple of the files it would"
             f" write ({_by_axis(unit)}: output.shards, or chunks where unsharded)."
             f" The nearest legal shape is {_by_axis(nearest)}."
         )

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
@@ -12,42 +12,58 @@ LISTED = 20
 LINE_SECONDS = (5.0, 60.0)
 """Time from one line to the next: at first, doubling, and at most."""
 
+SHOWN_STAGES = 3
+"""Of the stages that are not done, so many are shown in a line of progress."""
+
 BAR = "{desc} {percentage:3.0f}%|{bar}| {unit} [{elapsed}<{remaining}]"
 
 
 class Progress:
-    """Counts voxels of this run only, so that rate and time left are this run's."""
+    """Counts work of this start only, so that rate and time left are this start's."""
 
     def __init__(
-        self, *, blocks: int, voxels: int, done: int, voxels_done: int
+        self,
+        *,
+        blocks: Mapping[str, int],
+        work: float,
+        done: Mapping[str, int],
+        work_done: float,
     ) -> None:
-        """`done` of the blocks, and their voxels, were done before this start."""
+        """`blocks` of each stage, of which `done` were done before this start.
+
+        Work is counted in voxels to be denoised, or what takes as long as these.
+        """
         self._blocks = blocks
-        self._voxels = voxels
-        self._before = voxels_done
+        self._work = work
+        self._before = work_done
         self._started = time.monotonic()
         self._pause, self._longest = LINE_SECONDS
         self._next_line = self._started + self._pause
         self._bar = tqdm(
             desc="denoise",
-            total=voxels,
-            initial=voxels_done,
+            total=work,
+            initial=work_done,
             bar_format=BAR,
-            unit=f"{done}/{blocks} blocks",
+            unit=self._counts(done),
             smoothing=0,
             disable=not sys.stderr.isatty(),
         )
 
     def update(
-        self, done: int, failed: int, voxels_done: int, busy: int, waiting: str
+        self,
+        done: Mapping[str, int],
+        failed: int,
+        work_done: float,
+        busy: int,
+        waiting: str,
     ) -> None:
         """Show where the run is; call it often.
 
         `busy` workers have a block; `waiting` is what others wait for, in words.
         """
         elapsed = time.monotonic() - self._started
-        rate = (voxels_done - self._before) / elapsed if elapsed else 0.0
-        status = f"{done}/{self._blocks} blocks, {busy} in work"
+        rate = (work_done - self._before) / elapsed if elapsed else 0.0
+        status = f"{self._counts(done)}, {busy} in work"
         if rate:
             status += f", {rate / 1e6:.2f} Mvoxel/s"
         if waiting:
@@ -56,16 +72,27 @@ class Progress:
             status += f", {failed} failed"
         if not self._bar.disable:
             self._bar.unit = status
-            self._bar.update(voxels_done - self._bar.n)
+            self._bar.update(work_done - self._bar.n)
             self._bar.refresh()
         elif time.monotonic() >= self._next_line:
             self._pause = min(2 * self._pause, self._longest)
             self._next_line = time.monotonic() + self._pause
             left = ""
             if rate:
-                left = f", about {duration((self._voxels - voxels_done) / rate)} left"
-            share = voxels_done / self._voxels
+                left = f", about {duration((self._work - work_done) / rate)} left"
+            share = work_done / self._work
             self.write(f"denoise {share:.0%} after {duration(elapsed)}: {status}{left}")
+
+    def _counts(self, done: Mapping[str, int]) -> str:
+        """Blocks done of all, stage by stage where there are several."""
+        if len(self._blocks) == 1:
+            return "".join(
+                f"{done[n]}/{all_} blocks" for n, all_ in self._blocks.items()
+            )
+        unfinished = {n: b for n, b in self._blocks.items() if done[n] < b}
+        parts = [f"{name} {done[name]}/{b}" for name, b in unfinished.items()]
+        total = f"{sum(done.values())}/{sum(self._blocks.values())} blocks"
+        return f"{total} ({', '.join(parts[:SHOWN_STAGES])})" if parts else total
 
     def write(self, line: str) -> None:
         """A line of its own."""

@@ -4,7 +4,9 @@ OUTPUT.run/
   run.json          what the run computes, its fingerprint and versions
   lock              who runs it: host, pid, start, heartbeat
   connection.json   where the scheduler listens (readable by its owner only)
-  ledger/TASK/      completion ledger
+  ready.json        how many blocks of each stage are to be had just now
+  ledger/STAGE/     completion ledger
+  tasks/STAGE/      what stages leave for other stages only
   workers/          what each worker is doing just now
   logs/             scheduler.log, one log per worker
 """
@@ -18,6 +20,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +41,7 @@ RECORD_KEYS = {
     "workers",
     "threads",
     "noise",
+    "stages",
     "versions",
 }
 """What run.json holds."""
@@ -86,6 +90,10 @@ class WorkerState:
     worker: str
     host: str
     pid: int
+    pool: str
+    """The task whose own worker it is; empty for those of the run."""
+    stage: str
+    """The stage of the block."""
     block: tuple[int, ...] | None
     since: float
     """When it took the block, in seconds since 1970 by its own clock."""
@@ -128,24 +136,25 @@ class RunDir:
         """Folder of the log files."""
         return self.path / "logs"
 
-    def ledger(self, task: str) -> Path:
-        """Folder of a task's ledger."""
-        return self.path / "ledger" / task
+    def ledger(self, stage: str) -> Path:
+        """Folder of a stage's ledger."""
+        return self.path / "ledger" / stage
 
     def worker_log(self, worker: str) -> Path:
         """Log file of one worker."""
         return self.logs / f"{worker}.log"
 
-    def make(self, task: str) -> None:
+    def make(self, stages: Iterable[str]) -> None:
         """Make the folders."""
-        for folder in (self.ledger(task), self.logs, self.path / "workers"):
+        ledgers = map(self.ledger, stages)
+        for folder in (*ledgers, self.logs, self.path / "workers"):
             folder.mkdir(parents=True, exist_ok=True)
 
     def clear(self) -> None:
         """Delete all but the lock."""
         self.run_file.unlink(missing_ok=True)
         self.remove_connection()
-        for folder in ("ledger", "workers", "logs"):
+        for folder in ("ledger", "workers", "logs", "tasks"):
             shutil.rmtree(self.path / folder, ignore_errors=True)
 
     def read_run(self) -> dict[str, Any] | None:
@@ -189,6 +198,22 @@ class RunDir:
     def remove_connection(self) -> None:
         """No scheduler is at work any more."""
         (self.path / "connection.json").unlink(missing_ok=True)
+
+    def write_ready(self, ready: Mapping[str, int]) -> None:
+        """Tell workers how many blocks of each stage are to be had, roughly."""
+        partial = self.path / "ready.json.partial"
+        # A full disk is for those to tell who have to write.
+        with suppress(OSError):
+            partial.write_text(json.dumps(ready))
+            partial.replace(self.path / "ready.json")
+
+    def read_ready(self) -> dict[str, int] | None:
+        """How many blocks of each stage are to be had, in the order to ask for them."""
+        try:
+            ready = json.loads((self.path / "ready.json").read_text())
+            return ready if isinstance(ready, dict) else None
+        except (OSError, ValueError):
+            return None
 
     def write_state(self, state: WorkerState) -> None:
         """Replace what the worker is doing; not durable, for it is of this moment."""

@@ -1,24 +1,26 @@
-"""A run, scheduler side: a server, a keeper and the ledger, until all is settled."""
+"""A run, scheduler side: a server, keepers and ledgers, until all is settled."""
 
 import logging
 import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 from denoise_daisy.config import LocalWorkers, Workers
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
-from denoise_daisy.job import TASK, Job
 from denoise_daisy.keeper import Keeper
 from denoise_daisy.launchers import Launcher
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.ledger import Entry
 from denoise_daisy.machine import own_address, raise_file_limit
 from denoise_daisy.progress import Progress
 from denoise_daisy.rundir import Connection, RunDir
 from denoise_daisy.server import BlockServer
+from denoise_daisy.stages import DENOISE
+from denoise_daisy.standing import Standing
 
 TICK_SECONDS = 0.25
 
@@ -34,7 +36,25 @@ SERVER_STARTS = 10
 HOPELESS = 5
 """The run stops when that many blocks per worker have failed and none is done."""
 
+LEDGER_LAG_SECONDS = 5.0
+"""How late a finished block's line may show, on a file system of several hosts."""
+
+LEAVE_SECONDS = 5.0
+"""What workers get to leave by themselves once there is no more work."""
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Workers of one kind, and the stages whose blocks they do."""
+
+    name: str
+    """The task whose own they are; empty for those of the run."""
+    workers: Workers
+    count: int
+    launcher: Launcher
+    stages: tuple[str, ...]
 
 
 class Scheduler:
@@ -42,27 +62,30 @@ class Scheduler:
 
     def __init__(
         self,
-        job: Job,
+        standings: Mapping[str, Standing],
+        pools: Sequence[Pool],
         run_dir: RunDir,
-        ledger: Ledger,
-        launcher: Launcher,
+        epoch: int,
         grace_seconds: float,
     ) -> None:
-        """`ledger` has been read and its epoch is this start's."""
-        self._job = job
+        """`standings` are of the stages to be done, each after those that it reads."""
+        self._standings = standings
+        self._pools = pools
         self._run_dir = run_dir
-        self._ledger = ledger
-        self._launcher = launcher
+        self._epoch = epoch
         self._grace_seconds = grace_seconds
-        self._retries = job.config.workers.max_retries
-        self._timeout_seconds = job.config.workers.block_timeout_minutes * 60
         self._signals: list[int] = []
         self._last_signal = -math.inf
         self._next_refresh = 0.0
-        self._handed_out = bytearray(job.grid.size)
+        self._said_ready: dict[str, int] | None = None
+        self._timeouts = {
+            name: pool.workers.block_timeout_minutes * 60
+            for pool in pools
+            for name in pool.stages
+        }
 
     def run(self) -> None:
-        """Do what is left; on return every block is done or given up.
+        """Do what is left; on return every block is done, given up, or orphaned.
 
         Raises
         ------
@@ -72,62 +95,55 @@ class Scheduler:
             A signal stopped it.
         """
         raise_file_limit()
-        folder = self._run_dir.ledger(TASK)
-        writer = LedgerWriter(folder, f"scheduler-{self._ledger.epoch}", durable=True)
         progress = self._progress()
-        keeper = Keeper(
-            self._launcher,
-            self._run_dir,
-            self._ledger,
-            writer,
-            shape=tuple(self._job.grid.block_shape),
-            timeout_seconds=self._timeout_seconds,
-        )
+        keepers = [
+            Keeper(
+                pool.name,
+                pool.launcher,
+                self._run_dir,
+                {name: self._standings[name] for name in pool.stages},
+                timeout_seconds=pool.workers.block_timeout_minutes * 60,
+            )
+            for pool in self._pools
+        ]
         with ExitStack() as stack:
-            stack.callback(writer.close)
+            for standing in self._standings.values():
+                stack.callback(standing.close)
             stack.callback(progress.close)
             stack.enter_context(self._signal_handlers())
             stack.callback(self._run_dir.remove_connection)
-            stack.callback(keeper.end_all)
-            self._serve(keeper, progress)
+            for keeper in keepers:
+                stack.callback(keeper.end_all)
+            self._serve(keepers, progress)
 
-    def _serve(self, keeper: Keeper, progress: Progress) -> None:
+    def _serve(self, keepers: Sequence[Keeper], progress: Progress) -> None:
         """One server after the other, should they end early."""
         fruitless = 0
         while self._left() and not self._signals:
-            done = self._ledger.totals.blocks
-            settled = self._ledger.done.copy()
-            for index in self._given_up():
-                settled[self._job.grid.flat(index)] = True
-            server = BlockServer(
-                TASK,
-                self._job.grid,
-                settled,
-                self._is_settled,
-                timeout_seconds=self._timeout_seconds,
-                host=_address(self._job.config.workers),
-            )
+            done = self._done_now()
+            server = self._start_server()
             try:
                 # Daisy takes SIGINT for itself when it starts: take it back.
                 self._handle_signals()
+                self._say_what_is_ready(keepers)
                 self._run_dir.write_connection(
-                    Connection(
-                        server.host, server.port, server.run_id, self._ledger.epoch
-                    )
+                    Connection(server.host, server.port, server.run_id, self._epoch)
                 )
-                self._watch(server, keeper, progress)
+                self._watch(server, keepers, progress)
                 if self._signals:
                     server.stop()
-                    self._let_finish(keeper, progress)
-                    keeper.end_all()
+                    self._let_finish(keepers, progress)
+                    for keeper in keepers:
+                        keeper.end_all()
             except BaseException:
-                keeper.end_all()
+                for keeper in keepers:
+                    keeper.end_all()
                 raise
             finally:
                 server.join()
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
-            fruitless = 0 if self._ledger.totals.blocks > done else fruitless + 1
+            fruitless = 0 if self._done_now() > done else fruitless + 1
             if fruitless >= SERVER_STARTS:
                 raise RunStopped(
                     f"Daisy's server ended early {fruitless} times in a row"
@@ -139,92 +155,173 @@ class Scheduler:
                 f"Stopped by {name}. What is done is kept; start again to go on.",
                 self._signals[0],
             )
+        self._run_dir.remove_connection()
+        self._let_leave(keepers)
 
-    def _watch(self, server: BlockServer, keeper: Keeper, progress: Progress) -> None:
+    def _start_server(self) -> BlockServer:
+        """A server of the stages that have blocks left."""
+        waiting = {n: s for n, s in self._standings.items() if s.left}
+        batch = [p for p in self._pools if not isinstance(p.workers, LocalWorkers)]
+        server: BlockServer
+
+        def is_settled(name: str, index: Index) -> bool:
+            verdict = self._verdict(waiting[name], index)
+            if verdict is None:
+                # What Daisy takes for done is not in the ledger: start it anew.
+                logger.warning("Daisy is ahead of the ledger of what %s reads.", name)
+                server.stop()
+            return verdict is not False
+
+        server = BlockServer(
+            [standing.stage for standing in waiting.values()],
+            {name: standing.settled for name, standing in waiting.items()},
+            is_settled,
+            timeout_seconds=self._timeouts,
+            host=_address(batch[0].workers) if batch else "127.0.0.1",
+        )
+        return server
+
+    def _verdict(self, standing: Standing, index: Index) -> bool | None:
+        deadline = time.monotonic() + LEDGER_LAG_SECONDS
+        verdict = standing.is_settled(index)
+        while verdict is None and time.monotonic() < deadline and not self._signals:
+            time.sleep(TICK_SECONDS)
+            verdict = standing.is_settled(index)
+        return verdict
+
+    def _watch(
+        self, server: BlockServer, keepers: Sequence[Keeper], progress: Progress
+    ) -> None:
         """Until all is settled, the server is gone, or a signal came."""
         while self._left() and server.is_alive and not self._signals:
-            self._tick(keeper, progress)
-            keeper.tend(min(self._job.workers, self._left()))
+            self._tick(keepers, progress)
+            for keeper, pool in zip(keepers, self._pools, strict=True):
+                ready = sum(self._standings[name].ready for name in pool.stages)
+                keeper.tend(min(pool.count, ready))
             self._check_hope()
             time.sleep(TICK_SECONDS)
-        self._tick(keeper, progress)
+        self._tick(keepers, progress)
 
-    def _let_finish(self, keeper: Keeper, progress: Progress) -> None:
+    def _let_finish(self, keepers: Sequence[Keeper], progress: Progress) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
-        keeper.cancel_waiting()
-        if busy := keeper.in_flight():
+        for keeper in keepers:
+            keeper.cancel_waiting()
+        if busy := sum(keeper.in_flight() for keeper in keepers):
             progress.write(
                 f"Stopping: {busy} workers may finish their blocks within"
                 f" {self._grace_seconds:g} s; a second signal ends them now."
             )
         deadline = time.monotonic() + self._grace_seconds
-        while keeper.in_flight() and len(self._signals) < 2:
+        while any(k.in_flight() for k in keepers) and len(self._signals) < 2:
             if time.monotonic() >= deadline:
                 break
-            self._tick(keeper, progress)
+            self._tick(keepers, progress)
             time.sleep(TICK_SECONDS)
-        self._ledger.refresh()
+        self._refresh()
 
-    def _tick(self, keeper: Keeper, progress: Progress) -> None:
+    def _let_leave(self, keepers: Sequence[Keeper]) -> None:
+        """Workers that find nothing to do leave; those that don't are ended."""
+        deadline = time.monotonic() + LEAVE_SECONDS
+        while any(k.present() for k in keepers) and time.monotonic() < deadline:
+            time.sleep(TICK_SECONDS / 5)
+
+    def _tick(self, keepers: Sequence[Keeper], progress: Progress) -> None:
         started = time.monotonic()
         if started < self._next_refresh:
             return
-        self._ledger.refresh()
+        self._refresh()
+        self._say_what_is_ready(keepers)
         spent = time.monotonic() - started
         self._next_refresh = started + max(TICK_SECONDS, REFRESH_SHARE * spent)
+        waiting = [keeper.waits_for() for keeper in keepers]
         progress.update(
-            self._ledger.done_count,
-            len(self._given_up()),
-            self._voxels_done(),
-            keeper.busy(),
-            keeper.waits_for() or self._needs_hands(keeper),
+            {name: s.ledger.done_count for name, s in self._standings.items()},
+            sum(len(s.given_up) for s in self._standings.values()),
+            self._work_done(),
+            sum(keeper.busy() for keeper in keepers),
+            ", ".join(filter(None, [*waiting, self._needs_hands(keepers)])),
         )
 
-    def _needs_hands(self, keeper: Keeper) -> str:
-        idle = not self._job.workers and not keeper.busy()
-        return "waiting for workers to be started by hand" if idle else ""
+    def _refresh(self) -> None:
+        for standing in self._standings.values():
+            standing.ledger.refresh()
+            standing.update()
 
-    def _is_settled(self, index: Index) -> bool:
-        flat = self._job.grid.flat(index)
-        if self._handed_out[flat]:
-            # A retry: what became of the last attempt may not have been read yet.
-            self._ledger.refresh()
-        self._handed_out[flat] = 1
-        return self._ledger.is_done(index) or self._is_given_up(index)
+    def _say_what_is_ready(self, keepers: Sequence[Keeper]) -> None:
+        """Tell workers which stages are worth asking for, the last ones first."""
+        taken = [name for keeper in keepers for name in keeper.at_work()]
+        ready = {
+            name: standing.ready - taken.count(name)
+            for name, standing in reversed(list(self._standings.items()))
+        }
+        if ready != self._said_ready:
+            self._run_dir.write_ready(ready)
+            self._said_ready = ready
 
-    def _is_given_up(self, index: Index) -> bool:
-        attempts = self._ledger.failures.get(index, ())
-        return len(attempts) > self._retries and not self._ledger.is_done(index)
-
-    def _given_up(self) -> list[Index]:
-        return [index for index in self._ledger.failures if self._is_given_up(index)]
+    def _needs_hands(self, keepers: Sequence[Keeper]) -> str:
+        """Whose blocks nobody does unless a worker is started by hand."""
+        for pool, keeper in zip(self._pools, keepers, strict=True):
+            ready = any(self._standings[name].ready for name in pool.stages)
+            if ready and not pool.count and not keeper.busy():
+                whom = f" (--task {pool.name})" if pool.name else ""
+                return f"waiting for workers to be started by hand{whom}"
+        return ""
 
     def _left(self) -> int:
-        return self._job.grid.size - self._ledger.done_count - len(self._given_up())
+        return sum(standing.left for standing in self._standings.values())
+
+    def _done_now(self) -> int:
+        """Blocks done since this start."""
+        return sum(s.ledger.totals.blocks for s in self._standings.values())
 
     def _check_hope(self) -> None:
-        failures = self._ledger.failures
-        enough = HOPELESS * max(1, self._job.workers)
-        if self._ledger.totals.blocks or len(failures) < enough:
-            return
-        first: Entry = next(iter(failures.values()))[0]
-        raise RunStopped(
-            f"The first {len(failures)} blocks have all failed, none is done; something"
-            f" is wrong with all of them. Block {list(first.block)}: {first.error}."
-            f" Correct it and start again. Logs: {self._run_dir.logs}."
-        )
+        """Stop a stage of which everything fails, instead of failing all of it.
+
+        The run goes on without it, unless it is the denoising that all others need.
+
+        Raises
+        ------
+        RunStopped
+            It is.
+        """
+        for pool in self._pools:
+            for name in pool.stages:
+                standing = self._standings[name]
+                failures = standing.ledger.failures
+                enough = HOPELESS * max(1, pool.count)
+                if standing.ledger.totals.blocks or len(failures) < enough:
+                    continue
+                if standing.is_abandoned:
+                    continue
+                first: Entry = next(iter(failures.values()))[0]
+                why = (
+                    f"The first {len(failures)} blocks of {name} have all failed, none"
+                    " is done; something is wrong with all of them. Block"
+                    f" {list(first.block)}: {first.error}."
+                )
+                if name == DENOISE:
+                    raise RunStopped(
+                        f"{why} Correct it and start again. Logs: {self._run_dir.logs}."
+                    )
+                standing.abandon()
+                logger.error("%s The run goes on without %s.", why, name)
 
     def _progress(self) -> Progress:
         return Progress(
-            blocks=self._job.grid.size,
-            voxels=self._job.grid.voxels_written * self._job.image.shape[1],
-            done=self._ledger.done_count,
-            voxels_done=self._voxels_done(),
+            blocks={n: s.stage.grid.size for n, s in self._standings.items()},
+            work=sum(
+                s.stage.work * s.stage.grid.voxels_written
+                for s in self._standings.values()
+            ),
+            done={n: s.ledger.done_count for n, s in self._standings.items()},
+            work_done=self._work_done(),
         )
 
-    def _voxels_done(self) -> int:
-        channels = self._job.image.shape[1]
-        return channels * self._job.grid.voxels_in(self._ledger.done)
+    def _work_done(self) -> float:
+        return sum(
+            s.stage.work * s.stage.grid.voxels_in(s.ledger.done)
+            for s in self._standings.values()
+        )
 
     @contextmanager
     def _signal_handlers(self) -> Iterator[None]:

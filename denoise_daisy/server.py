@@ -1,14 +1,15 @@
-"""Daisy's server: hands out the blocks of a task over TCP, in a thread of its own.
+"""Daisy's server: hands out the blocks of all stages over TCP, in a thread of its own.
 
-Daisy starts no workers here; they are external clients.  Its verdicts count for
-nothing: what is done and what is given up, the ledger says, through `is_settled`.
+Daisy starts no workers here; they are external clients.  It puts the blocks in order:
+one is handed out once the blocks that it reads are.  Its verdicts count for nothing:
+what is done and what is given up, the ledgers say, through `is_settled`.
 """
 
 import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import daisy
@@ -16,7 +17,8 @@ import numpy as np
 import psutil
 from funlib.geometry import Roi
 
-from denoise_daisy.geometry import BlockGrid, Index
+from denoise_daisy.geometry import Index
+from denoise_daisy.stages import Stage
 
 START_SECONDS = 30.0
 DRAIN_SECONDS = 10.0
@@ -24,58 +26,47 @@ DRAIN_SECONDS = 10.0
 FOR_EVER = 2**31 - 1
 """Retries that Daisy grants: the ledger counts attempts, Daisy must not."""
 
+IsSettled = Callable[[str, Index], bool]
+"""Whether a block of a stage is done or given up."""
+
 
 class BlockServer:
     """One server from start to end; a run may need several in turn."""
 
     def __init__(
         self,
-        task: str,
-        grid: BlockGrid,
-        settled: np.ndarray,
-        is_settled: Callable[[Index], bool],
+        stages: Sequence[Stage],
+        settled: Mapping[str, np.ndarray],
+        is_settled: IsSettled,
         *,
-        timeout_seconds: float,
+        timeout_seconds: Mapping[str, float],
         host: str,
     ) -> None:
         """Start to listen.
 
-        `settled` tells by flat index what is done or given up now; `is_settled` is
-        asked in the server's thread before a block is handed out, and must be quick.  A
-        worker that holds a block for longer than the timeout kills itself.  Daisy
-        listens on the loopback interface for a loopback host, else on all.
+        `settled` tells by stage and flat index what is done or given up now;
+        `is_settled` is asked in the server's thread before a block is handed out, and
+        must be quick.  A worker that holds a block for longer than its stage's timeout
+        kills itself.  Daisy listens on the loopback interface for a loopback host, else
+        on all.
         """
         self.run_id = secrets.token_hex(16)
         self.host = host
         self.error: BaseException | None = None
         """Why the server ended early, where Daisy panicked or raised."""
         self._stopping = False
-        self._task_id = f"{task}.{self.run_id}"
-
-        def check(block: daisy.Block) -> bool:
-            return self._stopping or is_settled(grid.index_at(block.write_roi.begin))
-
-        below = grid.context + grid.stencil.stride - 1
-        first = Roi(grid.volume.begin, grid.block_shape)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            self._task = daisy.Task(
-                self._task_id,
-                total_roi=grid.volume.grow(below, grid.context),
-                read_roi=first.grow(below, grid.context),
-                write_roi=first,
-                process_function=None,
-                check_function=check,
-                skip_mask=settled.reshape(grid.shape),
-                fit="shrink",
-                read_write_conflict=False,
-                max_retries=FOR_EVER,
-                timeout=timeout_seconds,
-            )
-        if tuple(self._task.block_grid_shape) != grid.shape:
-            raise RuntimeError(
-                f"Daisy cuts {self._task.block_grid_shape} blocks, not {grid.shape}."
-            )
+        self._is_settled = is_settled
+        self._tasks: dict[str, daisy.Task] = {}
+        for stage in stages:
+            mask, seconds = settled[stage.name], timeout_seconds[stage.name]
+            self._tasks[stage.name] = self._task(stage, mask, seconds)
+        self._pipeline = daisy.Pipeline()
+        for stage in stages:
+            task = self._tasks[stage.name]
+            self._pipeline = self._pipeline | task
+            for name in stage.after:
+                if name in self._tasks:
+                    self._pipeline = self._pipeline | (self._tasks[name] + task)
         before = _listening_ports()
         self._thread = threading.Thread(target=self._serve, name="daisy", daemon=True)
         self._thread.start()
@@ -93,33 +84,75 @@ class BlockServer:
     def join(self) -> None:
         """Wait for its end, once every worker is gone or has released its block."""
         self.stop()
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self.is_alive and time.monotonic() < deadline:
-            # Daisy looks at blocks only when asked for one: ask, so that it sees that
-            # none is to be had any more, and ends.
-            self._ask()
-            self._thread.join(0.2)
+        # Daisy looks at blocks only when asked for one: ask, so that it sees that none
+        # is to be had any more, and ends.  It answers late for a stage that waits.
+        askers = [
+            threading.Thread(target=self._ask, args=[name], daemon=True)
+            for name in self._tasks
+        ]
+        for asker in askers:
+            asker.start()
+        self._thread.join(DRAIN_SECONDS)
 
-    def _ask(self) -> None:
+    def _ask(self, name: str) -> None:
+        """Until the server's end or for a while; blocks that come are given back."""
         context = daisy.Context(
             hostname="127.0.0.1",
             port=self.port,
-            task_id=self._task_id,
+            task_id=f"{name}.{self.run_id}",
             worker_id=-1,
             logdir="",
         )
-        try:
-            with daisy.Client(context).acquire_block() as block:
-                if block is not None:
-                    block.status = daisy.BlockStatus.FAILED
-        except RuntimeError:
-            pass
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self.is_alive and time.monotonic() < deadline:
+            try:
+                with daisy.Client(context).acquire_block() as block:
+                    if block is not None:
+                        block.status = daisy.BlockStatus.FAILED
+            except RuntimeError:
+                pass
+            self._thread.join(0.2)
+
+    def _task(
+        self, stage: Stage, settled: np.ndarray, timeout_seconds: float
+    ) -> daisy.Task:
+        """A stage as Daisy has it, in voxels of the image."""
+
+        def check(block: daisy.Block) -> bool:
+            if self._stopping:
+                return True
+            return self._is_settled(stage.name, stage.index_at(block.write_roi))
+
+        grid, to_image = stage.grid, stage.frame.to_image
+        below = grid.context + grid.stencil.stride - 1
+        first = Roi(grid.volume.begin, grid.block_shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            task = daisy.Task(
+                f"{stage.name}.{self.run_id}",
+                total_roi=to_image(grid.volume.grow(below, grid.context)),
+                read_roi=to_image(first.grow(below, grid.context)),
+                write_roi=to_image(first),
+                process_function=None,
+                check_function=check,
+                skip_mask=settled.reshape(grid.shape),
+                fit="shrink",
+                read_write_conflict=stage.read_write_conflict,
+                max_retries=FOR_EVER,
+                timeout=timeout_seconds,
+            )
+        if tuple(task.block_grid_shape) != grid.shape:
+            raise RuntimeError(
+                f"Daisy cuts {task.block_grid_shape} blocks of stage {stage.name!r},"
+                f" not {grid.shape}."
+            )
+        return task
 
     def _serve(self) -> None:
         daisy.logging.set_log_basedir(None)
         try:
             daisy.Server().run_blockwise(
-                self._task,
+                self._pipeline,
                 host=self.host,
                 progress=False,
                 summary=False,

@@ -1,30 +1,40 @@
 """Read an output back and hold it against the ledger's checksums."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from tqdm import tqdm
 
+from denoise_daisy import outputs
 from denoise_daisy.arrays import read_serially
+from denoise_daisy.blocks import find_damage
 from denoise_daisy.errors import BlocksFailed, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
-from denoise_daisy.job import TASK, Job
+from denoise_daisy.job import Job
 from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
 from denoise_daisy.machine import cores
-from denoise_daisy.ome_zarr import check_level, files_of
 from denoise_daisy.progress import listing
 from denoise_daisy.rundir import Lock, RunDir
-from denoise_daisy.tasks import checksum
+from denoise_daisy.stages import DENOISE, Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
     """A block whose output is not what was written."""
 
+    stage: str
     grid: BlockGrid
     block: Index
     what: str
+
+    def __str__(self) -> str:
+        """The block and what is wrong with it."""
+        stage = "" if self.stage == DENOISE else f"{self.stage} "
+        return f"{stage}block {list(self.block)}: {self.what}"
 
 
 def verify(run_dir: RunDir) -> str:
@@ -43,19 +53,19 @@ def verify(run_dir: RunDir) -> str:
     assert record is not None, "found by its run.json"  # noqa: S101
     with Lock(run_dir):
         job = Job.restore(record, run_dir.output)
-        check_level(job.output)
-        ledger = Ledger(run_dir.ledger(TASK), job.grid, job.unit)
-        ledger.refresh()
-        checked = ledger.done_count
-        damages = _damages(job, ledger)
+        stages = [stage for stage in job.stages if _is_as_recorded(stage, record)]
+        ledgers = {stage.name: _ledger(stage, run_dir) for stage in stages}
+        checked = sum(ledger.done_count for ledger in ledgers.values())
+        damages = _damages(stages, ledgers)
         if damages:
-            _mark(run_dir, damages, max(ledger.epoch, record["epoch"]) + 1)
+            last = max(ledger.epoch for ledger in ledgers.values())
+            _mark(run_dir, damages, max(last, record["epoch"]) + 1)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
-        lines += listing([f"block {list(d.block)}: {d.what}" for d in damages])
+        lines += listing([str(damage) for damage in damages])
         lines.append("They count as undone now; start the run again to compute them.")
         raise BlocksFailed("\n".join(lines))
-    left = job.grid.size - checked
+    left = sum(stage.grid.size for stage in stages) - checked
     if left:
         raise RunStopped(
             f"All {checked} blocks that are done are as they were written; {left} are"
@@ -64,13 +74,31 @@ def verify(run_dir: RunDir) -> str:
     return f"All {checked} blocks are as they were written. Output: {job.output}"
 
 
-def _damages(job: Job, ledger: Ledger) -> list[Damage]:
-    blocks = list(ledger.done_crcs())
+def _ledger(stage: Stage, run_dir: RunDir) -> Ledger:
+    folder = run_dir.ledger(stage.name)
+    ledger = Ledger(folder, stage.grid, stage.unit)
+    ledger.refresh()
+    if ledger.done.any():
+        outputs.check_stage(stage, folder)
+    return ledger
 
-    def check(block: tuple[BlockGrid, Index, int]) -> Damage | None:
-        grid, index, crc = block
-        what = _damage(job, grid, index, crc)
-        return Damage(grid, index, what) if what else None
+
+def _is_as_recorded(stage: Stage, record: Mapping[str, Any]) -> bool:
+    """Whether its blocks are what the config asks for now; else they await --task."""
+    if stage.name == DENOISE:
+        return True
+    return bool(record["stages"][stage.name]["fingerprint"] == stage.facts)
+
+
+def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
+    blocks = [
+        (stage, *block) for stage in stages for block in ledgers[stage.name].done_crcs()
+    ]
+
+    def check(block: tuple[Stage, BlockGrid, Index, int]) -> Damage | None:
+        stage, grid, index, crc = block
+        what = find_damage(stage, grid, index, crc)
+        return Damage(stage.name, grid, index, what) if what else None
 
     # Zarr and zlib release the GIL; dask's own threads would only be in the way.
     with read_serially(), ThreadPoolExecutor(cores()) as pool:
@@ -85,33 +113,21 @@ def _damages(job: Job, ledger: Ledger) -> list[Damage]:
         return [damage for damage in results if damage]
 
 
-def _damage(job: Job, grid: BlockGrid, index: Index, crc: int) -> str | None:
-    roi = grid.write_roi(index)
-    files = files_of(job.output, job.layout, roi - grid.volume.begin)
-    missing = [file for file in files if not file.exists()]
-    if missing:
-        return f"{missing[0].relative_to(job.output)} is missing"
-    try:
-        found = checksum(job.target[roi])
-    except Exception as error:  # noqa: BLE001 - whatever a codec makes of damaged bytes
-        return f"can't be read ({error})"
-    return None if found == crc else "its voxels have changed"
-
-
 def _mark(run_dir: RunDir, damages: list[Damage], epoch: int) -> None:
-    writer = LedgerWriter(run_dir.ledger(TASK), f"verify-{epoch}", durable=True)
-    try:
-        for damage in damages:
-            writer.append(
-                Entry(
-                    block=damage.block,
-                    shape=tuple(damage.grid.block_shape),
-                    status="failed",
-                    epoch=epoch,
-                    worker="verify",
-                    reason="damaged",
-                    error=damage.what,
+    for stage, of_stage in groupby(damages, key=lambda damage: damage.stage):
+        writer = LedgerWriter(run_dir.ledger(stage), f"verify-{epoch}", durable=True)
+        try:
+            for damage in of_stage:
+                writer.append(
+                    Entry(
+                        block=damage.block,
+                        shape=tuple(damage.grid.block_shape),
+                        status="failed",
+                        epoch=epoch,
+                        worker="verify",
+                        reason="damaged",
+                        error=damage.what,
+                    )
                 )
-            )
-    finally:
-        writer.close()
+        finally:
+            writer.close()

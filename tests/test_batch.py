@@ -57,6 +57,7 @@ from denoise_daisy.launchers.batch import JobState, clean_environment
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.rundir import RunDir
 from denoise_daisy.server import BlockServer
+from denoise_daisy.stages import DENOISE
 
 DATA = Path(__file__).parent / "data"
 FAKE_LSF = Path(__file__).parent / "fake_lsf"
@@ -609,7 +610,7 @@ def test_nothing_is_left_after_blocks_that_fail(
     run = it.start()
     assert run.wait() == 3, run.said
     it.check_nothing_is_left()
-    assert "1 of 6 blocks failed for good" in run.said
+    assert "1 of 6 blocks of denoise failed for good" in run.said
     assert "block [2, 0, 0, 0] (t z y x): exception" in run.said
     assert "this block is marked" in run.said
     assert it.done() == 5
@@ -1101,14 +1102,13 @@ def test_a_thousand_idle_workers_leave_a_scheduler_at_its_work(tmp_path: Path) -
     job = prepare(load(config), None)
     assert job.grid.size == 20
     server = BlockServer(
-        "idle",
-        job.grid,
-        np.zeros(20, bool),
-        lambda _: False,
-        timeout_seconds=600,
+        job.stages,
+        {DENOISE: np.zeros(20, bool)},
+        lambda *_: False,
+        timeout_seconds={DENOISE: 600},
         host="127.0.0.1",
     )
-    task = f"idle.{server.run_id}"
+    task = f"{DENOISE}.{server.run_id}"
     command = [sys.executable, "-c", IDLERS, str(server.port), task, "250"]
     with contextlib.ExitStack() as stack:
         idlers = []

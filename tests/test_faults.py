@@ -580,7 +580,7 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
     trial.change(workers={"max_retries": 1, "block_timeout_minutes": 0.1})
     end = trial.run(fail={str(block): kind for block, (kind, *_) in bad.items()})
     assert end.returncode == 3, end.stderr
-    assert "6 of 12 blocks failed for good" in end.stderr
+    assert "6 of 12 blocks of denoise failed for good" in end.stderr
     assert "Traceback (most recent" not in end.stderr
     assert trial.executions() == Counter(ALL) + Counter(bad.keys())
     assert trial.done() == sorted(ALL - bad.keys())
@@ -943,7 +943,13 @@ def test_a_changed_setting_is_refused_with_its_old_and_new_value(trial: Trial) -
         assert "--overwrite" in str(error.value)
     record = json.loads((trial.run_dir / "run.json").read_text())
     known = {name for name in record["fingerprint"] if not name.startswith("input ")}
-    not_changed = {"ndsafir", "algorithm", "input.scene", "noise.noise_std"}
+    not_changed = {
+        "ndsafir",
+        "algorithm",
+        "denoise.kind",
+        "input.scene",
+        "noise.noise_std",
+    }
     assert known - not_changed <= {field for field, *_ in CHANGES.values()}
     write_config(trial.path, good | {"denoise": good["denoise"] | {"max_iter": 3}})
     for words in (("run", trial.path), ("plan", trial.path)):

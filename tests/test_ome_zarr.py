@@ -20,22 +20,27 @@ from demo_czi import write_czi
 from funlib.geometry import Coordinate, Roi
 from support import config_for, load, small_image
 
+from denoise_daisy import outputs
 from denoise_daisy.arrays import Channel
 from denoise_daisy.czi import CziImage
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.job import Job, prepare
 from denoise_daisy.ome_zarr import (
     Layout,
-    check_level,
-    create_image,
+    Resolution,
+    check_array,
+    create_array,
+    create_group,
     files_of,
     ome_metadata,
-    open_level,
+    open_array,
     own_attributes,
     remove_image,
 )
 
 SHAPE = (3, 2, 5, 40, 36)
+
+ONE = Coordinate(1, 1, 1, 1)
 
 
 def made(
@@ -48,7 +53,7 @@ def made(
         source, tmp_path / "out.zarr", noise_channels=image.shape[1], **sections
     )
     job = prepare(load(config))
-    job.create_output(job.ome_metadata())
+    outputs.create(job, outputs.describe(job))
     return job
 
 
@@ -165,7 +170,7 @@ def test_unknown_voxel_sizes_have_no_unit_axis_by_axis(tmp_path: Path) -> None:
         warnings=(),
     )
     begin = Coordinate(0, 0, 2, 0)
-    ome = ome_metadata("n", image, begin, [(0.0, 9.0)], (0.0, 65535.0))
+    ome = ome_metadata("n", image, [Resolution("0", begin, ONE, is_sampled=False)], "")
     [multiscale] = ome["multiscales"]
     units = [axis.get("unit") for axis in multiscale["axes"]]
     assert units == [None, None, None, "micrometer", None]
@@ -227,8 +232,9 @@ LAYOUTS = {
 
 
 def created(path: Path, layout: Layout) -> Any:
-    create_image(path, layout, {"version": "0.5"}, {"version": "0"})
-    return open_level(path)
+    create_group(path, {"version": "0.5"}, {"version": "0"})
+    create_array(path / "0", layout)
+    return open_array(path / "0")
 
 
 def voxels_of(layout: Layout) -> np.ndarray:
@@ -273,14 +279,14 @@ def read_without_error(path: Path, file: Path, contents: list[bytes]) -> list[in
     script = f"""
 import sys
 from pathlib import Path
-from denoise_daisy.ome_zarr import open_level
+from denoise_daisy.ome_zarr import open_array
 
 length = int.from_bytes(sys.stdin.buffer.read(8))
 for i in range(length):
     data = sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(8)))
     Path({str(file)!r}).write_bytes(data)
     try:
-        open_level(Path({str(path)!r}), "r")[...]
+        open_array(Path({str(path / "0")!r}), "r")[...]
     except Exception:
         continue
     print(i)
@@ -301,8 +307,8 @@ def test_a_flipped_byte_is_an_error_when_read(name: str, tmp_path: Path) -> None
     path = tmp_path / "a.zarr"
     array, voxels = created(path, layout), voxels_of(layout)
     array[...] = voxels
-    np.testing.assert_array_equal(open_level(path, "r")[...], voxels)
-    file = next(files_of(path, layout, Roi((0, 0, 0, 0), (1, 1, 1, 1))))
+    np.testing.assert_array_equal(open_array(path / "0", "r")[...], voxels)
+    file = next(files_of(path / "0", layout, Roi((0, 0, 0, 0), (1, 1, 1, 1))))
     good = file.read_bytes()
     step = max(1, len(good) // 60)
     places = sorted({*range(0, len(good), step), *range(len(good) - 8, len(good))})
@@ -312,7 +318,7 @@ def test_a_flipped_byte_is_an_error_when_read(name: str, tmp_path: Path) -> None
         bad[place] ^= 0x10
         flipped.append(bytes(bad))
     assert read_without_error(path, file, [*flipped, good]) == [len(places)]
-    np.testing.assert_array_equal(open_level(path, "r")[...], voxels)
+    np.testing.assert_array_equal(open_array(path / "0", "r")[...], voxels)
     assert len(places) > 60
 
 
@@ -322,7 +328,7 @@ def test_a_file_cut_short_is_an_error_when_read(name: str, tmp_path: Path) -> No
     layout = LAYOUTS[name]
     path = tmp_path / "a.zarr"
     created(path, layout)[...] = voxels_of(layout)
-    file = next(files_of(path, layout, Roi((0, 0, 0, 0), (1, 1, 1, 1))))
+    file = next(files_of(path / "0", layout, Roi((0, 0, 0, 0), (1, 1, 1, 1))))
     good = file.read_bytes()
     lengths = (1, 10, 100, len(good) // 2, len(good) - 1)
     assert read_without_error(path, file, [good[:n] for n in lengths]) == []
@@ -340,7 +346,7 @@ def test_zeros_are_written_and_stay_written(name: str, tmp_path: Path) -> None:
     array = created(path, layout)
     array[...] = np.zeros(layout.shape, layout.dtype)
     everything = Roi((0, 0, 0, 0), (2, 6, 20, 24))
-    expected = set(files_of(path, layout, everything))
+    expected = set(files_of(path / "0", layout, everything))
     assert files_on_disk(path) == expected
     assert len(expected) == layout.files
     array[...] = voxels_of(layout)
@@ -362,7 +368,7 @@ def test_files_of_names_just_the_files_that_a_region_makes(
         roi = Roi(begin.tolist(), (end - begin).tolist())
         t, z, y, x = roi.to_slices()
         created(path, layout)[t, :, z, y, x] = 7
-        assert files_on_disk(path) == set(files_of(path, layout, roi))
+        assert files_on_disk(path) == set(files_of(path / "0", layout, roi))
 
 
 def test_an_image_that_was_cut_short_is_completed(tmp_path: Path) -> None:
@@ -371,13 +377,13 @@ def test_an_image_that_was_cut_short_is_completed(tmp_path: Path) -> None:
     assert own_attributes(path) is None
     zarr.open_group(path, mode="a", zarr_format=3)
     with pytest.raises(RefusedError):
-        check_level(path)
+        check_array(path / "0")
     array = created(path, layout)
-    check_level(path)
+    check_array(path / "0")
     assert own_attributes(path) == {"version": "0"}
     array[...] = 9
     created(path, layout)
-    assert (open_level(path, "r")[...] == 9).all()
+    assert (open_array(path / "0", "r")[...] == 9).all()
 
 
 def test_only_an_output_of_this_program_is_removed(tmp_path: Path) -> None:

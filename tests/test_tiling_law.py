@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from funlib.geometry import Coordinate, Roi
 
-from denoise_daisy.config import Denoise
+from denoise_daisy.blocks import trim
+from denoise_daisy.config import Ndsafir
 from denoise_daisy.denoiser import (
     CHECKED_VERSIONS,
     NoiseNumbers,
@@ -27,11 +28,10 @@ from denoise_daisy.denoiser import (
     denoise,
     ndsafir_version,
     patch_radii,
-    stencil_of,
 )
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid, Index, largest_radius
-from denoise_daisy.tasks import trim
+from denoise_daisy.kinds.denoise import stencil_of
 
 CASES = 90
 
@@ -45,7 +45,7 @@ class Case:
 
     shape: tuple[int, ...]
     """Of ``(t, c, z, y, x)``."""
-    parameters: Denoise
+    parameters: Ndsafir
     noise: NoiseNumbers
     grid: BlockGrid
     blocks: tuple[Index, ...]
@@ -70,7 +70,7 @@ class Case:
         return found
 
 
-def extents(rng: np.random.Generator, parameters: Denoise) -> Coordinate | None:
+def extents(rng: np.random.Generator, parameters: Ndsafir) -> Coordinate | None:
     """One axis longer than its reach, the others short; None where that is too much."""
     law = stencil_of(parameters)
     shape = [1, 1, 0, 0]
@@ -102,7 +102,7 @@ def blocks_of(rng: np.random.Generator, shape: Coordinate) -> tuple[Roi, Coordin
 def case(seed: int) -> Case:
     rng = np.random.default_rng(seed)
     while True:
-        parameters = Denoise(
+        parameters = Ndsafir(
             patch={
                 "t": int(rng.choice(3, p=[0.5, 0.4, 0.1])),
                 "z": int(rng.choice(4, p=[0.45, 0.35, 0.15, 0.05])),
@@ -187,7 +187,7 @@ def test_the_cases_cover_the_parameters() -> None:
 def crafted(axis: str, radius: int, max_iter: int) -> Case:
     """A long image along one axis, cut along it into blocks of one voxel."""
     i = AXES.index(axis)
-    parameters = Denoise(patch={axis: radius}, max_iter=max_iter)
+    parameters = Ndsafir(patch={axis: radius}, max_iter=max_iter)
     law = stencil_of(parameters)
     shape = [1, 7, 7, 7] if axis == "z" else [1, 1, 6, 6]
     shape[i] = 3 * law.reach[i] + 16
@@ -267,13 +267,13 @@ def what_happens(shape: tuple[int, ...], patch: dict[str, int]) -> str:
     script = f"""
 import resource
 import numpy as np
-from denoise_daisy.config import Denoise
+from denoise_daisy.config import Ndsafir
 from denoise_daisy.denoiser import NoiseNumbers, denoise
 
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 t, z, y, x = {shape!r}
 image = np.random.default_rng(0).poisson(50, (t, 1, z, y, x)).astype(np.uint16)
-result = denoise(image, Denoise(patch={patch!r}), NoiseNumbers(noise_std=7.0), 1)
+result = denoise(image, Ndsafir(patch={patch!r}), NoiseNumbers(noise_std=7.0), 1)
 assert np.isfinite(result).all()
 print("denoised" if np.mean(result != image) > 0.5 else "left as it was")
 """
@@ -309,9 +309,9 @@ def test_the_largest_radius_is_the_last_that_denoises(
     shape = extent_of(axis, extent)
     assert what_happens(shape, {axis: largest}) == "denoised"
     assert what_happens(shape, {axis: largest + 1}) == beyond
-    check_extent(Denoise(patch={axis: largest}), shape)
+    check_extent(Ndsafir(patch={axis: largest}), shape)
     with pytest.raises(InputError, match=f"denoise.patch.{axis} is {largest + 1}"):
-        check_extent(Denoise(patch={axis: largest + 1}), shape)
+        check_extent(Ndsafir(patch={axis: largest + 1}), shape)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_the_largest_radius_is_the_last_that_denoises(
 def test_the_smallest_extent_is_the_first_that_is_denoised(
     axis: str, below: str
 ) -> None:
-    smallest = stencil_of(Denoise(patch={axis: 2})).smallest[AXES.index(axis)]
+    smallest = stencil_of(Ndsafir(patch={axis: 2})).smallest[AXES.index(axis)]
     assert what_happens(extent_of(axis, smallest), {axis: 2}) == "denoised"
     assert what_happens(extent_of(axis, smallest - 1), {axis: 2}) == below
 

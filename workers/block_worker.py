@@ -1,8 +1,8 @@
 """A worker of a denoise_daisy run, as a cluster job starts it.
 
-python workers/block_worker.py RUN_DIR
+python workers/block_worker.py RUN_DIR [--task NAME]
 """
 
-from denoise_daisy.worker import main
+from denoise_daisy.worker import run
 
-raise SystemExit(main())
+run()

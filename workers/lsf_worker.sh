@@ -4,6 +4,8 @@
 #   export DENOISE_DAISY_RUN=/path/to/embryo_denoised.zarr.run
 #   bsub < workers/lsf_worker.sh
 #
+# For a task that has workers of its own, also: export DENOISE_DAISY_TASK=NAME
+#
 # Send it as often as you like; `bsub -J "denoise-worker[1-20]" < ...` sends twenty. The
 # run may be one whose own workers.count is 0. A worker leaves when there is nothing to do,
 # and does no harm where the run is over.
@@ -26,4 +28,4 @@ minutes=480
 set -eu
 run_dir=${DENOISE_DAISY_RUN:?set DENOISE_DAISY_RUN to the run directory first}
 exec python -m denoise_daisy.worker "$run_dir" \
-    --ends-at "$(($(date +%s) + minutes * 60))"
+    --task "${DENOISE_DAISY_TASK:-}" --ends-at "$(($(date +%s) + minutes * 60))"

@@ -23,10 +23,11 @@
 # source ~/denoise_daisy/.venv/bin/activate
 
 set -eu
-run_dir=${1:?usage: sbatch workers/slurm_worker.sh RUN_DIR}
+run_dir=${1:?usage: sbatch workers/slurm_worker.sh RUN_DIR [--task NAME]}
+shift
 
 # When this job's time is up: then the worker takes only blocks that it can finish.
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
 ends_at=$(date -d "$(squeue -h -j "${job:-$SLURM_JOB_ID}" -o %e)" +%s || echo 0)
 
-exec python -m denoise_daisy.worker "$run_dir" --ends-at "$ends_at"
+exec python -m denoise_daisy.worker "$run_dir" --ends-at "$ends_at" "$@"

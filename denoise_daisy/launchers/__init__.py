@@ -20,11 +20,16 @@ __all__ = [
 ]
 
 
-def launcher_for(workers: Workers, run_dir: RunDir, run_id: str) -> Launcher:
-    """The launcher of a run; its jobs bear a name of this run alone."""
+def launcher_for(
+    workers: Workers, run_dir: RunDir, run_id: str, task: str = ""
+) -> Launcher:
+    """The launcher of a run's workers, or of those that a task has for itself.
+
+    The name of its jobs begins with that of the run's.
+    """
     if isinstance(workers, LocalWorkers):
-        return LocalLauncher(run_dir)
-    job_name = f"denoise-{run_id}"
+        return LocalLauncher(run_dir, task)
+    job_name = f"denoise-{run_id}" + (f"-{task}" if task else "")
     if isinstance(workers, SlurmWorkers):
-        return BatchLauncher(Slurm(workers, run_dir, job_name))
-    return BatchLauncher(Lsf(workers, run_dir, job_name))
+        return BatchLauncher(Slurm(workers, run_dir, job_name, task))
+    return BatchLauncher(Lsf(workers, run_dir, job_name, task))

@@ -11,8 +11,10 @@ from denoise_daisy.rundir import RunDir
 class LocalLauncher:
     """Each worker is a child process with a log file of its own."""
 
-    def __init__(self, run_dir: RunDir) -> None:
+    def __init__(self, run_dir: RunDir, task: str = "") -> None:
+        """`task` is the one that these workers are for; empty: all without own ones."""
         self._run_dir = run_dir
+        self._task = task
         self._started = 0
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -28,10 +30,16 @@ class LocalLauncher:
         module = [sys.executable, "-m", "denoise_daisy.worker"]
         for _ in range(count):
             self._started += 1
-            worker = f"local-{os.getpid()}-{self._started}"
+            whose = f"-{self._task}" if self._task else ""
+            worker = f"local-{os.getpid()}{whose}-{self._started}"
             with self._run_dir.worker_log(worker).open("ab") as log:
                 self._processes[worker] = subprocess.Popen(
-                    [*module, str(self._run_dir.path), "--name", worker],
+                    [
+                        *module,
+                        str(self._run_dir.path),
+                        f"--name={worker}",
+                        f"--task={self._task}",
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

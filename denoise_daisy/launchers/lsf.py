@@ -31,6 +31,8 @@ class Lsf:
     run_dir: RunDir
     job_name: str
     """Of this run alone, so that its jobs can be found again."""
+    task: str = ""
+    """The task that the workers are for; empty: all without workers of their own."""
 
     @property
     def name(self) -> str:
@@ -53,13 +55,14 @@ class Lsf:
         logs = shlex.quote(str(self.run_dir.logs))
         minutes = self.workers_config.walltime_minutes
         lifetime = f"$(($(date +%s) + {minutes * 60}))" if minutes else "0"
+        task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
 name=lsf-$LSB_JOBID-$LSB_JOBINDEX
 ends_at={lifetime}
 exec >>{logs}/"$name".log 2>&1
 {setup(self.workers_config.environment)}
 exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
-    --name "$name" --ends-at "$ends_at"
+    --name "$name"{task} --ends-at "$ends_at"
 """
 
     def submit_command(self, count: int) -> list[str]:

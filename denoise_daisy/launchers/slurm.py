@@ -30,6 +30,8 @@ class Slurm:
     run_dir: RunDir
     job_name: str
     """Of this run alone, so that its jobs can be found again."""
+    task: str = ""
+    """The task that the workers are for; empty: all without workers of their own."""
 
     @property
     def name(self) -> str:
@@ -50,6 +52,7 @@ class Slurm:
         """The job: set up, then become the worker, so that signals reach it."""
         run_dir = shlex.quote(str(self.run_dir.path))
         logs = shlex.quote(str(self.run_dir.logs))
+        task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
 name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
 exec >>{logs}/"$name".log 2>&1
@@ -57,7 +60,7 @@ exec >>{logs}/"$name".log 2>&1
 job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 ends_at=${{SLURM_JOB_END_TIME:-$(date -d "$(squeue -h -j "$job" -o %e)" +%s)}}
 exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
-    --name "$name" --ends-at "${{ends_at:-0}}"
+    --name "$name"{task} --ends-at "${{ends_at:-0}}"
 """
 
     def submit_command(self, count: int) -> list[str]:

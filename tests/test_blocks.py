@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from denoise_daisy.tasks import checksum, convert, trim
+from denoise_daisy.blocks import checksum, convert, trim
 
 BLOCK = (1, 1, 1, 3, 4)
 
@@ -102,7 +102,10 @@ def test_a_trimmed_view_is_converted_like_a_copy(dtype: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_trim_takes_the_voxels_of_the_write_roi(data: st.DataObject) -> None:
-    """Each voxel holds its own position in the image; all channels are kept."""
+    """Each voxel holds its own position in the image, in a channel per axis.
+
+    What has the write ROI's shape already stays as it is.
+    """
     begin = [data.draw(st.integers(0, 20)) for _ in range(4)]
     before, shape, after = (
         [data.draw(st.integers(least, 3)) for _ in range(4)] for least in (0, 1, 0)
@@ -110,13 +113,40 @@ def test_trim_takes_the_voxels_of_the_write_roi(data: st.DataObject) -> None:
     extent = [sum(parts) for parts in zip(before, shape, after, strict=True)]
     read = Roi(begin, extent)
     write = Roi([b + n for b, n in zip(begin, before, strict=True)], shape)
-    position = np.stack(np.indices(extent), axis=-1) + begin
-    block = np.stack([position, -position - 1], axis=1)
+    block = np.stack(np.indices(extent), axis=1)
+    block += np.reshape(begin, (1, 4, 1, 1, 1))
     trimmed = trim(block, read, write)
-    assert trimmed.shape == (shape[0], 2, *shape[1:], 4)
-    expected = np.stack(np.indices(shape), axis=-1) + list(write.begin)
-    np.testing.assert_array_equal(trimmed[:, 0], expected)
-    np.testing.assert_array_equal(trimmed[:, 1], -expected - 1)
+    expected = np.stack(np.indices(shape), axis=1)
+    expected += np.reshape(write.begin, (1, 4, 1, 1, 1))
+    np.testing.assert_array_equal(trimmed, expected)
+    np.testing.assert_array_equal(trim(trimmed, read, write), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (1, 1, 1, 2, 4), (1, 1, 1, 3, 3)])
+def test_an_array_of_another_extent_is_refused(shape: tuple[int, ...]) -> None:
+    read, write = Roi((0, 0, 0, 0), (1, 1, 3, 4)), Roi((0, 0, 1, 1), (1, 1, 1, 2))
+    with pytest.raises(ValueError, match="as read"):
+        trim(np.zeros(shape), read, write)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected", "count"),
+    [
+        (np.array([True, False]), "uint8", [1, 0], 0),
+        (np.array([1, 2**32 - 1], np.uint32), "uint32", [1, 2**32 - 1], 0),
+        (np.array([-1, 5, 2**33]), "uint32", [0, 5, 2**32 - 1], 2),
+        (np.array([300, 7], np.uint16), "uint8", [255, 7], 1),
+        (np.array([300, 7], np.uint16), "float32", [300.0, 7.0], 0),
+        (np.array([0.5, 1.5, 255.4, -2.0]), "uint8", [0, 2, 255, 0], 1),
+    ],
+)
+def test_a_task_may_return_any_type(
+    values: np.ndarray, dtype: str, expected: list[float], count: int
+) -> None:
+    voxels, clipped = convert(values.reshape(1, 1, 1, 1, -1), dtype)
+    assert voxels.dtype == dtype
+    assert voxels.ravel().tolist() == expected
+    assert clipped == count
 
 
 CODES = {"uint8": "B", "uint16": "H", "float32": "f"}

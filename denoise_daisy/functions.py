@@ -1,0 +1,193 @@
+"""Functions of the user's: found by name, set up once, called block by block."""
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from funlib.geometry import Roi
+
+from denoise_daisy.errors import InputError
+
+_teardowns = ExitStack()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """What a function is told beside the block's voxels."""
+
+    roi: Roi
+    """What was read, in voxels of ``(t, z, y, x)``."""
+
+    write_roi: Roi
+    """What will be written of the result."""
+
+    image_roi: Roi
+    """All there is to read; where `roi` ends before, it was cut off on purpose."""
+
+    voxel_size_um: tuple[float | None, ...]
+    """Size of a voxel along (z, y, x); None where it was not recorded."""
+
+    time_step_s: float | None
+    """Time between two time points; None where it was not recorded."""
+
+    factor: tuple[int, ...]
+    """Voxels of the image per voxel along (t, z, y, x), for a level of a pyramid."""
+
+    params: Mapping[str, Any]
+    """As in the config."""
+
+    state: Any
+    """What `setup` returned; None without one."""
+
+    inputs: Mapping[str, np.ndarray]
+    """All that the task reads, by name; the first one is the block itself."""
+
+    written: Callable[[Roi], np.ndarray]
+    """What the task's blocks have written so far in a Roi, zeros where nothing is."""
+
+    axes: str = "tczyx"
+    """The axes of every array."""
+
+
+@dataclass(frozen=True)
+class UserFunction:
+    """A function and what prepares it, imported when first called."""
+
+    function: str
+    setup: str | None
+    teardown: str | None
+    folder: str
+    params: Mapping[str, Any]
+    code: Sequence[str]
+    """Checksums of its modules, see `digests`, as they are expected to be."""
+
+    @cached_property
+    def call(self) -> Callable[[np.ndarray, BlockContext], Any]:
+        """The function itself.
+
+        Raises
+        ------
+        RuntimeError
+            Its code is not what the run was started with.
+        """
+        function = load(self.function, self.folder)
+        if self.digests() != list(self.code):
+            raise RuntimeError(
+                f"the code of {self.function!r} has changed since the run was started;"
+                " start it again"
+            )
+        return function
+
+    @cached_property
+    def state(self) -> Any:
+        """What `setup` returned, once; `tear_down` gives it to `teardown`."""
+        state = load(self.setup, self.folder)(self.params) if self.setup else None
+        if self.teardown:
+            _teardowns.callback(load(self.teardown, self.folder), state)
+        return state
+
+    def digests(self) -> list[str]:
+        """Checksums of its modules as they are now."""
+        names = [name for name in (self.function, self.setup, self.teardown) if name]
+        return [digest(name, self.folder) for name in names]
+
+    def check(self) -> None:
+        """Refuse what can't be imported.
+
+        Raises
+        ------
+        InputError
+            With the reason.
+        """
+        for name in (self.function, self.setup, self.teardown):
+            if name:
+                check(name, self.folder)
+
+
+def tear_down() -> None:
+    """Call the teardown of all functions that were set up in this process."""
+    _teardowns.close()
+
+
+def load(name: str, folder: str) -> Callable[..., Any]:
+    """The ``module:name`` of a folder, or of what is installed.
+
+    Raises
+    ------
+    Exception
+        There is no such module or no such name in it, or what importing it raises.
+    """
+    module, _, attribute = name.partition(":")
+    found: Callable[..., Any] = getattr(_module(module, folder), attribute)
+    return found
+
+
+def check(name: str, folder: str) -> None:
+    """Refuse a function that can't be imported.
+
+    Raises
+    ------
+    InputError
+        With the reason.
+    """
+    try:
+        load(name, folder)
+    except Exception as error:
+        raise InputError(
+            f"The function {name!r} can't be had ({type(error).__name__}: {error})."
+            f" Expected a module {name.partition(':')[0]!r}, installed or in {folder!r}"
+            " (the task's folder), that can be imported and has that name."
+        ) from error
+
+
+def digest(name: str, folder: str) -> str:
+    """A checksum of the module's file, by which a change of its code is noticed.
+
+    Empty where there is no such file.
+    """
+    module = name.partition(":")[0]
+    file = _file_in(folder, module)
+    if file is None:
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            spec = None
+        file = Path(spec.origin) if spec and spec.origin else None
+    if file is None or not file.is_file():
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+@cache
+def _module(module: str, folder: str) -> ModuleType:
+    """Import a module from its file in the folder, else as Python finds it.
+
+    Two tasks may have modules of one name in different folders.
+    """
+    file = _file_in(folder, module)
+    if file is None:
+        return importlib.import_module(module)
+    if folder not in sys.path:
+        # For what it imports from beside itself.
+        sys.path.append(folder)
+    spec = importlib.util.spec_from_file_location(f"{module}@{folder}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module")
+    found = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = found
+    spec.loader.exec_module(found)
+    return found
+
+
+def _file_in(folder: str, module: str) -> Path | None:
+    file = Path(folder, *module.split(".")).with_suffix(".py")
+    return file if file.is_file() else None

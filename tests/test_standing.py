@@ -1,0 +1,215 @@
+"""Which blocks wait for which, and what a failed one costs: against brute force.
+
+The oracle looks at every pair of blocks and intersects their Rois, in voxels of the
+image.  A green run would mean nothing if every block read every other, or none: grids
+are checked to have both.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from denoise_daisy.geometry import (
+    FULL_RESOLUTION,
+    BlockGrid,
+    Frame,
+    Index,
+    count_in,
+    neighbourhood,
+    windows,
+)
+from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.rundir import RunDir
+from denoise_daisy.stages import Stage
+from denoise_daisy.standing import Standing
+
+ONE = Coordinate(1, 1, 1, 1)
+
+
+def grid_of(volume: Roi, block: Coordinate, reach: Coordinate) -> BlockGrid:
+    return BlockGrid(volume, volume, block, reach, neighbourhood(reach))
+
+
+@st.composite
+def levels(draw: st.DrawFn) -> tuple[BlockGrid, Frame, BlockGrid, Frame]:
+    """A grid of a level, and one of the same volume at another level."""
+    shape = Coordinate(*(draw(st.integers(1, n)) for n in (3, 9, 12, 12)))
+    origin = Coordinate(*(draw(st.integers(0, n)) for n in (2, 5, 5, 5)))
+    result: list[BlockGrid | Frame] = []
+    for _ in range(2):
+        factor = Coordinate(1, *(draw(st.sampled_from((1, 2, 4))) for _ in range(3)))
+        volume, frame = Roi(origin, shape), FULL_RESOLUTION
+        if factor != ONE:
+            frame = Frame(factor, origin)
+            volume = frame.from_image(volume)
+        block = Coordinate(*(draw(st.integers(1, 5)) for _ in range(4)))
+        reach = Coordinate(*(draw(st.integers(0, 3)) for _ in range(4)))
+        result += [grid_of(volume, block, reach), frame]
+    return tuple(result)  # type: ignore[return-value]
+
+
+@settings(max_examples=60, deadline=None)
+@given(levels(), st.integers(0, 2**32 - 1))
+def test_windows_hold_just_the_blocks_that_are_read(
+    case: tuple[BlockGrid, Frame, BlockGrid, Frame], seed: int
+) -> None:
+    reader, reader_frame, writer, writer_frame = case
+    ranges = windows(reader, reader_frame, writer, writer_frame)
+    mask = np.random.default_rng(seed).random(writer.shape) < 0.3
+    counts = count_in(mask, ranges)
+    assert counts.shape == reader.shape
+    for i, index in enumerate(reader.indices()):
+        if i % 7:
+            continue
+        read = reader_frame.to_image(reader.read_roi(index))
+        expected = {
+            other
+            for other in writer.indices()
+            if writer_frame.to_image(writer.write_roi(other)).intersects(read)
+        }
+        cut = [
+            slice(int(a[n]), int(b[n])) for n, (a, b) in zip(index, ranges, strict=True)
+        ]
+        found = np.zeros(writer.shape, bool)
+        found[tuple(cut)] = True
+        assert {tuple(map(int, p)) for p in np.argwhere(found)} == expected
+        assert counts[index] == sum(bool(mask[other]) for other in expected)
+
+
+@settings(max_examples=100, deadline=None)
+@given(levels())
+def test_a_roi_goes_to_the_image_and_back(
+    case: tuple[BlockGrid, Frame, BlockGrid, Frame],
+) -> None:
+    grid, frame, _, other = case
+    for index in grid.indices():
+        roi = grid.write_roi(index)
+        assert frame.from_image(frame.to_image(roi)) == roi
+        assert other.to_image(frame.convert(roi, other)).contains(frame.to_image(roi))
+
+
+def stage_of(name: str, after: tuple[str, ...], reach: int) -> Stage:
+    """Eight blocks in a row."""
+    volume = Roi((0, 0, 0, 0), (1, 1, 1, 16))
+    return Stage(
+        name=name,
+        task=name,
+        grid=grid_of(volume, Coordinate(1, 1, 1, 2), Coordinate(0, 0, 0, reach)),
+        sources=(),
+        after=after,
+        compute=lambda _: b"",
+        facts={},
+        folder=Path(name),
+    )
+
+
+class Chain:
+    """Three stages, each reading the one before with a context of one voxel."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run_dir = RunDir(folder)
+        self.run_dir.make(["a", "b", "c"])
+        self.standings: dict[str, Standing] = {}
+        for name, after in (("a", ()), ("b", ("a",)), ("c", ("b",))):
+            stage = stage_of(name, after, reach=1 if after else 0)
+            ledger = Ledger(self.run_dir.ledger(name), stage.grid, stage.unit)
+            ledger.begin(1)
+            self.standings[name] = Standing(
+                stage,
+                ledger,
+                self.run_dir,
+                retries=1,
+                upstream=[self.standings[n] for n in after],
+            )
+
+    def say(self, stage: str, status: str, *blocks: int) -> None:
+        writer = LedgerWriter(self.run_dir.ledger(stage), "w", durable=False)
+        for block in blocks:
+            writer.append(
+                Entry(
+                    block=(0, 0, 0, block),
+                    shape=(1, 1, 1, 2),
+                    status=status,  # type: ignore[arg-type]
+                    epoch=1,
+                    worker="w",
+                    reason=None if status == "done" else "exception",
+                    error=None if status == "done" else "no",
+                )
+            )
+        writer.close()
+
+    def update(self) -> None:
+        for standing in self.standings.values():
+            standing.ledger.refresh()
+            standing.update()
+
+    def lost(self, stage: str) -> set[int]:
+        return set(np.flatnonzero(self.standings[stage].lost).tolist())
+
+
+def at(x: int) -> Index:
+    return (0, 0, 0, x)
+
+
+def test_a_block_is_ready_once_all_that_it_reads_is_done(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    assert [s.ready for s in chain.standings.values()] == [8, 0, 0]
+    chain.say("a", "done", 0, 1, 2, 3)
+    chain.update()
+    assert [s.ready for s in chain.standings.values()] == [4, 3, 0]
+    chain.say("b", "done", 0, 1)
+    chain.update()
+    assert [s.ready for s in chain.standings.values()] == [4, 1, 1]
+    assert chain.standings["c"].is_settled(at(0)) is False
+    assert chain.standings["c"].is_settled(at(1)) is None
+
+
+def test_what_was_not_read_yet_is_read_before_a_block_has_to_wait(
+    tmp_path: Path,
+) -> None:
+    chain = Chain(tmp_path)
+    chain.say("a", "done", 0, 1)
+    assert chain.standings["b"].is_settled(at(0)) is False
+
+
+def test_a_block_that_is_given_up_orphans_just_what_depends_on_it(
+    tmp_path: Path,
+) -> None:
+    chain = Chain(tmp_path)
+    chain.say("a", "failed", 4)
+    chain.update()
+    assert chain.lost("a") == chain.lost("b") == chain.lost("c") == set()
+    chain.say("a", "failed", 4)
+    chain.update()
+    assert chain.lost("a") == {4}
+    assert chain.lost("b") == {3, 4, 5}
+    assert chain.lost("c") == {2, 3, 4, 5, 6}
+    assert [s.orphans for s in chain.standings.values()] == [0, 3, 5]
+    assert chain.standings["c"].is_settled(at(2)) is True
+    chain.say("a", "done", 4)
+    chain.update()
+    assert chain.lost("a") == chain.lost("b") == chain.lost("c") == set()
+
+
+def test_what_is_done_is_not_lost_by_what_it_once_read(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    chain.say("b", "done", 3)
+    chain.say("a", "failed", 4, 4)
+    chain.update()
+    assert chain.lost("b") == {4, 5}
+    assert chain.lost("c") == {3, 4, 5, 6}
+
+
+def test_an_abandoned_stage_costs_itself_and_what_reads_it(tmp_path: Path) -> None:
+    chain = Chain(tmp_path)
+    chain.say("a", "done", *range(8))
+    chain.say("b", "done", 0)
+    chain.update()
+    chain.standings["b"].abandon()
+    chain.update()
+    assert [s.left for s in chain.standings.values()] == [0, 0, 0]
+    assert [s.orphans for s in chain.standings.values()] == [0, 7, 8]
+    assert chain.standings["b"].is_settled(at(5)) is True
