@@ -2,13 +2,14 @@
 
 scripts/torture SEED [KILLS]            50 kills unless told
 
-Runs of several configs take turns.  Each ends, after however many kills and restarts,
-with every byte of its output held against an uninterrupted run's, and with the
-executions of its blocks, which a hook in ndsafir's own function notes in a file, held
-against the ledger: no block may be begun once its line "done" is written.  Where a run
-ends with blocks given up, all of these must be in its list.  The exit code is 1 if
-anything is not as promised.  The same seed makes the same choices, though not the same
-timing.
+Runs of several configs take turns, one of them a chain of tasks.  Each ends, after
+however many kills and restarts, with every byte of its outputs held against an
+uninterrupted run's, and with the executions of its blocks held against the ledgers: no
+block may be begun once its line "done" is written.  The executions are noted in a file
+by hooks in workers, in ndsafir's own function and, for tasks, around a block's work.
+Where a run ends with blocks given up, all of these must be in its list.  The exit code
+is 1 if anything is not as promised.  The same seed makes the same choices, though not
+the same timing.
 """
 
 import json
@@ -57,7 +58,39 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "output": {"chunks": {"z": 4, "y": 32, "x": 32}},
         "workers": {"count": 2, "max_retries": 0},
     },
+    "a chain of tasks": {
+        "shape": (2, 1, 4, 64, 64),
+        "block": (1, 4, 32, 64),
+        "output": {"chunks": {"z": 4, "y": 32, "x": 32}},
+        "workers": {"count": 2},
+        "tasks": [
+            {"kind": "smooth", "name": "soft", "sigma": {"z": 1, "y": 2, "x": 2}},
+            {
+                "kind": "threshold",
+                "name": "bright",
+                "input": "soft",
+                "method": "otsu",
+                "blocks": {"shape": {"y": 32, "x": 32}},
+            },
+            {
+                "kind": "label",
+                "name": "cells",
+                "input": "bright",
+                "table": "csv",
+            },
+        ],
+        "stages": {
+            "soft": (2, 1, 2, 1),
+            "bright.value": (1, 1, 1, 1),
+            "bright": (2, 1, 2, 2),
+            "cells.pieces": (2, 1, 2, 1),
+            "cells.union": (2, 1, 1, 1),
+            "cells": (2, 1, 2, 1),
+            "cells.table": (1, 1, 1, 1),
+        },
+    },
 }
+"""`stages` are the blocks along (t, z, y, x) of what comes after the denoising."""
 
 HOOK = f'''
 """Notes the blocks that workers begin; Python imports this file by itself."""
@@ -70,39 +103,57 @@ from pathlib import Path
 import numpy as np
 
 
-def since_done(block):
+def since_done(stage, block):
     """Seconds since a file that says the block is done was last written; or None."""
     ages = []
-    for file in Path(sys.argv[1], "ledger", "denoise").glob("*.jsonl"):
+    for file in Path(sys.argv[1], "ledger", stage).glob("*.jsonl"):
         for line in file.read_bytes().split(b"\\n")[:-1]:
             line = json.loads(line)
-            grid = json.loads(os.environ["TORTURE_GRID"])
-            if line["status"] == "done" and block == int(
-                np.ravel_multi_index(line["block"], grid)
-            ):
+            if line["status"] == "done" and line["block"] == block:
                 ages.append(time.time() - file.stat().st_mtime)
     return max(ages, default=None)
 
 
-def hook():
+def note(stage, block):
+    late = since_done(stage, block)
+    values = {{"stage": stage, "block": block, "pid": os.getpid(), "late": late}}
+    os.write(evidence, json.dumps(values).encode() + b"\\n")
+
+
+def hook_denoising():
     import ndsafir
 
     function = ndsafir.denoise_poisson_gaussian
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    evidence = os.open(os.environ["TORTURE_EVIDENCE"], flags, 0o644)
+    grid = json.loads(os.environ["TORTURE_GRID"])
 
     def noted(image, **options):
-        block = int(image.max()) - {MARK}
-        values = {{"block": block, "pid": os.getpid(), "late": since_done(block)}}
-        os.write(evidence, json.dumps(values).encode() + b"\\n")
+        block = np.unravel_index(int(image.max()) - {MARK}, grid)
+        note("denoise", [int(i) for i in block])
         time.sleep(float(os.environ["TORTURE_SLEEP"]))
         return function(image, **options)
 
     ndsafir.denoise_poisson_gaussian = noted
 
 
+def hook_tasks():
+    from denoise_daisy import blocks
+
+    function = blocks.do_block
+
+    def noted(stage, index, **options):
+        if stage.name != "denoise":
+            note(stage.name, [int(i) for i in index])
+            time.sleep(float(os.environ["TORTURE_SLEEP"]) / 4)
+        return function(stage, index, **options)
+
+    blocks.do_block = noted
+
+
 if "denoise_daisy.worker" in sys.orig_argv:
-    hook()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    evidence = os.open(os.environ["TORTURE_EVIDENCE"], flags, 0o644)
+    hook_denoising()
+    hook_tasks()
 '''
 
 
@@ -115,8 +166,7 @@ class Round:
         self.output = folder / "out.zarr"
         self.wrong: list[str] = []
         values = CONFIGS[name]
-        self.grid = grid_of(name)
-        self.blocks = int(np.prod(self.grid))
+        self.blocks = len(self.expected())
         self.retries = values["workers"].get("max_retries", 3)
         folder.mkdir()
         (folder / "sitecustomize.py").write_text(HOOK)
@@ -132,13 +182,14 @@ class Round:
             "denoise": {"patch": {"y": 1, "x": 1}, "max_iter": 2},
             "blocks": {"shape": dict(zip("tzyx", values["block"], strict=True))},
             "workers": {"kind": "local"} | values["workers"],
+            "tasks": values.get("tasks", []),
         }
         (folder / "config.json").write_text(json.dumps(config))
         path = [str(folder), os.environ.get("PYTHONPATH", "")]
         self.env = os.environ | {
             "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "TORTURE_EVIDENCE": str(folder / "evidence"),
-            "TORTURE_GRID": json.dumps(self.grid),
+            "TORTURE_GRID": json.dumps(grid_of(name)),
             "TORTURE_SLEEP": str(sleep),
         }
 
@@ -168,15 +219,16 @@ class Round:
                 found.append(process)
         return found
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """Every whole line of the ledger."""
-        for file in Path(f"{self.output}.run", "ledger", "denoise").glob("*.jsonl"):
+    def lines(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every whole line of the ledgers, and its stage."""
+        for file in Path(f"{self.output}.run", "ledger").glob("*/*.jsonl"):
             for line in file.read_bytes().split(b"\n")[:-1]:
-                yield json.loads(line)
+                yield file.parent.name, json.loads(line)
 
-    def done(self) -> set[tuple[int, ...]]:
-        """Blocks with a line that says so."""
-        return {tuple(x["block"]) for x in self.lines() if x["status"] == "done"}
+    def done(self) -> set[tuple[str, tuple[int, ...]]]:
+        """Stages and blocks with a line that says so."""
+        every = self.lines()
+        return {(s, tuple(x["block"])) for s, x in every if x["status"] == "done"}
 
     def check_end(self, code: int, *, interrupted: bool) -> None:
         """What a run that has ended must hold, whatever ended it."""
@@ -188,13 +240,18 @@ class Round:
         if code == 0 and len(self.done()) < self.blocks:
             self.wrong.append("the run ended with 0, but not all blocks are done")
         if code == 3:
-            failed = [x for x in self.lines() if x["status"] == "failed"]
-            epoch = max(x["epoch"] for x in failed)
-            tries = Counter(tuple(x["block"]) for x in failed if x["epoch"] == epoch)
+            failed = [(s, x) for s, x in self.lines() if x["status"] == "failed"]
+            last = max(x["epoch"] for _, x in failed)
+            tries = Counter(
+                (s, tuple(x["block"])) for s, x in failed if x["epoch"] == last
+            )
             given_up = {b for b, count in tries.items() if count > self.retries}
-            for block in given_up - self.done():
-                if f"block {list(block)} " not in errors:
-                    self.wrong.append(f"{block} is given up, but not in the list")
+            for stage, block in given_up - self.done():
+                _, _, listed = errors.partition(f"blocks of {stage} failed for good:")
+                if f"block {list(block)} " not in listed:
+                    self.wrong.append(
+                        f"{block} of {stage} is given up, but not in the list"
+                    )
 
     def finish(self, wanted: dict[str, bytes]) -> int:
         """Start until all is done, compare; how many executions there were."""
@@ -209,6 +266,8 @@ class Round:
         verify = self.start("verify", str(self.output))
         if verify.wait():
             self.wrong.append("verify: " + (self.folder / "stderr").read_text())
+        if self.done() != self.expected():
+            self.wrong.append(f"not all blocks, or others: {sorted(self.done())}")
         found = files_of(self.output)
         for name in sorted(wanted.keys() | found.keys()):
             if wanted.get(name) != found.get(name):
@@ -218,6 +277,13 @@ class Round:
             if line["late"] is not None and line["late"] > LATE_SECONDS:
                 self.wrong.append(f"was begun after it was done: {line}")
         return len(begun)
+
+    def expected(self) -> set[tuple[str, tuple[int, ...]]]:
+        """All stages and blocks that there are."""
+        grids = {"denoise": grid_of(self.name)} | CONFIGS[self.name].get("stages", {})
+        return {
+            (name, block) for name, grid in grids.items() for block in np.ndindex(*grid)
+        }
 
     def begun(self) -> list[dict[str, Any]]:
         """Every execution that was begun."""
@@ -261,9 +327,11 @@ def image_of(folder: Path, name: str) -> Path:
 
 
 def files_of(output: Path) -> dict[str, bytes]:
-    """Every file of an output, by its path in it."""
-    files = (p for p in output.rglob("*") if p.is_file())
-    return {str(p.relative_to(output)): p.read_bytes() for p in files}
+    """Every file of a run's outputs, and of what its tasks keep, by its path."""
+    folder, run = output.parent, output.with_name(f"{output.name}.run")
+    places = {*folder.glob(f"{output.stem}.*"), run / "tasks"} - {run}
+    files = (p for place in places for p in (place, *place.rglob("*")) if p.is_file())
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
 def uninterrupted(folder: Path, name: str) -> dict[str, bytes]:
