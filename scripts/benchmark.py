@@ -3,6 +3,7 @@
 scripts/benchmark           against whole-image ndsafir and the dask ways
 scripts/benchmark memory    a worker's peak memory against what `plan` says
 scripts/benchmark resume    the start on a ledger of a million finished blocks
+scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 """
 
 import argparse
@@ -12,27 +13,32 @@ import sys
 import tempfile
 from pathlib import Path
 
+import benchmark_label
 import benchmark_memory
 import benchmark_resume
 import benchmark_speed
 from benchmark_tools import machine
 
+SPEED_SHAPE = (32, 384, 384)
+
 
 def main() -> None:
     """Run one mode and print its table; all of it as JSON, too, where asked for."""
     options = _parser().parse_args()
+    shape = options.shape and tuple(map(int, options.shape.split("x")))
     # Leave no process and no file behind, whoever stops this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     facts = {"machine": machine(), "arguments": sys.argv[1:]}
     print("; ".join(f"{name}: {value}" for name, value in facts["machine"].items()))
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
         if options.mode == "speed":
-            shape = tuple(map(int, options.shape.split("x")))
             found = benchmark_speed.run(
-                Path(folder), shape, options.iterations, options.repeat
+                Path(folder), shape or SPEED_SHAPE, options.iterations, options.repeat
             )
         elif options.mode == "memory":
             found = benchmark_memory.run(Path(folder))
+        elif options.mode == "label":
+            found = benchmark_label.run(Path(folder), shape)
         else:
             found = benchmark_resume.run(Path(folder), options.repeat)
     facts["machine at the end"] = machine()
@@ -44,10 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = ("speed", "memory", "resume")
+    modes = ("speed", "memory", "resume", "label")
     parser.add_argument("mode", nargs="?", choices=modes, default="speed")
     parser.add_argument(
-        "--shape", default="32x384x384", help="z y x; default %(default)s"
+        "--shape", help="z y x, of speed (default 32x384x384) and label"
     )
     parser.add_argument("--iterations", type=int, default=3, help="default %(default)s")
     parser.add_argument(
