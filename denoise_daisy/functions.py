@@ -127,7 +127,9 @@ def load(name: str, folder: str) -> Callable[..., Any]:
         There is no such module or no such name in it, or what importing it raises.
     """
     module, _, attribute = name.partition(":")
-    found: Callable[..., Any] = getattr(_module(module, folder), attribute)
+    found: Callable[..., Any] = getattr(
+        _module(module, folder, digest(name, folder)), attribute
+    )
     return found
 
 
@@ -168,10 +170,11 @@ def digest(name: str, folder: str) -> str:
 
 
 @cache
-def _module(module: str, folder: str) -> ModuleType:
+def _module(module: str, folder: str, _: str) -> ModuleType:
     """Import a module from its file in the folder, else as Python finds it.
 
-    Two tasks may have modules of one name in different folders.
+    Two tasks may have modules of one name in different folders; and one that was
+    edited, as its digest tells, is imported anew.
     """
     file = _file_in(folder, module)
     if file is None:

@@ -14,9 +14,7 @@ from pathlib import Path
 
 from denoise_daisy import outputs
 from denoise_daisy.checks import Plan, check_settings, pools_of, warnings_of
-from denoise_daisy.config import (
-    Config,
-)
+from denoise_daisy.config import Config
 from denoise_daisy.errors import (
     BlocksFailed,
     InputError,

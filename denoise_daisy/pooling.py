@@ -9,13 +9,11 @@ begin at multiples of the factors pool to the bits of the whole image.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 Method = Literal["mean", "nearest", "mode"]
-
-METHODS: tuple[Method, ...] = get_args(Method)
 
 _Cut = tuple[slice, slice, int]
 """Along one axis: cells, the voxels that they hold, and voxels per cell."""

@@ -2,14 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from funlib.geometry import Roi
 
 Method = Literal["otsu", "li", "triangle"]
-
-METHODS: tuple[Method, ...] = get_args(Method)
 
 
 def find_threshold(sample: np.ndarray, method: Method) -> float:

@@ -1,7 +1,9 @@
 """What several tests need: images, runs of the real program, and the oracle."""
 
+import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from typing import Any
 
 import ndsafir
 import numpy as np
+import psutil
 import zarr
 from demo_czi import add_noise, truth, write_czi
 
@@ -97,6 +100,17 @@ def start(
         env=os.environ | (env or {}),
         start_new_session=True,
     )
+
+
+def processes_of(run_dir: Path) -> list[str]:
+    """Command lines of a run's workers, wherever they were started."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if str(run_dir) in words:
+                found.append(shlex.join(words))
+    return found
 
 
 def output_of(output: Path) -> np.ndarray:

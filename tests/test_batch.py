@@ -44,6 +44,7 @@ from support import (
     ledger_lines,
     load,
     output_of,
+    processes_of,
     small_czi,
     small_image,
     whole_image,
@@ -468,20 +469,10 @@ class Trial:
     def wait_for_done(self, count: int, seconds: float = 90) -> None:
         wait_until(lambda: self.done() >= count, seconds, f"{count} blocks done")
 
-    def processes(self) -> list[str]:
-        """Command lines of this trial's workers, wherever they were started."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                words = process.cmdline()
-                if str(self.run_dir) in words:
-                    found.append(shlex.join(words))
-        return found
-
     def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
         assert self.cluster
         wait_until(lambda: not self.cluster.queue(), seconds, "an empty queue")
-        assert self.processes() == []
+        assert processes_of(self.run_dir) == []
 
     def check_result(self, *, failed: int = 0) -> None:
         """All is done, right, and no more blocks were counted as failed."""
@@ -649,7 +640,7 @@ def test_a_second_ctrl_c_ends_workers_in_the_middle_of_a_block(
     run.signal(signal.SIGINT)
     wait_until(lambda: "Stopping" in run.said, 20, "that it stops")
     time.sleep(2)
-    assert len(it.processes()) == 2
+    assert len(processes_of(it.run_dir)) == 2
     run.signal(signal.SIGINT)
     assert run.wait(30) == 130, run.said
     it.check_nothing_is_left()

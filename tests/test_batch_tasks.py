@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import test_batch
 from support import (
@@ -25,6 +24,7 @@ from support import (
     config_for,
     ledger_lines,
     output_of,
+    processes_of,
     small_czi,
     write_config,
 )
@@ -123,22 +123,12 @@ class Chain:
         )
         assert run.is_alive, run.said
 
-    def processes(self) -> list[str]:
-        """Command lines of this chain's workers, wherever they were started."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                words = process.cmdline()
-                if str(self.run_dir) in words:
-                    found.append(shlex.join(words))
-        return found
-
     def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
         deadline = time.monotonic() + seconds
         if self.cluster:
             wait_until(lambda: not self.cluster.queue(), seconds, "an empty queue")
         left = max(0.0, deadline - time.monotonic())
-        wait_until(lambda: not self.processes(), left, "no worker")
+        wait_until(lambda: not processes_of(self.run_dir), left, "no worker")
 
     def check_result(self) -> None:
         """Every block was done once, by whom it should be, and is right."""
@@ -220,7 +210,7 @@ def test_killing_the_scheduler_ends_the_workers_of_all_pools(
         "each pool at work",
     )
     assert len(cluster.running()) == 2
-    assert len(it.processes()) == 3
+    assert len(processes_of(it.run_dir)) == 3
     run.signal(signal.SIGKILL)
     run.wait()
     it.check_nothing_is_left(GONE_SECONDS)

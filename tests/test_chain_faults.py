@@ -6,13 +6,25 @@ the denoising were redone in between: its ledger's lines are counted each time.
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zarr
-from support import cli, config_for, ledger_lines, output_of, small_czi, write_config
+from support import (
+    ROOT,
+    cli,
+    config_for,
+    ledger_lines,
+    output_of,
+    small_czi,
+    start,
+    write_config,
+)
 
 SHAPE = (2, 1, 8, 40, 70)
 BLOCKS = {"z": 4, "y": 32, "x": 32}
@@ -146,6 +158,46 @@ def test_a_function_that_is_gone_is_refused_but_its_run_can_be_looked_at(
         end = cli(verb, it.output)
         assert end.returncode == 0, end.stderr
     assert "twice: 24 done" in cli("status", it.output).stdout
+
+
+def test_code_that_changes_during_a_run_does_none_of_its_blocks(
+    run: Callable[..., Run],
+) -> None:
+    """The worker comes, by hand, after the change; so it is certain to be late."""
+    it = run()
+    it.config["workers"]["count"] = 0
+    write_config(it.path, it.config)
+    scheduler = start("run", it.path)
+    run_dir = it.folder / "out.zarr.run"
+    try:
+        wait_until((run_dir / "connection.json").exists)
+        it.module.write_text(GOOD.replace("2.0", "3.0"))
+        worker = [sys.executable, ROOT / "workers" / "block_worker.py", run_dir]
+        # A worker that failed at a block leaves when it is handed that again.
+        while scheduler.poll() is None:
+            subprocess.run(worker, check=False, capture_output=True, timeout=60)
+        said = "".join(scheduler.communicate())
+    finally:
+        scheduler.kill()
+    assert scheduler.returncode == 3, said
+    assert "has changed since the run was started" in said
+    assert len(it.lines("denoise")) == 24
+    assert it.lines("twice") == it.lines("bright") == []
+
+    it.config["workers"]["count"] = 1
+    write_config(it.path, it.config)
+    code, said = it.start()
+    assert code == 0, said
+    assert "Task twice is done anew" in said
+    assert len(it.lines("denoise")) == 24
+    assert (output_of(it.twice) == 3.0 * output_of(it.output)).all()
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_changed_task_that_is_not_asked_for_keeps_what_it_has(

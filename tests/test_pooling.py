@@ -9,13 +9,14 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from denoise_daisy.pooling import METHODS, Method, next_factors, pool, pooled_shape
+from denoise_daisy.pooling import Method, next_factors, pool, pooled_shape
 
 DTYPES = ("uint8", "uint16", "uint32", "float32")
 
@@ -65,7 +66,7 @@ def expected_value(voxels: np.ndarray, method: Method) -> float:
     return round(mean) if voxels.dtype.kind == "u" else float(mean)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 @many
 @given(block=blocks(), factors=some_factors)
 def test_every_cell_is_as_counted_by_hand(
@@ -90,7 +91,7 @@ def test_every_cell_is_as_counted_by_hand(
     assert c == block.shape[1]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 @many
 @given(block=blocks(), factors=some_factors, data=st.data())
 def test_blocks_at_multiples_of_the_factors_make_up_the_whole(

@@ -15,6 +15,8 @@ from pydantic import (
 from denoise_daisy.config.sections import OutputType, Section, SpaceTime, Text
 from denoise_daisy.config.workers import Workers
 from denoise_daisy.geometry import AXES
+from denoise_daisy.pooling import Method as PoolingMethod
+from denoise_daisy.thresholds import Method as ThresholdMethod
 
 RESERVED = ("raw", "denoised", "denoise")
 """Names that no task can have."""
@@ -105,7 +107,7 @@ class Pyramid(OneInput):
     """Levels beside the full resolution; auto: until Y-X planes are 256 x 256 at
     most; 0: none."""
 
-    method: Literal["auto", "mean", "nearest", "mode"] = "auto"
+    method: PoolingMethod | Literal["auto"] = "auto"
     """What becomes of the voxels of a cell: their mean, the first, or the most
     frequent; auto: mean for images, nearest for labels."""
 
@@ -132,7 +134,7 @@ class Threshold(OneInput):
     value: FiniteFloat | None = None
     """Grey level."""
 
-    method: Literal["otsu", "li", "triangle"] | None = None
+    method: ThresholdMethod | None = None
     """Find the value by this method of scikit-image, from samples of each channel."""
 
     channel: NonNegativeInt | Text | None = None

@@ -135,6 +135,8 @@ class _Caller:
     def __call__(
         self, block: Block, written: Callable[[Roi], np.ndarray]
     ) -> np.ndarray:
+        # Before its setup is called: its code may have changed.
+        call = self.user.call
         image = self.site.image
         inputs = dict(zip(self.names, block.arrays, strict=True))
         inputs |= {name: np.load(file) for name, file in self.values.items()}
@@ -155,7 +157,7 @@ class _Caller:
             inputs=inputs,
             written=written,
         )
-        return np.asarray(self.user.call(block.arrays[0], context))
+        return np.asarray(call(block.arrays[0], context))
 
 
 def _nothing(_: Roi) -> np.ndarray:
