@@ -1,7 +1,6 @@
 """What happens to one block: read, compute, trim, write, make durable."""
 
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,22 @@ from pathlib import Path
 import numpy as np
 from funlib.geometry import Roi
 
+from denoise_daisy.checksums import checksum, chunk_checksums, encoded
 from denoise_daisy.files import sync, write_atomic
 from denoise_daisy.geometry import BlockGrid, Index
-from denoise_daisy.stages import Level, Stage
+from denoise_daisy.ome_zarr import DamagedError, damage_told
+from denoise_daisy.stages import Level, Stage, patiently
+
+SLAB_VOXELS = 1 << 24
+"""A block is read back in slabs of about so many voxels."""
 
 
 class UnwantedError(Exception):
     """The run that the block belongs to was replaced by another."""
+
+
+class OutputGoneError(Exception):
+    """The output was moved or deleted while the run went on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +31,7 @@ class Result:
     """What is known of a block that is on disk; names as in the ledger."""
 
     crc: int
+    chunks: str
     clipped: int
     read_seconds: float
     compute_seconds: float
@@ -38,6 +47,8 @@ def do_block(
     ------
     UnwantedError
         `is_wanted`, asked just before writing, said no; nothing was written.
+    OutputGoneError
+        The array to write to is not there any more; nothing was written.
     """
     started = time.perf_counter()
     block = stage.block(index)
@@ -52,16 +63,19 @@ def do_block(
     if not is_wanted():
         raise UnwantedError(f"The output of block {list(index)} is another run's now.")
     write_roi = stage.grid.write_roi(index)
+    crc = checksum(result)
     if stage.target is not None:
-        _write(stage.target, write_roi, np.asarray(result))
-        if durable:
-            _sync(stage.target, write_roi)
+        voxels = np.asarray(result)
+        _write_durably(stage.target, write_roi, voxels, durable=durable)
+        sums = chunk_checksums(voxels, stage.target.layout.chunks)
     else:
         file = stage.outputs(stage.grid, index)[0]
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, bytes(result))
+        sums = np.array(crc, np.uint32)
     return Result(
-        crc=checksum(result),
+        crc=crc,
+        chunks=encoded(sums),
         clipped=clipped,
         read_seconds=round(was_read - started, 3),
         compute_seconds=round(was_computed - was_read, 3),
@@ -73,18 +87,47 @@ def find_damage(stage: Stage, grid: BlockGrid, index: Index, crc: int) -> str | 
     """What of a block is not as it was written; None where all is.
 
     `grid` is that of the block, which may be of an earlier shape than the stage's.
+    Only a missing file, a codec's error and another checksum are damage; any other
+    error is raised.
     """
-    missing = [file for file in stage.outputs(grid, index) if not file.exists()]
-    if missing:
-        return f"{missing[0].relative_to(stage.place.parent)} is missing"
     try:
         if stage.target is not None:
-            found = checksum(stage.target.array[grid.write_roi(index)])
+            found = _checksum_on_disk(stage.target, grid.write_roi(index))
         else:
             found = checksum(stage.outputs(grid, index)[0].read_bytes())
-    except Exception as error:  # noqa: BLE001 - whatever a codec makes of damaged bytes
+    except FileNotFoundError as error:
+        folder = stage.place.parent
+        return f"{Path(error.filename).relative_to(folder)} is missing"
+    except DamagedError as error:
         return f"can't be read ({error})"
     return None if found == crc else "its voxels have changed"
+
+
+def slab_bytes(target: Level, roi: Roi) -> int:
+    """Memory that reading a block back takes, beside what the codecs do."""
+    planes = _slab_depth(target, roi)
+    _, _, y, x = roi.shape
+    return int(planes * y * x * np.dtype(target.dtype).itemsize)
+
+
+def _slab_depth(target: Level, roi: Roi) -> int:
+    """Planes that are read at once: whole chunks, as many as SLAB_VOXELS holds."""
+    chunk = target.layout.chunks[2]
+    _, _, y, x = roi.shape
+    return int(chunk * max(1, SLAB_VOXELS // (chunk * y * x)))
+
+
+def _checksum_on_disk(target: Level, roi: Roi) -> int:
+    """The checksum of a block as it is read back, slab by slab."""
+    t_range, z_range, y, x = (roi - target.begin).to_slices()
+    depth, crc = _slab_depth(target, roi), 0
+    for t in range(t_range.start, t_range.stop):
+        for c in range(target.layout.shape[1]):
+            for z in range(z_range.start, z_range.stop, depth):
+                planes = slice(z, min(z + depth, z_range.stop))
+                with damage_told():
+                    crc = checksum(target.written_zarr[t, c, planes, y, x], crc)
+    return crc
 
 
 def trim(block: np.ndarray, read_roi: Roi, write_roi: Roi) -> np.ndarray:
@@ -120,6 +163,9 @@ def convert(block: np.ndarray, dtype: str) -> tuple[np.ndarray, int]:
         return np.ascontiguousarray(block, wanted), 0
     limits = np.iinfo(dtype)
     if block.dtype.kind == "f":
+        if limits.max >> (np.finfo(block.dtype).nmant + 1):
+            # The largest uint32 is no float32: it would be clipped to one more.
+            block = block.astype(np.float64)
         np.rint(block, out=block)
     fits = (block >= limits.min) & (block <= limits.max)
     clipped = block.size - int(np.count_nonzero(fits))
@@ -130,12 +176,25 @@ def convert(block: np.ndarray, dtype: str) -> tuple[np.ndarray, int]:
     return np.ascontiguousarray(block, wanted), clipped
 
 
-def checksum(data: np.ndarray | bytes) -> int:
-    """CRC-32 of bytes, or of voxels in C order, little-endian."""
-    if isinstance(data, bytes):
-        return zlib.crc32(data)
-    little = data.dtype.newbyteorder("<")
-    return zlib.crc32(np.ascontiguousarray(data, little).data)
+def _write_durably(
+    target: Level, write_roi: Roi, voxels: np.ndarray, *, durable: bool
+) -> None:
+    """Write to an array, once it is there again should it be away for a moment."""
+
+    def write() -> None:
+        if not target.is_there:
+            raise FileNotFoundError(target.path)
+        _write(target, write_roi, voxels)
+        if durable:
+            _sync(target, write_roi)
+
+    try:
+        patiently(write)
+    except FileNotFoundError as error:
+        raise OutputGoneError(
+            f"The array {str(target.path)!r} was moved or deleted during the run"
+            f" ({error})."
+        ) from error
 
 
 def _write(target: Level, write_roi: Roi, voxels: np.ndarray) -> None:

@@ -16,13 +16,16 @@ from denoise_daisy.config import (
     SlurmWorkers,
     slurm_seconds,
 )
-from denoise_daisy.denoiser import check_version, seconds_per_voxel
+from denoise_daisy.denoiser import (
+    check_version,
+    layer_warnings,
+    seconds_per_voxel,
+)
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.job import Job, count_and_threads, prepare
 from denoise_daisy.launchers import launcher_for
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
-from denoise_daisy.ome_zarr import own_attributes
 from denoise_daisy.planning import GIB
 from denoise_daisy.progress import duration
 from denoise_daisy.rundir import RunDir
@@ -47,12 +50,17 @@ class Plan:
     changed: Mapping[str, list[str]]
     """Stages that have to be done anew, and what of them has changed."""
     asked: tuple[str, ...]
-    """The stages that are to be done."""
+    """Names of the stages that are to be done."""
 
     @property
     def anew(self) -> list[str]:
         """Stages whose blocks are thrown away now."""
         return [name for name in self.changed if name in self.asked]
+
+    @property
+    def asked_stages(self) -> list[Stage]:
+        """The stages that are to be done."""
+        return [stage for stage in self.job.stages if stage.name in self.asked]
 
     @property
     def is_done(self) -> bool:
@@ -86,7 +94,7 @@ def check_settings(
     ledgers = {}
     for stage in job.stages:
         fresh = record is None or stage.name in changed
-        ledgers[stage.name] = _read_ledger(stage, run_dir, fresh=fresh)
+        ledgers[stage.name] = _read_ledger(stage, run_dir, job.run_id, fresh=fresh)
     plan = Plan(job, record, ledgers, changed, _asked(job, ledgers, tasks))
     if not plan.is_done:
         _check_disk(job, ledgers)
@@ -136,7 +144,7 @@ def pools_of(
     job: Job, record: dict[str, Any] | None, asked: Sequence[str]
 ) -> Iterator[Pool]:
     """Those who do the blocks of the stages asked for."""
-    run_id = str(record["id"]) if record else "RUN"
+    run_id = job.run_id if record else "RUN"
     run_dir = RunDir.of_output(job.output)
     asked_stages = [stage for stage in job.stages if stage.name in asked]
     for name in dict.fromkeys(map(job.pool_of, asked_stages)):
@@ -160,10 +168,10 @@ def _changed_stages(job: Job) -> dict[str, list[str]]:
     return changed
 
 
-def _read_ledger(stage: Stage, run_dir: RunDir, *, fresh: bool) -> Ledger:
+def _read_ledger(stage: Stage, run_dir: RunDir, run_id: str, *, fresh: bool) -> Ledger:
     """The ledger of a stage, read to its end unless the stage is new."""
     folder = run_dir.ledger(stage.name)
-    ledger = Ledger(folder, stage.grid, stage.unit)
+    ledger = Ledger(folder, run_id, stage.grid, stage.unit)
     if not fresh:
         ledger.refresh()
     if ledger.done.any():
@@ -187,7 +195,7 @@ def _existing_run(
         _check_folder(path)
     record = run_dir.read_run()
     is_empty = not output.exists() or not any(output.iterdir())
-    if not is_empty and own_attributes(output) is None:
+    if not is_empty and not outputs.is_made_here(output):
         raise RefusedError(
             f"{str(output)!r} exists and was not made by this program. Expected a free"
             " place; choose another output.path, or move that folder away."
@@ -304,3 +312,6 @@ def warnings_of(job: Job) -> Iterator[str]:
             " about 3e-4 grey levels; set workers.threads_per_worker to 1 for the same"
             " bytes every time."
         )
+    if isinstance(job.config.denoise, Ndsafir):
+        volume, extent = job.grid.volume, job.grid.image.shape
+        yield from layer_warnings(job.config.denoise, extent, volume.end)

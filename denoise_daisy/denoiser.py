@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -73,6 +73,94 @@ def check_extent(denoise: Ndsafir, extent: Sequence[int]) -> None:
                 f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
                 f" that radius. Set it to {largest} or less."
             )
+
+
+def floors(noise: NoiseNumbers) -> tuple[float, ...]:
+    """Grey levels below which voxels become one value, by channel; none if Gaussian.
+
+    ndsafir transforms a grey level x to ``2 / gain * sqrt(gain * x + 3/8 gain**2 +
+    offset)`` and takes what is below 0 under the root for 0: all that lies below
+    ``-offset / gain - 3/8 gain``.  Measured on ndsafir 2026.1014a0 and tested against
+    the installed version.
+    """
+    pairs = zip(noise.gains or (), noise.offsets or (), strict=True)
+    return tuple(-offset / gain - 3 / 8 * gain for gain, offset in pairs)
+
+
+def uncovered_layers(patch: Sequence[int], extent: Sequence[int]) -> tuple[int, ...]:
+    """Voxel layers at an image's far ends that lie in no patch, by ``(t, z, y, x)``.
+
+    ndsafir returns such voxels as they were put in.  `patch` are the radii p, `extent`
+    the n voxels of the whole image, both along ``(t, z, y, x)``.  Patches are centred
+    from p on, up to n - p - 1, in steps of p + 1 along y and x, of p + 1 along z if
+    n > 4 p + 1 (else 1), and of p (at least 1) along t; what the last one does not
+    reach is left over::
+
+        p = 1, n = 8     | . 1 . 3 . 5 . - |     centres 1, 3, 5; layer 7 in no patch
+
+    But see `far_end_strips`.  Measured on ndsafir 2026.1014a0 and tested against the
+    installed version.
+    """
+    strips = far_end_strips(patch, extent)
+    if any(strip >= n for strip, n in zip(strips, extent, strict=True)):
+        return (0,) * len(AXES)
+    radii = _radii_used(patch, extent)
+    t, z, y, x = radii
+    steps = (max(1, t), z + 1 if extent[1] > 4 * z + 1 else 1, y + 1, x + 1)
+    axes = zip(strips, extent, radii, steps, strict=True)
+    return tuple(0 if strip else (n - 2 * p - 1) % step for strip, n, p, step in axes)
+
+
+def layer_warnings(
+    denoise: Ndsafir, extent: Sequence[int], end: Sequence[int]
+) -> Iterator[str]:
+    """Warnings of layers in no patch, of those that are written.
+
+    `extent` is the whole image's, `end` that of the region to be written, in voxels of
+    ``(t, z, y, x)``.
+    """
+    patch = patch_radii(denoise)
+    mostly = "mostly " if any(far_end_strips(patch, extent)) else ""
+    for i, layers in enumerate(uncovered_layers(patch, extent)):
+        axis, n, radius = AXES[i], extent[i], patch[i]
+        if end[i] <= n - layers:
+            continue
+        is_one = layers == 1
+        which = f"layer {n - 1}" if is_one else f"layers {n - layers} to {n - 1}"
+        fitting = [
+            p
+            for p in range(min(radius + 1, largest_radius(axis, n) or 0) + 1)
+            if not uncovered_layers([*patch[:i], p, *patch[i + 1 :]], extent)[i]
+        ]
+        yield (
+            f"Along {axis}, {which} of 0 to {n - 1} {'lies' if is_one else 'lie'} in no"
+            f" patch of ndsafir (denoise.patch.{axis} is {radius}) and"
+            f" {'stays' if is_one else 'stay'} {mostly}as noisy as"
+            f" {'it was' if is_one else 'they were'}. Set denoise.patch.{axis} to"
+            f" {' or '.join(map(str, fitting[-2:]))}, or leave"
+            f" {'it' if is_one else 'them'} out: the region input.roi.{axis} may end"
+            f" at {n - layers}."
+        )
+
+
+def far_end_strips(patch: Sequence[int], extent: Sequence[int]) -> tuple[int, ...]:
+    """Voxels at the far end of ``(t, z, y, x)`` that ndsafir covers without gaps.
+
+    Where p > 1 along z, y or x there are patches at the very end of that axis, at
+    every position of all other axes.  With p > 1 along t those of z are there whatever
+    the radius along z (they seem to be meant for t).
+    """
+    t, z, y, x = _radii_used(patch, extent)
+    return (
+        0,
+        2 * z + 1 if z > 1 or t > 1 else 0,
+        *(2 * p + 1 if p > 1 else 0 for p in (y, x)),
+    )
+
+
+def _radii_used(patch: Sequence[int], extent: Sequence[int]) -> tuple[int, ...]:
+    """Patch radii along ``(t, z, y, x)``; 0 where the image has one voxel only."""
+    return tuple(p if n > 1 else 0 for p, n in zip(patch, extent, strict=True))
 
 
 def denoise(

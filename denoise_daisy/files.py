@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 
@@ -14,20 +15,39 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write_atomic(path: Path, data: str | bytes, mode: int = 0o644) -> None:
-    """Write a file that appears whole and durable, or not at all."""
+def write_atomic(
+    path: Path,
+    data: str | bytes | memoryview,
+    mode: int = 0o644,
+    *,
+    durable: bool = True,
+) -> None:
+    """Write a file that appears whole, and durable unless told otherwise."""
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(fd, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if durable:
+        sync(path.parent)
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder with all that is in it, or a link but not its target.
+
+    Nothing to delete is fine; whatever can't be deleted raises.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def remove_partials(

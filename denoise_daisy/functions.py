@@ -1,14 +1,12 @@
 """Functions of the user's: found by name, set up once, called block by block."""
 
-import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +14,7 @@ import numpy as np
 from funlib.geometry import Roi
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.user_code import code_of, digest, file_in
 
 _teardowns = ExitStack()
 
@@ -67,8 +66,8 @@ class UserFunction:
     teardown: str | None
     folder: str
     params: Mapping[str, Any]
-    code: Sequence[str]
-    """Checksums of its modules, see `digests`, as they are expected to be."""
+    code: Mapping[str, str]
+    """What its code is expected to be, see `code_now`."""
 
     @cached_property
     def call(self) -> Callable[[np.ndarray, BlockContext], Any]:
@@ -80,10 +79,12 @@ class UserFunction:
             Its code is not what the run was started with.
         """
         function = load(self.function, self.folder)
-        if self.digests() != list(self.code):
+        now = self.code_now()
+        changed = [k for k in {**now, **self.code} if now.get(k) != self.code.get(k)]
+        if changed:
             raise RuntimeError(
-                f"the code of {self.function!r} has changed since the run was started;"
-                " start it again"
+                f"the code of {self.function!r} has changed since the run was started"
+                f" ({', '.join(changed)}); start it again"
             )
         return function
 
@@ -95,10 +96,14 @@ class UserFunction:
             _teardowns.callback(load(self.teardown, self.folder), state)
         return state
 
-    def digests(self) -> list[str]:
-        """Checksums of its modules as they are now."""
+    def code_now(self) -> dict[str, str]:
+        """What its code is now, once it was imported: see `user_code.code_of`."""
         names = [name for name in (self.function, self.setup, self.teardown) if name]
-        return [digest(name, self.folder) for name in names]
+        modules = dict.fromkeys(name.partition(":")[0] for name in names)
+        found: dict[str, str] = {}
+        for module in modules:
+            found |= code_of(module, self.folder)
+        return found
 
     def check(self) -> None:
         """Refuse what can't be imported.
@@ -127,9 +132,9 @@ def load(name: str, folder: str) -> Callable[..., Any]:
         There is no such module or no such name in it, or what importing it raises.
     """
     module, _, attribute = name.partition(":")
-    found: Callable[..., Any] = getattr(
-        _module(module, folder, digest(name, folder)), attribute
-    )
+    file = file_in(folder, module)
+    version = digest(file) if file else ""
+    found: Callable[..., Any] = getattr(_module(module, folder, version), attribute)
     return found
 
 
@@ -151,24 +156,6 @@ def check(name: str, folder: str) -> None:
         ) from error
 
 
-def digest(name: str, folder: str) -> str:
-    """A checksum of the module's file, by which a change of its code is noticed.
-
-    Empty where there is no such file.
-    """
-    module = name.partition(":")[0]
-    file = _file_in(folder, module)
-    if file is None:
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError):
-            spec = None
-        file = Path(spec.origin) if spec and spec.origin else None
-    if file is None or not file.is_file():
-        return ""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
-
-
 @cache
 def _module(module: str, folder: str, _: str) -> ModuleType:
     """Import a module from its file in the folder, else as Python finds it.
@@ -176,7 +163,7 @@ def _module(module: str, folder: str, _: str) -> ModuleType:
     Two tasks may have modules of one name in different folders; and one that was
     edited, as its digest tells, is imported anew.
     """
-    file = _file_in(folder, module)
+    file = file_in(folder, module)
     if file is None:
         return importlib.import_module(module)
     if folder not in sys.path:
@@ -189,8 +176,3 @@ def _module(module: str, folder: str, _: str) -> ModuleType:
     sys.modules[spec.name] = found
     spec.loader.exec_module(found)
     return found
-
-
-def _file_in(folder: str, module: str) -> Path | None:
-    file = Path(folder, *module.split(".")).with_suffix(".py")
-    return file if file.is_file() else None

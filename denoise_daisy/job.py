@@ -1,6 +1,7 @@
 """What a run computes: settled once by the scheduler, read by every worker."""
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -33,7 +34,7 @@ from denoise_daisy.kinds import Site, lay_out
 from denoise_daisy.kinds.denoise import denoise_stage, stencil_of
 from denoise_daisy.kinds.site import DEFAULT_CHUNKS
 from denoise_daisy.machine import cores, free_memory
-from denoise_daisy.noise import calibrate_image, given_numbers
+from denoise_daisy.noise import given_numbers
 from denoise_daisy.ome_zarr import Layout, auto_shards
 from denoise_daisy.planning import (
     GIB,
@@ -62,6 +63,8 @@ class Job:
     layout: Layout
     workers: int
     threads: int
+    run_id: str
+    """Unguessable; tells the run from one that replaces it."""
     noise: NoiseNumbers | None
     """None until calibrated."""
     recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -83,6 +86,7 @@ class Job:
             volume=self.grid.volume,
             block_shape=self.grid.block_shape,
             recorded=self.recorded,
+            run_id=self.run_id,
             is_restored=self.is_restored,
         )
         denoise = denoise_stage(
@@ -183,13 +187,10 @@ class Job:
         plain: dict[str, Any] = json.loads(json.dumps(facts))
         return plain
 
-    def record(self, run_id: str, epoch: int) -> dict[str, Any]:
-        """The contents of run.json.
-
-        `run_id` tells the run from one that replaced it, `epoch` its starts apart.
-        """
+    def record(self, epoch: int) -> dict[str, Any]:
+        """The contents of run.json; `epoch` tells its starts apart."""
         return {
-            "id": run_id,
+            "id": self.run_id,
             "epoch": epoch,
             "fingerprint": self.fingerprint,
             "config": self.config.model_dump(
@@ -251,17 +252,11 @@ class Job:
             layout=recorded.layout,
             workers=record["workers"],
             threads=record["threads"],
+            run_id=str(record["id"]),
             noise=recorded.noise,
             recorded=record["stages"],
             is_restored=True,
         )
-
-    def calibrated(self) -> Self:
-        """The job with its noise numbers known."""
-        if self.noise or not self.needs_noise:
-            return self
-        noise = calibrate_image(self.image, self.config.noise.kind)
-        return replace(self, noise=noise, recorded=self.stage_records)
 
     @property
     def needs_noise(self) -> bool:
@@ -302,9 +297,17 @@ def prepare(config: Config, record: dict[str, Any] | None = None) -> Job:
         block = (t, image.shape[1], z, y, x)
         shards = auto_shards(block, layout.shape, layout.chunks, layout.dtype)
         layout = replace(layout, shards=shards)
-    kept_stages = record["stages"] if record else {}
-    job = Job(config, image, grid, layout, workers, threads, noise, kept_stages)
-    return job.checked()
+    return Job(
+        config=config,
+        image=image,
+        grid=grid,
+        layout=layout,
+        workers=workers,
+        threads=threads,
+        run_id=str(record["id"]) if record else secrets.token_hex(8),
+        noise=noise,
+        recorded=record["stages"] if record else {},
+    ).checked()
 
 
 def _open_image(config: Config) -> Image:

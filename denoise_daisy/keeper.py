@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.launchers import Exit, Launcher
-from denoise_daisy.ledger import Entry, Reason
+from denoise_daisy.ledger_lines import Entry, Reason
 from denoise_daisy.machine import out_of_memory_kills
 from denoise_daisy.rundir import (
     EXIT_DISK,
+    EXIT_GONE,
     EXIT_LEFT,
     EXIT_TIMEOUT,
     EXIT_UNREACHABLE,
@@ -41,6 +42,11 @@ LOOK_SECONDS = (0.01, 2.0)
 """Time between two looks at what workers are doing: for each of them, and at most."""
 
 LOG_LINES = 12
+
+OUTPUT_GONE = (
+    "The output was moved or deleted during the run. Put it back and start again to go"
+    " on, or start anew with --overwrite."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +202,8 @@ class Keeper:
                 " disk is full, over quota or read-only; what is done is kept. Make"
                 " room and start again to go on."
             )
+        if exit_.code == EXIT_GONE:
+            raise RunStopped(f"{OUTPUT_GONE} ({tail.splitlines()[-1:]})")
         if exit_.code == EXIT_UNREACHABLE:
             # It has waited long and tells the cause: no need for many to agree.
             self._fruitless += 1

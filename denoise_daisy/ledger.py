@@ -1,8 +1,4 @@
-"""The completion ledger: which blocks are done, on disk.
-
-A folder of files of JSON lines, one file per writer and appended only, so that many
-hosts can write at once on any file system.  A line stands for one finished or failed
-block; a torn last line, left by a writer that died, is ignored.
+"""The completion ledger: which blocks are done.
 
 Lines of different writers are put in order without their clocks: every start of the
 scheduler (and every `verify`) is an *epoch*, numbered upwards.  A later epoch's word on
@@ -13,63 +9,24 @@ shape of its grid; a block is done when every output file in it was written by a
 block, of whatever shape.
 """
 
-import os
-import platform
 import threading
-import time
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic_core import from_json, to_json
 
-from denoise_daisy.files import sync
 from denoise_daisy.geometry import BlockGrid, Index
+from denoise_daisy.ledger_lines import (
+    Entry,
+    LedgerReader,
+    LedgerWriter,
+    LostLinesError,
+)
 
-Reason = Literal["exception", "crash", "memory", "timeout", "lost", "damaged"]
-"""Why a block failed: its code raised; its process died of a signal, or for want of
-memory; it took too long; its worker vanished; its output was found damaged later."""
-
-READ_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One line: a block that is done, or an attempt at it that failed."""
-
-    block: Index
-    """Position in the grid of blocks of `shape`, ``(t, z, y, x)``."""
-    shape: tuple[int, ...]
-    """Voxels of a block, ``(t, z, y, x)``."""
-    status: Literal["done", "failed"]
-    epoch: int
-    worker: str
-    crc: int | None = None
-    """CRC-32 of the voxels as written: ``(t, c, z, y, x)``, C order, little-endian."""
-    seconds: float = 0.0
-    read_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    write_seconds: float = 0.0
-    clipped: int = 0
-    """Voxels beyond the range of the output's type, set to its nearest value."""
-    peak_mib: int = 0
-    """Most memory that the worker has held so far."""
-    host: str = field(default_factory=platform.node)
-    time: str = field(
-        default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    )
-    reason: Reason | None = None
-    error: str | None = None
-    traceback: str | None = None
-
-    @property
-    def rank(self) -> int:
-        """Which of two lines about one block holds: the one of higher rank."""
-        return 2 * self.epoch + (self.status == "done")
+ENTRY_FIELDS = frozenset(field.name for field in fields(Entry))
 
 
 @dataclass(slots=True)
@@ -97,41 +54,6 @@ class Totals:
         self.peak_mib = max(self.peak_mib, line.get("peak_mib", 0))
 
 
-class LedgerWriter:
-    """Appends lines to a file of its own."""
-
-    def __init__(self, folder: Path, worker: str, *, durable: bool) -> None:
-        self._durable = durable
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        for suffix in ("", *(f".{i}" for i in range(1, 10_000))):
-            try:
-                self._fd = os.open(folder / f"{worker}{suffix}.jsonl", flags, 0o644)
-                break
-            except FileExistsError:
-                continue
-        if durable:
-            sync(folder)
-
-    def append(self, entry: Entry) -> None:
-        """Write a line, whole or not at all; on return it is on disk."""
-        values = {k: v for k, v in asdict(entry).items() if v is not None}
-        line = to_json(values) + b"\n"
-        size = os.fstat(self._fd).st_size
-        try:
-            written = os.write(self._fd, line)
-            if written < len(line):
-                os.write(self._fd, line[written:])
-            if self._durable:
-                os.fsync(self._fd)
-        except OSError:
-            os.ftruncate(self._fd, size)
-            raise
-
-    def close(self) -> None:
-        """Release the file."""
-        os.close(self._fd)
-
-
 @dataclass(slots=True)
 class _Blocks:
     """What the lines about one block shape say, by flat index."""
@@ -150,21 +72,28 @@ class Ledger:
     """What all writers have said of a task's blocks, as of the last `refresh`."""
 
     def __init__(
-        self, folder: Path, grid: BlockGrid, unit: Coordinate, *, from_end: bool = False
+        self,
+        folder: Path,
+        run_id: str,
+        grid: BlockGrid,
+        unit: Coordinate,
+        *,
+        from_end: bool = False,
     ) -> None:
         """Read nothing yet; with `from_end` never read what is there already.
 
-        `unit` is the shape of an output file in voxels of ``(t, z, y, x)``.
+        `run_id` is that of the run whose lines count; `unit` is the shape of an output
+        file in voxels of ``(t, z, y, x)``.
         """
         self._folder = folder
+        self._run_id = run_id
+        self._reader = LedgerReader(folder, run_id, from_end=from_end)
         self._unit = unit
         self._grid = grid
         self._blocks = {tuple(grid.block_shape): _Blocks.of(grid)}
-        self._read_to: dict[str, int] = {}
-        if from_end:
-            self._read_to = {file.name: file.stat().st_size for file in self._files()}
         self._reading = threading.Lock()
         self._began = False
+        self._changed = False
         self.epoch = 0
         """The latest epoch in the ledger, or the one set by `begin`."""
         self.done = np.zeros(grid.size, bool)
@@ -173,8 +102,11 @@ class Ledger:
         """Failed attempts of this epoch, by block."""
         self.totals = Totals()
         """Over the blocks done in this epoch."""
-        self.unreadable: list[str] = []
-        """Files with a line that is torn or makes no sense."""
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Files with a line that is torn, makes no sense, or is another run's."""
+        return self._reader.unreadable
 
     def begin(self, epoch: int) -> None:
         """Count attempts from here on, for a new start of the scheduler."""
@@ -182,6 +114,10 @@ class Ledger:
         self.epoch = epoch
         self.failures.clear()
         self.totals = Totals()
+
+    def writer(self, worker: str, *, durable: bool = True) -> LedgerWriter:
+        """What appends lines for this run, to a file that is named after the worker."""
+        return LedgerWriter(self._folder, self._run_id, worker, durable=durable)
 
     def is_done(self, block: Index) -> bool:
         """Whether the block's output is complete."""
@@ -199,67 +135,64 @@ class Ledger:
         shape = self._grid.shape
         return [tuple(map(int, np.unravel_index(i, shape))) for i in failed]
 
-    def done_crcs(self) -> Iterator[tuple[BlockGrid, Index, int]]:
-        """Every block that is done and not replaced, with its checksum.
+    def done_blocks(self) -> list[tuple[BlockGrid, np.ndarray, np.ndarray]]:
+        """Blocks that are done and not replaced: grid, flat indices and checksums.
 
         Blocks of an earlier shape are listed as such, in that shape's grid.
         """
         files = self._file_ranks() if len(self._blocks) > 1 else None
+        found = []
         for blocks in self._blocks.values():
             good = blocks.rank % 2 == 1
             if files is not None:
                 good &= self._least(blocks.grid, files % 2 == 1)
-            for i in np.flatnonzero(good):
-                index = tuple(map(int, np.unravel_index(i, blocks.grid.shape)))
-                yield blocks.grid, index, int(blocks.crc[i])
+            flat = np.flatnonzero(good)
+            found.append((blocks.grid, flat, blocks.crc[flat]))
+        return found
+
+    def done_files(self) -> np.ndarray:
+        """Whether each output file should be there, ``(t, z, y, x)`` in files."""
+        done: np.ndarray = self._file_ranks() % 2 == 1
+        return done
 
     def refresh(self) -> None:
         """Read what was appended since; any thread may ask for it."""
         with self._reading:
+            try:
+                self._refresh()
+            except LostLinesError:
+                self._forget()
+                self._refresh()
+
+    def reread(self) -> None:
+        """Read everything again, and believe just what stands there now."""
+        with self._reading:
+            self._forget()
             self._refresh()
 
+    def _forget(self) -> None:
+        self._reader.restart()
+        for blocks in self._blocks.values():
+            blocks.rank[:] = 0
+        self.failures = defaultdict(list)
+        self.totals = Totals()
+        self._changed = True
+
     def _refresh(self) -> None:
-        changed = False
-        for file in self._files():
-            try:
-                changed |= self._read(file)
-            except FileNotFoundError:
-                continue
-        if changed and len(self._blocks) > 1:
-            self.done = self._least(self._grid, self._file_ranks() % 2 == 1)
-        elif changed:
+        for file, lines in self._reader.new():
+            self._changed = True
+            self._take(file, lines)
+        if self._changed and len(self._blocks) > 1:
+            self.done = self._least(self._grid, self.done_files())
+        elif self._changed:
             self.done = self._blocks[tuple(self._grid.block_shape)].rank % 2 == 1
+        self._changed = False
 
-    def _files(self) -> list[Path]:
-        try:
-            entries = list(os.scandir(self._folder))
-        except FileNotFoundError:
-            return []
-        return [Path(e) for e in entries if e.name.endswith(".jsonl") and e.is_file()]
-
-    def _read(self, file: Path) -> bool:
-        start = self._read_to.get(file.name, 0)
-        if file.stat().st_size <= start:
-            return False
-        with file.open("rb") as stream:
-            stream.seek(start)
-            rest = b""
-            while data := stream.read(READ_BYTES):
-                lines = (rest + data).split(b"\n")
-                rest = lines.pop()
-                self._take(file, lines)
-                start += sum(map(len, lines)) + len(lines)
-        self._read_to[file.name] = start
-        if rest:
-            self._complain(file)
-        return True
-
-    def _take(self, file: Path, lines: list[bytes]) -> None:
+    def _take(self, file: str, lines: list[dict[str, Any]]) -> None:
         """Enter the lines, all of one shape at once: there may be millions."""
         rows: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
-        for text in lines:
+        for line in lines:
             try:
-                line = from_json(text)
                 t, z, y, x = line["block"]
                 epoch, is_done = line["epoch"], line["status"] == "done"
                 row = (t, z, y, x, 2 * epoch + is_done, line.get("crc") or 0)
@@ -267,16 +200,16 @@ class Ledger:
                 if self._began and epoch == self.epoch:
                     self._note(line)
             except (ValueError, KeyError, TypeError):
-                self._complain(file)
+                self._reader.complain(file)
         for shape, table in rows.items():
             try:
                 blocks = self._blocks_of(shape)
             except (ValueError, TypeError):
-                self._complain(file)
+                self._reader.complain(file)
                 continue
             array = _whole_numbers(table)
             if not self._enter(blocks, array) or len(array) < len(table):
-                self._complain(file)
+                self._reader.complain(file)
 
     def _enter(self, blocks: _Blocks, table: np.ndarray) -> bool:
         """Rows of block (4 columns), rank and checksum; whether all make sense."""
@@ -293,19 +226,14 @@ class Ledger:
             self.epoch = max(self.epoch, int(rank.max(initial=0)) // 2)
         return bool(inside.all())
 
-    def _complain(self, file: Path) -> None:
-        if file.name not in self.unreadable:
-            self.unreadable.append(file.name)
-
     def _note(self, line: dict[str, Any]) -> None:
         """Keep what a line of this epoch tells beyond its block's state."""
         if line["status"] == "done":
             self.totals.add(line)
         elif tuple(line["shape"]) == tuple(self._grid.block_shape):
-            block, shape = tuple(line["block"]), tuple(line["shape"])
-            self.failures[block].append(
-                Entry(**line | {"block": block, "shape": shape})
-            )
+            values = {k: v for k, v in line.items() if k in ENTRY_FIELDS}
+            values |= {k: tuple(line[k]) for k in ("block", "shape")}
+            self.failures[values["block"]].append(Entry(**values))
 
     def _blocks_of(self, shape: tuple[int, ...]) -> _Blocks:
         if shape not in self._blocks:

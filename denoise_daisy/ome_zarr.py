@@ -1,9 +1,12 @@
 """The outputs: OME-Zarr 0.5 images and labels on Zarr v3, written in whole shards."""
 
+import asyncio
+import errno
 import itertools
 import math
-import shutil
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +14,20 @@ from typing import Any
 import numpy as np
 import zarr
 from funlib.geometry import Coordinate, Roi
+from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore
 
 from denoise_daisy.arrays import Channel, Image
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.files import sync
+from denoise_daisy.files import delete, sync, write_atomic
 
 LEVEL = "0"
 """Name of the full-resolution array."""
+
+METADATA = "zarr.json"
+"""File of an array's or a group's metadata."""
 
 LABELS = "labels"
 """Name of the group of an image's masks and labels."""
@@ -101,7 +110,7 @@ def create_group(path: Path, ome: Mapping[str, Any], own: Mapping[str, Any]) -> 
     """
     group = zarr.open_group(path, mode="a", zarr_format=3)
     group.attrs.update({"ome": ome, "denoise_daisy": own})
-    sync(path / "zarr.json")
+    sync(path / METADATA)
 
 
 def create_labels(path: Path, names: Sequence[str]) -> None:
@@ -113,12 +122,12 @@ def create_labels(path: Path, names: Sequence[str]) -> None:
     before = listed.get("labels", []) if isinstance(listed, dict) else []
     ome = {"version": VERSION, "labels": list(dict.fromkeys([*before, *names]))}
     group.attrs.update({"ome": ome})
-    sync(path / LABELS / "zarr.json")
+    sync(path / LABELS / METADATA)
 
 
 def create_array(path: Path, layout: Layout) -> None:
     """Make the array of a level, all voxels missing, unless it is there."""
-    if (path / "zarr.json").exists():
+    if (path / METADATA).exists():
         check_array(path)
         return
     zarr.create_array(
@@ -137,17 +146,109 @@ def create_array(path: Path, layout: Layout) -> None:
         fill_value=0,
         dimension_names=[name for name, _, _ in AXES],
     )
-    sync(path / "zarr.json")
+    sync(path / METADATA)
 
 
-def open_array(path: Path, mode: str = "r+") -> Any:
-    """A level as Zarr array; chunks of zeros are written like all others.
+class DamagedError(Exception):
+    """What lies on disk is not what was written."""
+
+
+class _WrittenFiles(LocalStore):
+    """The files of an array all of whose voxels that are asked for were written.
+
+    For Zarr a chunk that is absent is one of zeros.
+    """
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        value = await super().get(key, prototype, byte_range)
+        if value is None and key.startswith("c/"):
+            path = str(self.root / key)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return value
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        if value is None and key.startswith("c/"):
+            path = str(self.root / key)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return value
+
+
+class _FilesToWrite(LocalStore):
+    """The files of an array that was made before.
+
+    Zarr would make the array's folder again, where it was deleted or moved away.
+    """
+
+    async def _open(self, **_: Any) -> None:
+        await Store._open(self)  # noqa: SLF001 - past LocalStore's, which makes a folder
+
+    def _ensure_open_sync(self) -> None:
+        self._is_open = True
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await asyncio.to_thread(self.set_sync, key, value)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        path = self.root / key
+        for parent in reversed(path.parents):
+            if self.root in parent.parents and not parent.exists():
+                parent.mkdir(exist_ok=True)
+        write_atomic(path, memoryview(value.as_buffer_like()), durable=False)
+
+
+def open_array(path: Path) -> Any:
+    """A level as Zarr array to write to; chunks of zeros are written like all others.
 
     Zarr would leave them out, or delete them, and so an all-zero block could not be
-    told from a missing one.
+    told from a missing one.  Voxels that were not written are read as zeros.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not there, or, in writing, not there any more.
     """
-    array: Any = zarr.open_array(path, mode=mode)
+    array: Any = zarr.open_array(_FilesToWrite(path), mode="r+")
     return array.with_config({"write_empty_chunks": True})
+
+
+def open_written(path: Path) -> Any:
+    """A level as Zarr array to read from, in which no chunk may be absent.
+
+    Reading raises FileNotFoundError where one is.
+    """
+    return zarr.open_array(_WrittenFiles(path, read_only=True), mode="r")
+
+
+@contextmanager
+def damage_told() -> Iterator[None]:
+    """Tell errors of the codecs, thus damaged files, from all others.
+
+    Raises
+    ------
+    DamagedError
+        Instead of what Zarr raises at bytes that no writer has written.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise DamagedError(str(error)) from error
+    except RuntimeError as error:
+        # Threads that can't be started are a RuntimeError, too.
+        if "blosc" not in str(error):
+            raise
+        raise DamagedError(str(error)) from error
 
 
 def limit_threads() -> None:
@@ -179,7 +280,7 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
 def check_array(path: Path) -> None:
     """Refuse an array that is gone or can't be opened."""
     try:
-        open_array(path, "r")
+        open_written(path)
     except Exception as error:
         raise RefusedError(
             f"The array {str(path)!r} can't be opened ({error}), though blocks of it"
@@ -188,13 +289,17 @@ def check_array(path: Path) -> None:
 
 
 def remove_image(path: Path) -> None:
-    """Delete an output that this program made; cut short, it can be tried again."""
-    if own_attributes(path) is None:
-        raise RefusedError(f"{str(path)!r} is not an output of this program.")
+    """Delete an output of this program; cut short, it can be tried again.
+
+    Of a link to a folder, the folder is emptied and the link is kept.
+    """
     for child in path.iterdir():
-        if child.name != "zarr.json":
-            shutil.rmtree(child) if child.is_dir() else child.unlink()
-    shutil.rmtree(path)
+        if child.name != METADATA:
+            delete(child)
+    # By its own attributes it is known as this program's, so it goes last.
+    delete(path / METADATA)
+    if not path.is_symlink():
+        path.rmdir()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,25 @@
 """The folders and files that a run writes: described, made, checked, removed."""
 
-import shutil
+import os
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from funlib.geometry import Coordinate
 
 from denoise_daisy.arrays import Channel
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.files import delete
 from denoise_daisy.job import Job
+from denoise_daisy.kinds.site import stem_of
+from denoise_daisy.ledger import Ledger
 from denoise_daisy.ome_zarr import (
     LABELS,
+    METADATA,
     Resolution,
     check_array,
     create_array,
@@ -71,6 +77,70 @@ def check_stage(stage: Stage, ledger: Path) -> None:
         ) from error
 
 
+def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
+    """Which files of blocks that are recorded as done are not there, in words.
+
+    Empty where all are there.
+    """
+    gone: list[tuple[Stage, Coordinate]] = []
+    for stage in stages:
+        missing = ledgers[stage.name].done_files() & ~_files_there(stage)
+        gone += [(stage, Coordinate(map(int, at))) for at in np.argwhere(missing)]
+    if not gone:
+        return ""
+    stage, position = gone[0]
+    first = stage.grid.volume.begin + position * stage.unit
+    return (
+        f"{len(gone)} files of blocks that are recorded as done are gone (the first: of"
+        f" {stage.name}, at voxel {list(first)} (t z y x), in {str(stage.place)!r})."
+        " Put them back; or run `verify`, after which their blocks count as undone, and"
+        " start again."
+    )
+
+
+def _files_there(stage: Stage) -> np.ndarray:
+    """Which output files a stage has, ``(t, z, y, x)`` in files.
+
+    Folders are listed: with a million files that is much faster than to ask for each.
+    """
+    extent = stage.grid.volume.shape
+    counts = [-(-n // u) for n, u in zip(extent, stage.unit, strict=True)]
+    if stage.file is not None:
+        return np.full(counts, stage.file.exists())
+    if stage.target is None:
+        there: np.ndarray = np.zeros(counts, bool)
+        for *_, name in _files_in(stage.place):
+            _mark(there, name.removesuffix(".npz").split("-"))
+        return there
+    layout = stage.target.layout
+    channels = -(-layout.shape[1] // layout.file_shape[1])
+    there = np.zeros((counts[0], channels, *counts[1:]), bool)
+    if stage.target.is_there:
+        for names in _files_in(stage.target.path / "c"):
+            _mark(there, names)
+    return np.asarray(there.all(axis=1))
+
+
+def _files_in(folder: Path) -> Iterator[tuple[str, ...]]:
+    """The parts of the paths of all files below a folder; none where there is none."""
+
+    def report(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    for path, _, files in os.walk(folder, onerror=report):
+        parents = Path(path).relative_to(folder).parts
+        yield from ((*parents, file) for file in files)
+
+
+def _mark(there: np.ndarray, numbers: Sequence[str]) -> None:
+    """Note the file of that position, if it is one."""
+    if len(numbers) == there.ndim and all(n.isdecimal() for n in numbers):
+        position = tuple(map(int, numbers))
+        if all(i < n for i, n in zip(position, there.shape, strict=True)):
+            there[position] = True
+
+
 def check_places(
     job: Job, record: Mapping[str, Any] | None, *, overwrite: bool
 ) -> None:
@@ -78,14 +148,17 @@ def check_places(
 
     To overwrite, what any run of this program has made will do.
     """
-    stages = record["stages"].values() if record else ()
-    places = (job.output.parent / stage["output"] for stage in stages)
-    known = {ours for place in places for ours in (place, place.parent)}
+    known = {
+        ours for place in recorded_places(job, record) for ours in (place, place.parent)
+    }
     for stage in job.chain:
         place = stage.place
         if stage.target and place.parent != job.output:
             place = place.parent
         if place in known or not place.exists() or _is_empty(place):
+            continue
+        if RunDir.of_output(job.output).path in place.parents and not record:
+            # What a run without run.json has left there is set aside.
             continue
         if overwrite and _is_ours(place, job):
             continue
@@ -94,6 +167,40 @@ def check_places(
             f" not make it. Expected a free place for task {stage.task!r}; name the"
             " task otherwise, or move that away."
         )
+
+
+def recorded_places(job: Job, record: Mapping[str, Any] | None) -> list[Path]:
+    """Where the stages of a run.json have written.
+
+    Raises
+    ------
+    RefusedError
+        It names a place where no stage ever writes: somebody has changed it.
+    """
+    stages = record["stages"] if record else {}
+    return [recorded_place(job, name, stages) for name in stages]
+
+
+def recorded_place(job: Job, name: str, stages: Mapping[str, Any]) -> Path:
+    """Where a stage of a run.json has written; see `recorded_places`."""
+    place = stages[name]["output"]
+    output, stem = re.escape(job.output.name), re.escape(stem_of(job.output))
+    task, dotted = r"[\w-]+", r"[\w-]+(\.[\w-]+)*"
+    made = (
+        rf"{output}/([1-9]\d*|{LABELS}/{task}/\d+)"
+        rf"|{output}\.run/tasks/{dotted}(/{dotted})?"
+        rf"|{stem}\.{task}\.zarr/\d+"
+    )
+    if name.endswith(".table"):
+        made = rf"{stem}\.{re.escape(name.removesuffix('.table'))}\.(csv|parquet)"
+    if not isinstance(place, str) or not re.fullmatch(made, place, re.ASCII):
+        raise RefusedError(
+            f"run.json of {job.output.name + '.run'!r} says that {name!r} is written to"
+            f" {place!r}, where this program never writes that. Nothing was deleted. If"
+            " the output was renamed, give it its old name back; else correct run.json,"
+            " or delete the output and its run directory by hand."
+        )
+    return job.output.parent / place
 
 
 def _is_ours(place: Path, job: Job) -> bool:
@@ -105,9 +212,15 @@ def _is_ours(place: Path, job: Job) -> bool:
 
 
 def remove_place(job: Job, place: Path) -> None:
-    """Delete what a stage has written, with its group if that was all of it."""
-    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    """Delete what a stage has written, with its group if that was all of it.
+
+    Beside the output only what has this program's mark is deleted, and tables.
+    """
     group = place.parent
+    is_beside = group.parent == job.output.parent and group != job.output
+    if is_beside and not (group.exists() and _is_ours(group, job)):
+        return
+    delete(place)
     others = {job.output, job.output.parent, job.output / LABELS}
     if group in others or own_attributes(group) is None:
         return
@@ -117,12 +230,29 @@ def remove_place(job: Job, place: Path) -> None:
 
 def remove_all(job: Job, record: Mapping[str, Any] | None) -> None:
     """Delete all that a run has written; cut short, it can be tried again."""
-    recorded = record["stages"].values() if record else ()
-    places = [job.output.parent / stage["output"] for stage in recorded]
+    places = recorded_places(job, record)
     for place in dict.fromkeys([*places, *(stage.place for stage in job.chain)]):
         remove_place(job, place)
-    if job.output.exists() and not _is_empty(job.output):
-        remove_image(job.output)
+    if not job.output.exists() or _is_empty(job.output):
+        return
+    if not is_made_here(job.output):
+        raise RefusedError(f"{str(job.output)!r} is not an output of this program.")
+    remove_image(job.output)
+
+
+def is_made_here(output: Path) -> bool:
+    """Whether this program has made an output: whole, or what is left of it.
+
+    What is left may lack the attributes; but then its run record lies beside it, and
+    there is nothing in it that a run would not write.
+    """
+    if own_attributes(output) is not None:
+        return True
+    names = [child.name for child in output.iterdir()]
+    own = (METADATA, LABELS)
+    return RunDir.of_output(output).run_file.is_file() and all(
+        name in own or name.isdecimal() for name in names
+    )
 
 
 def _is_empty(path: Path) -> bool:

@@ -6,10 +6,13 @@ from typing import Any
 
 from denoise_daisy.checks import Plan, check_settings, describe_jobs, warnings_of
 from denoise_daisy.config import Config
+from denoise_daisy.denoiser import NoiseNumbers
 from denoise_daisy.geometry import AXES
 from denoise_daisy.job import Job
 from denoise_daisy.ledger import Ledger
 from denoise_daisy.machine import free_disk
+from denoise_daisy.noise import describe
+from denoise_daisy.pipeline import settle_noise
 from denoise_daisy.planning import GIB
 from denoise_daisy.progress import duration
 from denoise_daisy.rundir import RunDir
@@ -29,26 +32,24 @@ def plan(
         As `run` would.
     """
     found = check_settings(config, tasks=tasks, unchecked_ndsafir=unchecked_ndsafir)
-    lines = [*_plan_lines(found), *_stage_lines(found), *_warning_lines(found.job)]
+    job, doubts = settle_noise(found)
+    lines = [*_plan_lines(found, job.noise), *_stage_lines(found)]
+    lines += [f"Warning: {warning}" for warning in (*warnings_of(job), *doubts)]
     if jobs := describe_jobs(found):
         lines += ["", "Workers would be submitted so:", jobs]
     return "\n".join(lines)
 
 
-def _plan_lines(found: Plan) -> Iterator[str]:
+def _plan_lines(found: Plan, numbers: NoiseNumbers | None) -> Iterator[str]:
     job = found.job
     grid, layout = job.grid, job.layout
     written = grid.voxels_written
     free, _ = free_disk(job.output)
     done = found.ledgers[DENOISE].done_count
     shards = f", shards {_times(layout.shards)}" if layout.shards else ", no shards"
-    noise = "calibrated when the run starts"
-    if not job.needs_noise:
-        noise = f"of no use to a {job.config.denoise.kind} filter"
-    elif job.noise and job.noise.noise_std is not None:
-        noise = f"noise_std {job.noise.noise_std:g}"
-    elif job.noise:
-        noise = f"gains {job.noise.gains}, offsets {job.noise.offsets}"
+    noise = f"of no use to a {job.config.denoise.kind} filter"
+    if numbers:
+        noise = describe(numbers) + ("" if job.noise else " (calibrated now)")
     channels = ", ".join(channel.name for channel in job.image.channels)
     rows = {
         "input": f"{job.config.input.path}",
@@ -60,7 +61,7 @@ def _plan_lines(found: Plan) -> Iterator[str]:
             f"{layout.nbytes / GIB:.3g} GiB uncompressed in {layout.files} files;"
             f" {free / GIB:.3g} GiB free"
         ),
-        "noise": f"{job.config.noise.kind}, {noise}" if job.needs_noise else noise,
+        "noise": noise,
         "blocks": (
             f"{grid.size} ({_times(grid.shape)}) of {_times(grid.block_shape)} voxels"
             " (t z y x)"
@@ -111,11 +112,6 @@ def _made(stage: Stage) -> str:
     return f"{_times(stage.target.layout.shape)} {stage.target.dtype} to"
 
 
-def _warning_lines(job: Job) -> Iterator[str]:
-    for warning in warnings_of(job):
-        yield f"Warning: {warning}"
-
-
 def _ranges(job: Job) -> str:
     volume = job.grid.volume
     ends = zip(AXES, volume.begin, volume.end, strict=True)
@@ -139,7 +135,7 @@ def status(run_dir: RunDir) -> str:
     job = Job.restore(record, run_dir.output)
     lines, failures = [], []
     for stage in job.stages:
-        ledger = Ledger(run_dir.ledger(stage.name), stage.grid, stage.unit)
+        ledger = Ledger(run_dir.ledger(stage.name), job.run_id, stage.grid, stage.unit)
         ledger.refresh()
         failed = ledger.last_failed()
         left = stage.grid.size - ledger.done_count - len(failed)
@@ -150,7 +146,7 @@ def status(run_dir: RunDir) -> str:
         )
         prefix = "" if stage.name == DENOISE else f"{stage.name} "
         failures += [f"failed: {prefix}block {list(block)}" for block in failed]
-        failures += [f"torn ledger line: {name}" for name in ledger.unreadable]
+        failures += [f"ledger lines left out: {name}" for name in ledger.unreadable]
     holder = run_dir.read_lock() or {}
     if holder.get("running"):
         age = time.time() - holder["heartbeat"]
@@ -168,5 +164,7 @@ def status(run_dir: RunDir) -> str:
     else:
         lines.append("scheduler: none at work")
     lines += failures
+    if job.noise:
+        lines.append(f"noise: {describe(job.noise)}")
     lines.append(f"output: {run_dir.output}")
     return "\n".join(lines)

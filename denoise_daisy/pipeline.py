@@ -3,14 +3,14 @@
 import logging
 import math
 import os
-import secrets
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from denoise_daisy import outputs
 from denoise_daisy.checks import Plan, check_settings, pools_of, warnings_of
@@ -21,11 +21,13 @@ from denoise_daisy.errors import (
     RefusedError,
     RunStopped,
 )
-from denoise_daisy.files import remove_partials
+from denoise_daisy.files import delete, remove_partials
 from denoise_daisy.job import Job
+from denoise_daisy.noise import describe, settle
 from denoise_daisy.planning import GIB
 from denoise_daisy.rundir import DISK_ERRORS, Lock, RunDir
 from denoise_daisy.scheduler import Scheduler
+from denoise_daisy.stages import DENOISE
 from denoise_daisy.standing import standings_of
 from denoise_daisy.summary import failures, summary
 
@@ -71,34 +73,25 @@ def run(
     job = plan.job
     if plan.is_done:
         blocks = sum(plan.ledgers[name].done.size for name in plan.asked)
+        if gone := outputs.gone_files(plan.asked_stages, plan.ledgers):
+            raise RefusedError(gone)
         say(f"All {blocks} blocks were done before.\nOutput: {job.output}")
         return
     run_dir = RunDir.of_output(job.output)
-    for warning in warnings_of(job):
-        logger.warning("%s", warning)
     for line in _done_anew(plan):
         say(line)
     if job.needs_noise and job.noise is None:
         say("Calibrating the noise...")
-        job = job.calibrated()
+    job, doubts = settle_noise(plan)
+    if job.noise:
+        say(f"Noise: {describe(job.noise)}.")
+    for warning in (*warnings_of(job), *doubts):
+        logger.warning("%s", warning)
     described = outputs.describe(job)
     with _stopped_by_full_disk(job):
         run_dir.path.mkdir(parents=True, exist_ok=True)
         with Lock(run_dir) as lock:
-            record = run_dir.read_run()
-            if record != plan.record and not overwrite:
-                raise RefusedError(
-                    "Another scheduler has just started a run in"
-                    f" {str(run_dir.path)!r}. Expected one at a time; start again once"
-                    " it has ended."
-                )
-            if overwrite:
-                # The record goes first: by it, workers of the old run know that it is
-                # over.
-                run_dir.clear()
-                outputs.remove_all(job, record)
-            if plan.anew:
-                _forget(job, run_dir, plan.anew)
+            _make_room(job, run_dir, plan, overwrite=overwrite)
             epoch = _record_start(job, run_dir, plan)
             outputs.create(job, described)
             with _log_file(run_dir.logs / "scheduler.log"):
@@ -106,6 +99,29 @@ def run(
                 if lock.taken_from:
                     logger.warning("Took over from %s, which is dead.", lock.taken_from)
                 _run_blocks(job, run_dir, plan, grace_seconds, say)
+
+
+def settle_noise(plan: Plan) -> tuple[Job, tuple[str, ...]]:
+    """The job with its noise numbers, and what is doubtful about these.
+
+    Numbers that are known are held against the image as long as there is something to
+    denoise.
+
+    Raises
+    ------
+    InputError
+        They are not known, and the image tells nothing about noise.
+    """
+    job = plan.job
+    if not job.needs_noise:
+        return job, ()
+    denoises = DENOISE in plan.asked and not plan.ledgers[DENOISE].done.all()
+    if job.noise and not denoises:
+        return job, ()
+    noise, doubts = settle(job.image, job.config.noise.kind, job.noise)
+    if job.noise is None:
+        job = replace(job, noise=noise, recorded=job.stage_records)
+    return job, doubts
 
 
 def _done_anew(plan: Plan) -> Iterator[str]:
@@ -121,6 +137,51 @@ def _done_anew(plan: Plan) -> Iterator[str]:
         yield f"Task {task} is done anew: {why}."
 
 
+def _make_room(job: Job, run_dir: RunDir, plan: Plan, *, overwrite: bool) -> None:
+    """Remove, or set aside, what would be taken for this run's and is not."""
+    record = run_dir.read_run()
+    if overwrite:
+        _remove_all(job, run_dir, record)
+    elif record != plan.record:
+        raise RefusedError(
+            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
+            " Expected one at a time; start again once it has ended."
+        )
+    elif record is None and (aside := run_dir.set_aside()):
+        logger.warning(
+            "A run that is gone has left its ledgers; they are in %s now.", aside
+        )
+    if plan.anew:
+        _forget(job, run_dir, plan.anew)
+
+
+def _remove_all(job: Job, run_dir: RunDir, record: dict[str, Any] | None) -> None:
+    """Delete an old run; cut short, what is left counts for nothing.
+
+    First the record gets the new run's id: by it, workers of the old run know that it
+    is over, its ledgers are another run's, and the output is still this program's.
+    """
+    if record is not None:
+        run_dir.write_run({**record, "id": job.run_id})
+    with _deleting():
+        run_dir.clear()
+        outputs.remove_all(job, record)
+
+
+@contextmanager
+def _deleting() -> Iterator[None]:
+    """Say what can't be deleted; nothing is done where old files are left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            raise
+        raise RefusedError(
+            f"{error.filename!r} of an earlier run can't be deleted ({error.strerror})."
+            " Expected files that can be; correct that and start again in the same way."
+        ) from error
+
+
 def _forget(job: Job, run_dir: RunDir, names: Sequence[str]) -> None:
     """Delete what stages have done, so that whatever kills this, none of it counts.
 
@@ -132,11 +193,11 @@ def _forget(job: Job, run_dir: RunDir, names: Sequence[str]) -> None:
     for name in names:
         record["stages"][name]["fingerprint"] = {}
     run_dir.write_run(record)
-    for name in names:
-        ledger = run_dir.ledger(name)
-        if ledger.exists():
-            shutil.rmtree(ledger)
-        outputs.remove_place(job, job.output.parent / job.recorded[name]["output"])
+    with _deleting():
+        for name in names:
+            delete(run_dir.ledger(name))
+            place = outputs.recorded_place(job, name, job.recorded)
+            outputs.remove_place(job, place)
 
 
 def _record_start(job: Job, run_dir: RunDir, plan: Plan) -> int:
@@ -148,8 +209,7 @@ def _record_start(job: Job, run_dir: RunDir, plan: Plan) -> int:
     for ledger in plan.ledgers.values():
         ledger.begin(epoch)
     run_dir.make(plan.ledgers)
-    run_id = plan.record["id"] if plan.record else secrets.token_hex(8)
-    record = job.record(run_id, epoch)
+    record = job.record(epoch)
     for name in plan.changed.keys() - plan.anew:
         # Not now: what is there is still what it was.
         record["stages"][name] = job.recorded[name]
@@ -167,7 +227,10 @@ def _run_blocks(
     for stage, ledger in plan.ledgers.items():
         for name in ledger.unreadable:
             logger.warning(
-                "Ledger file %s/%s has a torn line; it is left out.", stage, name
+                "Ledger file %s/%s has lines that are torn, or another run's; they are"
+                " left out.",
+                stage,
+                name,
             )
     pools = list(pools_of(job, run_dir.read_run(), plan.asked))
     # Jobs of a scheduler that was killed may still be in the queue.
@@ -179,10 +242,10 @@ def _run_blocks(
             if pool.name in [asked.name for asked in pools]:
                 raise
     run_dir.remove_states()
-    stages = [stage for stage in job.stages if stage.name in plan.asked]
+    stages = plan.asked_stages
     ledgers = {stage.name: plan.ledgers[stage.name] for stage in stages}
     retries = {stage.name: job.retries_of(stage) for stage in job.stages}
-    standings = standings_of(stages, plan.ledgers, run_dir, retries)
+    standings = standings_of(stages, plan.ledgers, retries)
     before = {name: ledger.done_count for name, ledger in ledgers.items()}
     started = time.time()
     sweep = threading.Thread(target=_sweep, args=(job, run_dir, started))
@@ -209,6 +272,8 @@ def _run_blocks(
         said = summary(job, standings, before, time.time() - started)
         logger.info("%s", said)
         say(said)
+    if gone := outputs.gone_files(stages, ledgers):
+        raise RunStopped(gone)
     failed = [s for s in standings.values() if s.ledger.last_failed() or s.orphans]
     if failed:
         raise BlocksFailed(failures(failed, run_dir))

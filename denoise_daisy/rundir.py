@@ -17,7 +17,6 @@ import json
 import os
 import platform
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -29,7 +28,7 @@ from typing import Any, Self
 import psutil
 
 from denoise_daisy.errors import InputError, RefusedError
-from denoise_daisy.files import write_atomic
+from denoise_daisy.files import delete, write_atomic
 
 RECORD_KEYS = {
     "id",
@@ -51,6 +50,9 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 EXIT_DISK = 74
 """Exit code of a worker whose disk is full or read-only (EX_IOERR of sysexits.h)."""
+
+EXIT_GONE = 72
+"""Exit code of a worker that finds its output moved or deleted (EX_OSFILE)."""
 
 EXIT_LEFT = 75
 """Exit code of a worker that left before the work was done, at no fault of any block:
@@ -151,11 +153,21 @@ class RunDir:
             folder.mkdir(parents=True, exist_ok=True)
 
     def clear(self) -> None:
-        """Delete all but the lock."""
-        self.run_file.unlink(missing_ok=True)
+        """Delete all but the lock and run.json."""
         self.remove_connection()
-        for folder in ("ledger", "workers", "logs", "tasks"):
-            shutil.rmtree(self.path / folder, ignore_errors=True)
+        for folder in ("ledger", "tasks", "workers", "logs"):
+            delete(self.path / folder)
+
+    def set_aside(self) -> Path | None:
+        """Move away what a run without run.json has recorded; where that is now."""
+        left = [p for name in ("ledger", "tasks") if (p := self.path / name).exists()]
+        if not left:
+            return None
+        aside = self.path / f"{secrets.token_hex(4)}.old"
+        aside.mkdir()
+        for path in left:
+            path.rename(aside / path.name)
+        return aside
 
     def read_run(self) -> dict[str, Any] | None:
         """run.json, None where no run was started here.

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from denoise_daisy.config import LocalWorkers, Workers
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
-from denoise_daisy.keeper import Keeper
+from denoise_daisy.keeper import OUTPUT_GONE, Keeper
 from denoise_daisy.launchers import Launcher
-from denoise_daisy.ledger import Entry
+from denoise_daisy.ledger_lines import Entry
 from denoise_daisy.machine import own_address, raise_file_limit
+from denoise_daisy.ome_zarr import METADATA
 from denoise_daisy.progress import Progress
 from denoise_daisy.rundir import Connection, RunDir
 from denoise_daisy.server import BlockServer
@@ -38,6 +39,9 @@ HOPELESS = 5
 
 LEDGER_LAG_SECONDS = 5.0
 """How late a finished block's line may show, on a file system of several hosts."""
+
+GONE_SECONDS = 20.0
+"""The run stops when its output or its run directory is away for so long."""
 
 LEAVE_SECONDS = 5.0
 """What workers get to leave by themselves once there is no more work."""
@@ -77,6 +81,10 @@ class Scheduler:
         self._signals: list[int] = []
         self._last_signal = -math.inf
         self._next_refresh = 0.0
+        self._last_there = time.monotonic()
+        self._places = [run_dir.run_file] + [
+            s.stage.target.path / METADATA for s in standings.values() if s.stage.target
+        ]
         self._said_ready: dict[str, int] | None = None
         self._timeouts = {
             name: pool.workers.block_timeout_minutes * 60
@@ -141,6 +149,7 @@ class Scheduler:
                 raise
             finally:
                 server.join()
+            self._reread()
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
             fruitless = 0 if self._done_now() > done else fruitless + 1
@@ -195,10 +204,14 @@ class Scheduler:
         """Until all is settled, the server is gone, or a signal came."""
         while self._left() and server.is_alive and not self._signals:
             self._tick(keepers, progress)
+            for name, standing in self._standings.items():
+                if not standing.left:
+                    server.finish(name)
             for keeper, pool in zip(keepers, self._pools, strict=True):
                 ready = sum(self._standings[name].ready for name in pool.stages)
                 keeper.tend(min(pool.count, ready))
             self._check_hope()
+            self._check_places()
             time.sleep(TICK_SECONDS)
         self._tick(keepers, progress)
 
@@ -245,6 +258,12 @@ class Scheduler:
     def _refresh(self) -> None:
         for standing in self._standings.values():
             standing.ledger.refresh()
+            standing.update()
+
+    def _reread(self) -> None:
+        """Believe just what stands in the ledgers now, before all is called done."""
+        for standing in self._standings.values():
+            standing.ledger.reread()
             standing.update()
 
     def _say_what_is_ready(self, keepers: Sequence[Keeper]) -> None:
@@ -305,6 +324,15 @@ class Scheduler:
                     )
                 standing.abandon()
                 logger.error("%s The run goes on without %s.", why, name)
+
+    def _check_places(self) -> None:
+        """Stop when there is nowhere to write to, instead of computing for nothing."""
+        now = time.monotonic()
+        gone = [str(place) for place in self._places if not place.exists()]
+        if not gone:
+            self._last_there = now
+        elif now - self._last_there > GONE_SECONDS:
+            raise RunStopped(f"{OUTPUT_GONE} {gone[0]!r} is not there.")
 
     def _progress(self) -> Progress:
         return Progress(

@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import daisy
@@ -60,6 +61,7 @@ class BlockServer:
         for stage in stages:
             mask, seconds = settled[stage.name], timeout_seconds[stage.name]
             self._tasks[stage.name] = self._task(stage, mask, seconds)
+        self._unfinished = set(self._tasks)
         self._pipeline = daisy.Pipeline()
         for stage in stages:
             task = self._tasks[stage.name]
@@ -76,6 +78,16 @@ class BlockServer:
     def is_alive(self) -> bool:
         """Whether it still serves."""
         return self._thread.is_alive()
+
+    def finish(self, name: str) -> None:
+        """Let Daisy see that a stage has no block left; it may be told often.
+
+        Daisy looks at blocks only when it is asked for one.  Those behind the last one
+        that was computed, which were done before, would keep their readers waiting.
+        """
+        if name in self._unfinished:
+            self._unfinished.remove(name)
+            threading.Thread(target=self._ask_once, args=[name], daemon=True).start()
 
     def stop(self) -> None:
         """Hand out no more blocks; those in flight may be released."""
@@ -95,7 +107,14 @@ class BlockServer:
         self._thread.join(DRAIN_SECONDS)
 
     def _ask(self, name: str) -> None:
-        """Until the server's end or for a while; blocks that come are given back."""
+        """Until the server's end or for a while."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while self.is_alive and time.monotonic() < deadline:
+            self._ask_once(name)
+            self._thread.join(0.2)
+
+    def _ask_once(self, name: str) -> None:
+        """Ask for a block; one that comes is given back."""
         context = daisy.Context(
             hostname="127.0.0.1",
             port=self.port,
@@ -103,15 +122,9 @@ class BlockServer:
             worker_id=-1,
             logdir="",
         )
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self.is_alive and time.monotonic() < deadline:
-            try:
-                with daisy.Client(context).acquire_block() as block:
-                    if block is not None:
-                        block.status = daisy.BlockStatus.FAILED
-            except RuntimeError:
-                pass
-            self._thread.join(0.2)
+        with suppress(RuntimeError), daisy.Client(context).acquire_block() as block:
+            if block is not None:
+                block.status = daisy.BlockStatus.FAILED
 
     def _task(
         self, stage: Stage, settled: np.ndarray, timeout_seconds: float

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from denoise_daisy.geometry import Index, Windows, count_in
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
-from denoise_daisy.rundir import RunDir
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.stages import Stage
 
 
@@ -38,7 +38,6 @@ class Standing:
         self,
         stage: Stage,
         ledger: Ledger,
-        run_dir: RunDir,
         *,
         retries: int,
         upstream: Iterable["Standing"],
@@ -47,7 +46,6 @@ class Standing:
         self.stage = stage
         self.ledger = ledger
         self.retries = retries
-        self._run_dir = run_dir
         self._upstream = [_Upstream(u, stage.windows_on(u.stage)) for u in upstream]
         self._writer: LedgerWriter | None = None
         self._handed_out = bytearray(stage.grid.size)
@@ -138,9 +136,7 @@ class Standing:
     def record(self, entry: Entry) -> None:
         """Write down a failure that its worker can't any more."""
         if self._writer is None:
-            folder = self._run_dir.ledger(self.stage.name)
-            name = f"scheduler-{self.ledger.epoch}"
-            self._writer = LedgerWriter(folder, name, durable=True)
+            self._writer = self.ledger.writer(f"scheduler-{self.ledger.epoch}")
         self._writer.append(entry)
 
     def close(self) -> None:
@@ -161,7 +157,6 @@ class Standing:
 def standings_of(
     stages: Sequence[Stage],
     ledgers: Mapping[str, Ledger],
-    run_dir: RunDir,
     retries: Mapping[str, int],
 ) -> dict[str, Standing]:
     """The standings of stages by name, each after those that it reads.
@@ -173,7 +168,6 @@ def standings_of(
         result[stage.name] = Standing(
             stage,
             ledgers[stage.name],
-            run_dir,
             retries=retries[stage.name],
             upstream=[result[n] for n in dict.fromkeys(stage.after) if n in result],
         )

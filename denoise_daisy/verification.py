@@ -1,25 +1,42 @@
 """Read an output back and hold it against the ledger's checksums."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from denoise_daisy import outputs
-from denoise_daisy.arrays import read_serially
-from denoise_daisy.blocks import find_damage
+from denoise_daisy.blocks import find_damage, slab_bytes
 from denoise_daisy.errors import BlocksFailed, RunStopped
-from denoise_daisy.geometry import BlockGrid, Index
+from denoise_daisy.geometry import BlockGrid, Index, count_in
 from denoise_daisy.job import Job
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.ledger_lines import Entry, Reason
 from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
 from denoise_daisy.rundir import Lock, RunDir
-from denoise_daisy.stages import DENOISE, Stage
+from denoise_daisy.stages import DENOISE, ONLY_BLOCK, Stage
+
+MEMORY_BYTES = 1 << 30
+"""What all blocks that are read at once may take together."""
+
+AHEAD = 4
+"""Blocks that wait to be read, for each thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A block as the ledger has it."""
+
+    stage: Stage
+    grid: BlockGrid
+    index: Index
+    crc: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +57,8 @@ class Damage:
 def verify(run_dir: RunDir) -> str:
     """Check all done blocks; damaged ones count as undone from then on.
 
+    So do the blocks that read them, since these may have been computed from the damage.
+
     Raises
     ------
     RefusedError
@@ -47,23 +66,31 @@ def verify(run_dir: RunDir) -> str:
     BlocksFailed
         Some blocks are damaged or missing; the next run computes just them.
     RunStopped
-        All that was written is right, but the run is not finished.
+        All that was written is right, but the run is not finished; or something could
+        not be read for another reason than damage, and nothing was marked.
     """
     record = run_dir.read_run()
     assert record is not None, "found by its run.json"  # noqa: S101
     with Lock(run_dir):
         job = Job.restore(record, run_dir.output)
         stages = [stage for stage in job.stages if _is_as_recorded(stage, record)]
-        ledgers = {stage.name: _ledger(stage, run_dir) for stage in stages}
+        ledgers = {stage.name: _ledger(stage, run_dir, job) for stage in stages}
         checked = sum(ledger.done_count for ledger in ledgers.values())
         damages = _damages(stages, ledgers)
+        readers = 0
         if damages:
+            for stage in stages:
+                outputs.check_stage(stage, run_dir.ledger(stage.name))
             last = max(ledger.epoch for ledger in ledgers.values())
-            _mark(run_dir, damages, max(last, record["epoch"]) + 1)
+            epoch = max(last, record["epoch"]) + 1
+            readers = _undo(stages, ledgers, damages, epoch)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
         lines += listing([str(damage) for damage in damages])
-        lines.append("They count as undone now; start the run again to compute them.")
+        also = f", and so do {readers} blocks that read them" if readers else ""
+        lines.append(
+            f"They count as undone now{also}; start the run again to compute them."
+        )
         raise BlocksFailed("\n".join(lines))
     left = sum(stage.grid.size for stage in stages) - checked
     if left:
@@ -74,9 +101,9 @@ def verify(run_dir: RunDir) -> str:
     return f"All {checked} blocks are as they were written. Output: {job.output}"
 
 
-def _ledger(stage: Stage, run_dir: RunDir) -> Ledger:
+def _ledger(stage: Stage, run_dir: RunDir, job: Job) -> Ledger:
     folder = run_dir.ledger(stage.name)
-    ledger = Ledger(folder, stage.grid, stage.unit)
+    ledger = Ledger(folder, job.run_id, stage.grid, stage.unit)
     ledger.refresh()
     if ledger.done.any():
         outputs.check_stage(stage, folder)
@@ -91,43 +118,136 @@ def _is_as_recorded(stage: Stage, record: Mapping[str, Any]) -> bool:
 
 
 def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
-    blocks = [
-        (stage, *block) for stage in stages for block in ledgers[stage.name].done_crcs()
-    ]
+    """All damaged blocks; each was looked at twice, for nothing is marked lightly.
 
-    def check(block: tuple[Stage, BlockGrid, Index, int]) -> Damage | None:
-        stage, grid, index, crc = block
-        what = find_damage(stage, grid, index, crc)
-        return Damage(stage.name, grid, index, what) if what else None
+    Raises
+    ------
+    RunStopped
+        A block could not be read, which tells nothing about it.
+    """
+    total = sum(len(f) for a in ledgers.values() for _, f, _ in a.done_blocks())
+    blocks = (block for stage in stages for block in _written(stage, ledgers))
+    most = max(1, *map(_memory, stages))
+    threads = max(1, min(cores(), MEMORY_BYTES // most))
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            results = tqdm(
+                _found_in(pool, blocks, threads * AHEAD),
+                desc="verify",
+                total=total,
+                unit="block",
+                file=sys.stderr,
+                mininterval=1 if sys.stderr.isatty() else 30,
+            )
+            suspects = [block for block, what in results if what]
+        found = [(block, _look_at(block)) for block in suspects]
+    except (OSError, MemoryError) as error:
+        raise RunStopped(
+            f"The output can't be read ({type(error).__name__}: {error}), which says"
+            " nothing about what was written. No block was marked; correct that and"
+            " verify again."
+        ) from error
+    return [Damage(b.stage.name, b.grid, b.index, what) for b, what in found if what]
 
-    # Zarr and zlib release the GIL; dask's own threads would only be in the way.
-    with read_serially(), ThreadPoolExecutor(cores()) as pool:
-        results = tqdm(
-            pool.map(check, blocks),
-            desc="verify",
-            total=len(blocks),
-            unit="block",
-            file=sys.stderr,
-            mininterval=1 if sys.stderr.isatty() else 30,
+
+def _written(stage: Stage, ledgers: Mapping[str, Ledger]) -> Iterator[_Written]:
+    for grid, flat, crcs in ledgers[stage.name].done_blocks():
+        for i, crc in zip(flat, crcs, strict=True):
+            index = tuple(map(int, np.unravel_index(i, grid.shape)))
+            yield _Written(stage, grid, index, int(crc))
+
+
+def _look_at(block: _Written) -> str | None:
+    return find_damage(block.stage, block.grid, block.index, block.crc)
+
+
+def _found_in(
+    pool: ThreadPoolExecutor, blocks: Iterable[_Written], most: int
+) -> Iterator[tuple[_Written, str | None]]:
+    """The blocks and what is wrong with them, of which so many wait at most."""
+    waiting: deque[tuple[_Written, Future[str | None]]] = deque()
+    try:
+        for block in blocks:
+            waiting.append((block, pool.submit(_look_at, block)))
+            if len(waiting) == most:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for block, future in waiting:
+            yield block, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _memory(stage: Stage) -> int:
+    """Bytes that reading back a block of an array takes; files are small."""
+    if stage.target is None:
+        return 0
+    return slab_bytes(stage.target, stage.grid.write_roi(ONLY_BLOCK))
+
+
+def _undo(
+    stages: Sequence[Stage],
+    ledgers: Mapping[str, Ledger],
+    damages: Sequence[Damage],
+    epoch: int,
+) -> int:
+    """Mark damaged blocks as undone, and all that read them; the number of the latter.
+
+    `stages` stand each after those that it reads.
+    """
+    undone: dict[str, np.ndarray] = {}
+    readers = 0
+    for stage in stages:
+        ledger = ledgers[stage.name]
+        before = ledger.done
+        own = [damage for damage in damages if damage.stage == stage.name]
+        _mark(
+            ledger,
+            epoch,
+            "damaged",
+            [(tuple(d.grid.block_shape), d.block, d.what) for d in own],
         )
-        return [damage for damage in results if damage]
+        ledger.refresh()
+        outdated = np.zeros(stage.grid.shape, bool)
+        for other in stages:
+            if other.name in stage.after and undone[other.name].any():
+                mask = undone[other.name].reshape(other.grid.shape)
+                outdated |= count_in(mask, stage.windows_on(other)) > 0
+        flat = np.flatnonzero(outdated.ravel() & ledger.done)
+        shape = tuple(stage.grid.block_shape)
+        why = "what it read was found damaged"
+        indices = (np.unravel_index(i, stage.grid.shape) for i in flat)
+        blocks = [(shape, tuple(map(int, index)), why) for index in indices]
+        _mark(ledger, epoch, "outdated", blocks)
+        ledger.refresh()
+        readers += len(blocks)
+        undone[stage.name] = before & ~ledger.done
+    return readers
 
 
-def _mark(run_dir: RunDir, damages: list[Damage], epoch: int) -> None:
-    for stage, of_stage in groupby(damages, key=lambda damage: damage.stage):
-        writer = LedgerWriter(run_dir.ledger(stage), f"verify-{epoch}", durable=True)
-        try:
-            for damage in of_stage:
-                writer.append(
-                    Entry(
-                        block=damage.block,
-                        shape=tuple(damage.grid.block_shape),
-                        status="failed",
-                        epoch=epoch,
-                        worker="verify",
-                        reason="damaged",
-                        error=damage.what,
-                    )
+def _mark(
+    ledger: Ledger,
+    epoch: int,
+    reason: Reason,
+    blocks: Sequence[tuple[tuple[int, ...], Index, str]],
+) -> None:
+    """Write down that blocks are undone: shape of their grid, position, and why."""
+    if not blocks:
+        return
+    writer = ledger.writer(f"verify-{epoch}")
+    try:
+        for shape, index, why in blocks:
+            writer.append(
+                Entry(
+                    block=index,
+                    shape=shape,
+                    status="failed",
+                    epoch=epoch,
+                    worker="verify",
+                    reason=reason,
+                    error=why,
                 )
-        finally:
-            writer.close()
+            )
+    finally:
+        writer.close()

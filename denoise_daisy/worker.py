@@ -25,18 +25,20 @@ import daisy
 from funlib.geometry import Roi
 
 from denoise_daisy.arrays import read_serially
-from denoise_daisy.blocks import UnwantedError, do_block
+from denoise_daisy.blocks import OutputGoneError, UnwantedError, do_block
 from denoise_daisy.denoiser import load_ndsafir
 from denoise_daisy.errors import DenoiseDaisyError, RefusedError
 from denoise_daisy.functions import tear_down
 from denoise_daisy.geometry import Index
 from denoise_daisy.job import Job
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter, Reason
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.ledger_lines import Entry, LedgerWriter, Reason
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.ome_zarr import limit_threads
 from denoise_daisy.rundir import (
     DISK_ERRORS,
     EXIT_DISK,
+    EXIT_GONE,
     EXIT_LEFT,
     EXIT_UNREACHABLE,
     Connection,
@@ -113,6 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DenoiseDaisyError as error:
         logger.error("%s", error)
         return error.exit_code
+    except OutputGoneError as error:
+        logger.error("%s", error)
+        return EXIT_GONE
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
@@ -304,7 +309,13 @@ class _Worker:
         """Held from a block's offer to its end: one at a time."""
         self.offers: queue.SimpleQueue[_Offer] = queue.SimpleQueue()
         self._ledgers = {
-            name: Ledger(run_dir.ledger(name), stage.grid, stage.unit, from_end=True)
+            name: Ledger(
+                run_dir.ledger(name),
+                self._run_id,
+                stage.grid,
+                stage.unit,
+                from_end=True,
+            )
             for name, stage in self._stages.items()
         }
         for ledger in self._ledgers.values():
@@ -463,7 +474,7 @@ class _Worker:
         done = False
         try:
             done = self._take(offer)
-        except (OSError, UnwantedError) as error:
+        except (OSError, UnwantedError, OutputGoneError) as error:
             self._stopped_by = error
         finally:
             self.hands.release()
@@ -501,7 +512,7 @@ class _Worker:
                 is_wanted=lambda: self._is_wanted(stage),
             )
             outcome: dict[str, Any] = {"status": "done", **asdict(result)}
-        except UnwantedError:
+        except (UnwantedError, OutputGoneError):
             raise
         except MemoryError as error:
             outcome = _failure("memory", error)
@@ -535,9 +546,8 @@ class _Worker:
 
     def _writer(self, stage: str) -> LedgerWriter:
         if stage not in self._writers:
-            folder = self._run_dir.ledger(stage)
-            self._writers[stage] = LedgerWriter(
-                folder, self._state.worker, durable=self._is_durable
+            self._writers[stage] = self._ledgers[stage].writer(
+                self._state.worker, durable=self._is_durable
             )
         return self._writers[stage]
 

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from denoise_daisy.blocks import checksum, convert, trim
+from denoise_daisy.blocks import convert, trim
+from denoise_daisy.checksums import checksum
 
 BLOCK = (1, 1, 1, 3, 4)
 

@@ -668,7 +668,7 @@ def test_a_block_that_fails_takes_along_those_that_read_it_and_no_others(
     (tmp_path / "flies.py").write_text(MODULE.format(bad=None))
     done = cli(path, timeout=90)
     assert done.returncode == 0, done.stderr
-    assert "Task twice is done anew: code was" in done.stdout
+    assert "Task twice is done anew: code flies was" in done.stdout
     assert blocks_since(before, output) == {
         "twice": every,
         "minus": every,

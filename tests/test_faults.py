@@ -750,9 +750,9 @@ def test_torn_and_truncated_ledger_files_cost_their_lost_lines_only(
     file.write_bytes(b"".join(lines[:9]) + lines[9][:-20])
     status = trial.cli("status", trial.output).stdout
     assert "9 done, 0 failed, 3 left" in status
-    assert f"torn ledger line: {file.name}" in status
+    assert f"ledger lines left out: {file.name}" in status
     assert trial.finish() == [9, 10, 11]
-    assert f"{file.name} has a torn line" in trial.log()
+    assert f"{file.name} has lines that are torn" in trial.log()
 
 
 @beside()
@@ -802,8 +802,8 @@ def test_garbage_in_the_ledgers_folder_is_left_out(trial: Trial) -> None:
     status = trial.cli("status", trial.output)
     assert status.returncode == 0, status.stderr
     assert "11 done, 0 failed, 1 left" in status.stdout
-    assert "torn ledger line: noise.jsonl" in status.stdout
-    assert "torn ledger line: odd.jsonl" in status.stdout
+    assert "ledger lines left out: noise.jsonl" in status.stdout
+    assert "ledger lines left out: odd.jsonl" in status.stdout
     assert trial.finish() == [lost]
 
 

@@ -589,7 +589,7 @@ def test_an_edited_module_has_its_tasks_and_their_readers_done_anew(
     notes.unlink()
     (tmp_path / "own.py").write_text(NOTES + PLUS.replace("(1)", "(10)"))
     said = finish(config)
-    assert "Task edited is done anew: code was" in said
+    assert "Task edited is done anew: code own was" in said
     assert "Task reader is done anew: what it reads has changed" in said
     assert "Task kept" not in said
     begun = Counter(line["task"] for line in notes_of(notes))

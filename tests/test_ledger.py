@@ -25,8 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from denoise_daisy.geometry import BlockGrid, Index, stencil
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.ledger_lines import Entry, LedgerWriter
 
+RUN = "0123456789abcdef"
 LAW = stencil(Coordinate(0, 0, 1, 1), "zyx", 2)
 UNIT = Coordinate(1, 2, 4, 4)
 IMAGE = Roi((0, 0, 0, 0), (3, 6, 14, 16))
@@ -55,13 +57,22 @@ def line(block: Index, **values: Any) -> bytes:
     names = ("block", "shape", "status", "epoch", "worker", "crc", "reason", "error")
     fields = {name: getattr(one, name) for name in names}
     known = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps(known).encode() + b"\n"
+    return json.dumps(known | {"run": RUN}).encode() + b"\n"
 
 
 def ledger_of(folder: Path, grid: BlockGrid = GRID, **kwargs: Any) -> Ledger:
-    ledger = Ledger(folder, grid, UNIT, **kwargs)
+    ledger = Ledger(folder, RUN, grid, UNIT, **kwargs)
     ledger.refresh()
     return ledger
+
+
+def done_crcs(ledger: Ledger) -> list[tuple[BlockGrid, Index, int]]:
+    """Every done block, with its grid and checksum."""
+    return [
+        (grid, tuple(map(int, np.unravel_index(i, grid.shape))), int(crc))
+        for grid, flat, crcs in ledger.done_blocks()
+        for i, crc in zip(flat, crcs, strict=True)
+    ]
 
 
 def done_in(ledger: Ledger, grid: BlockGrid = GRID) -> set[Index]:
@@ -76,11 +87,11 @@ def test_an_empty_ledger_has_nothing_done(tmp_path: Path) -> None:
     assert ledger.done_count == 0
     assert ledger.epoch == 0
     assert not ledger.last_failed()
-    assert not list(ledger.done_crcs())
+    assert not done_crcs(ledger)
 
 
 def test_a_line_says_what_was_done_by_whom_and_when(tmp_path: Path) -> None:
-    writer = LedgerWriter(tmp_path, "worker-3", durable=True)
+    writer = LedgerWriter(tmp_path, RUN, "worker-3", durable=True)
     writer.append(entry(BLOCKS[5], worker="worker-3", crc=2**32 - 1, seconds=1.5))
     writer.close()
     text = (tmp_path / "worker-3.jsonl").read_text()
@@ -96,7 +107,7 @@ def test_a_line_says_what_was_done_by_whom_and_when(tmp_path: Path) -> None:
     assert values["epoch"] == 1
     assert values["time"][4] + values["time"][-1] == "-Z"
     assert not {"reason", "error", "traceback"} & set(values)
-    [(grid, block, crc)] = ledger_of(tmp_path).done_crcs()
+    [(grid, block, crc)] = done_crcs(ledger_of(tmp_path))
     assert (grid, block, crc) == (GRID, BLOCKS[5], 2**32 - 1)
 
 
@@ -192,7 +203,7 @@ def test_a_file_larger_than_one_read_is_read_whole(tmp_path: Path) -> None:
             line(block, status="failed", error=padding) for block in blocks
         )
         stream.write(line(BLOCKS[30]))
-    ledger = Ledger(tmp_path, GRID, UNIT)
+    ledger = Ledger(tmp_path, RUN, GRID, UNIT)
     ledger.begin(1)
     ledger.refresh()
     assert done_in(ledger) == {BLOCKS[30]}
@@ -205,10 +216,10 @@ def test_many_processes_write_at_once_and_no_line_is_lost(tmp_path: Path) -> Non
     script = f"""
 import sys
 from pathlib import Path
-from denoise_daisy.ledger import Entry, LedgerWriter
+from denoise_daisy.ledger_lines import Entry, LedgerWriter
 
 first = int(sys.argv[1])
-writer = LedgerWriter(Path({str(tmp_path)!r}), "same", durable=False)
+writer = LedgerWriter(Path({str(tmp_path)!r}), {RUN!r}, "same", durable=False)
 for i in range(first, 72, 4):
     block = (i // 24, i // 8 % 3, i // 2 % 4, i % 2)
     writer.append(
@@ -221,13 +232,13 @@ for i in range(first, 72, 4):
     assert [process.wait() for process in processes] == [0] * 4
     assert len(list(tmp_path.iterdir())) == 4
     ledger = ledger_of(tmp_path)
-    assert [crc for _, _, crc in ledger.done_crcs()] == list(range(72))
+    assert [crc for _, _, crc in done_crcs(ledger)] == list(range(72))
     assert not ledger.unreadable
 
 
 def test_writers_of_one_name_get_files_of_their_own(tmp_path: Path) -> None:
     def write(i: int) -> None:
-        writer = LedgerWriter(tmp_path, "worker", durable=False)
+        writer = LedgerWriter(tmp_path, RUN, "worker", durable=False)
         writer.append(entry(BLOCKS[i]))
         writer.close()
 
@@ -256,7 +267,7 @@ def test_the_last_epoch_has_the_last_word_and_done_wins_within_it(
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
-        ledger = Ledger(folder, GRID, UNIT)
+        ledger = Ledger(folder, RUN, GRID, UNIT)
         for i, (block, epoch, is_done, file) in enumerate(said):
             status = "done" if is_done else "failed"
             text = line(
@@ -271,7 +282,7 @@ def test_the_last_epoch_has_the_last_word_and_done_wins_within_it(
                 ledger.refresh()
         ledger.refresh()
         for each in (ledger, ledger_of(folder)):
-            crcs = {block: crc for _, block, crc in each.done_crcs()}
+            crcs = {block: crc for _, block, crc in done_crcs(each)}
             for block in range(6):
                 mine = [(w[1], w[2], i) for i, w in enumerate(said) if w[0] == block]
                 last = max((epoch for epoch, _, _ in mine), default=0)
@@ -292,7 +303,7 @@ def test_clocks_decide_nothing(tmp_path: Path) -> None:
         ("a", 1, "done", "2099-01-01T00:00:00Z"),
         ("b", 2, "failed", "1999-01-01T00:00:00Z"),
     ):
-        writer = LedgerWriter(tmp_path, name, durable=False)
+        writer = LedgerWriter(tmp_path, RUN, name, durable=False)
         writer.append(entry(BLOCKS[0], epoch=epoch, status=status, time=when))
         writer.close()
     os.utime(tmp_path / "b.jsonl", (0, 0))
@@ -345,7 +356,7 @@ def test_a_block_is_done_exactly_when_all_its_files_were_written(
         assert done_in(ledger, now) == expected
         assert ledger.done_count == len(expected)
         listed = set()
-        for grid, block, _ in ledger.done_crcs():
+        for grid, block, _ in done_crcs(ledger):
             listed |= files_in(grid.write_roi(block))
         assert listed == written
 
@@ -385,12 +396,12 @@ def test_damage_found_in_one_shape_undoes_it_in_every_other(
 
 
 def test_from_end_sees_only_what_comes_after(tmp_path: Path) -> None:
-    old = LedgerWriter(tmp_path, "old", durable=False)
+    old = LedgerWriter(tmp_path, RUN, "old", durable=False)
     old.append(entry(BLOCKS[0]))
     ledger = ledger_of(tmp_path, from_end=True)
     assert ledger.done_count == 0
     old.append(entry(BLOCKS[1]))
-    new = LedgerWriter(tmp_path, "new", durable=False)
+    new = LedgerWriter(tmp_path, RUN, "new", durable=False)
     new.append(entry(BLOCKS[2]))
     ledger.refresh()
     assert done_in(ledger) == {BLOCKS[1], BLOCKS[2]}
@@ -399,7 +410,7 @@ def test_from_end_sees_only_what_comes_after(tmp_path: Path) -> None:
 
 
 def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) -> None:
-    writer = LedgerWriter(tmp_path, "w", durable=False)
+    writer = LedgerWriter(tmp_path, RUN, "w", durable=False)
     writer.append(entry(BLOCKS[0], status="failed", epoch=1))
     writer.append(entry(BLOCKS[1], epoch=1, seconds=10))
     ledger = ledger_of(tmp_path)
@@ -423,7 +434,7 @@ def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) ->
 
 def fill(folder: Path) -> tuple[OSError, int]:
     """Append lines until the disk is full; the error, and how many lines went well."""
-    writer = LedgerWriter(folder, "w", durable=True)
+    writer = LedgerWriter(folder, RUN, "w", durable=True)
     for written in range(10_000):
         block = BLOCKS[written % len(BLOCKS)]
         try:
@@ -459,7 +470,7 @@ def test_on_a_full_disk_a_line_is_written_whole_or_not_at_all(small_disk: Path) 
     assert data.endswith(b"\n")
     assert data.count(b"\n") == written > 5
     ballast.unlink()
-    writer = LedgerWriter(small_disk, "w", durable=True)
+    writer = LedgerWriter(small_disk, RUN, "w", durable=True)
     writer.append(entry(BLOCKS[0]))
     writer.close()
     ledger = ledger_of(small_disk)
@@ -508,6 +519,6 @@ def test_fifty_thousand_lines_are_all_counted(tmp_path: Path) -> None:
     text = line((0, 0, 0, 0), shape=shape).decode()
     with (tmp_path / "a.jsonl").open("w") as stream:
         stream.writelines(text.replace("[0, 0, 0, 0]", str(list(b))) for b in blocks)
-    ledger = Ledger(tmp_path, grid, UNIT)
+    ledger = Ledger(tmp_path, RUN, grid, UNIT)
     ledger.refresh()
     assert ledger.done_count == count == grid.size

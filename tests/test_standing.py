@@ -21,7 +21,8 @@ from denoise_daisy.geometry import (
     neighbourhood,
     windows,
 )
-from denoise_daisy.ledger import Entry, Ledger, LedgerWriter
+from denoise_daisy.ledger import Ledger
+from denoise_daisy.ledger_lines import Entry
 from denoise_daisy.rundir import RunDir
 from denoise_daisy.stages import Stage
 from denoise_daisy.standing import Standing
@@ -115,18 +116,17 @@ class Chain:
         self.standings: dict[str, Standing] = {}
         for name, after in (("a", ()), ("b", ("a",)), ("c", ("b",))):
             stage = stage_of(name, after, reach=1 if after else 0)
-            ledger = Ledger(self.run_dir.ledger(name), stage.grid, stage.unit)
+            ledger = Ledger(self.run_dir.ledger(name), "run", stage.grid, stage.unit)
             ledger.begin(1)
             self.standings[name] = Standing(
                 stage,
                 ledger,
-                self.run_dir,
                 retries=1,
                 upstream=[self.standings[n] for n in after],
             )
 
     def say(self, stage: str, status: str, *blocks: int) -> None:
-        writer = LedgerWriter(self.run_dir.ledger(stage), "w", durable=False)
+        writer = self.standings[stage].ledger.writer("w", durable=False)
         for block in blocks:
             writer.append(
                 Entry(

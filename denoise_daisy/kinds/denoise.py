@@ -55,7 +55,7 @@ def denoise_stage(
         after=(),
         compute=lambda block: denoise(block.arrays[0]),
         facts=facts,
-        target=site.level(site.output, layout, site.image.channels),
+        target=site.level(DENOISE, site.output, layout, site.image.channels),
     )
 
 

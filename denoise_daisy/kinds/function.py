@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.functions import BlockContext, UserFunction, tear_down
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, Frame
 from denoise_daisy.kinds.site import Site, facts_of
-from denoise_daisy.stages import Block, Level, Source, Stage, without_c
+from denoise_daisy.stages import ONLY_BLOCK, Block, Level, Source, Stage, without_c
 
 WRITTEN = ("uint8", "uint16", "uint32", "float32")
 
@@ -45,13 +45,13 @@ def lay_out(task: Function, site: Site) -> None:
         image_roi=grid.image,
         names=tuple(sources),
         values={
-            name: product.stage.file
+            name: partial(product.stage.load, ONLY_BLOCK)
             for name, product in products.items()
-            if product.source is None and product.stage and product.stage.file
+            if product.source is None and product.stage
         },
     )
     facts = {
-        "code": list(user.code),
+        **user.code,
         "block_shape": list(shape),
         "context": list(context),
     }
@@ -70,6 +70,7 @@ def lay_out(task: Function, site: Site) -> None:
             compute=caller.values_of,
             facts=facts_of(task, products, None, **facts),
             file=site.work_folder(task.name) / "values.npy",
+            checksums=site.checksums_of_files(task.name, grid),
         )
     else:
         first = sources[task.inputs[0]]
@@ -79,8 +80,9 @@ def lay_out(task: Function, site: Site) -> None:
         group = site.beside(f"{task.name}.zarr")
         if task.output == "labels":
             group = site.label_group(task.name)
+        channels = _channels(task, first, found["channels"])
         target = site.level(
-            group, layout, _channels(task, first, found["channels"]), frame=frame
+            task.name, group, layout, channels, frame=frame, method=first.method
         )
         stage = Stage(
             **common,
@@ -96,14 +98,15 @@ def lay_out(task: Function, site: Site) -> None:
 def _user_function(task: Function, site: Site) -> UserFunction:
     """The function, with the code that it has or, in a run, was started with."""
     user = UserFunction(
-        task.function, task.setup, task.teardown, task.folder, task.params, ()
+        task.function, task.setup, task.teardown, task.folder, task.params, {}
     )
     if site.is_restored:
-        code = site.recorded[task.name]["fingerprint"].get("code", [])
+        facts = site.recorded[task.name]["fingerprint"]
+        code = {k: v for k, v in facts.items() if k.startswith(("code ", "package "))}
     else:
         user.check()
-        code = user.digests()
-    return replace(user, code=tuple(code))
+        code = user.code_now()
+    return replace(user, code=code)
 
 
 @dataclass(frozen=True)
@@ -116,13 +119,14 @@ class _Caller:
     image_roi: Roi
     names: tuple[str, ...]
     """Of the arrays that a block has."""
-    values: Mapping[str, Path]
+    values: Mapping[str, Callable[[], bytes]]
+    """How the values of other tasks are read."""
 
     def with_written(self, target: Level) -> Callable[[Block], np.ndarray]:
         """The function, able to look at what the stage has written."""
 
         def written(roi: Roi) -> np.ndarray:
-            return np.asarray(target.array[roi.intersect(target.extent)])
+            return target.read_so_far(roi.intersect(target.extent))
 
         return lambda block: self(block, written)
 
@@ -139,7 +143,7 @@ class _Caller:
         call = self.user.call
         image = self.site.image
         inputs = dict(zip(self.names, block.arrays, strict=True))
-        inputs |= {name: np.load(file) for name, file in self.values.items()}
+        inputs |= {n: np.load(io.BytesIO(load())) for n, load in self.values.items()}
         context = BlockContext(
             roi=block.read_roi,
             write_roi=block.write_roi,

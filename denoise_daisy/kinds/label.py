@@ -10,9 +10,8 @@ time; of the rest, only faces and tables.
 import io
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,13 @@ from denoise_daisy.labelling import (
 )
 from denoise_daisy.object_table import check_format, to_file
 from denoise_daisy.ome_zarr import Layout
-from denoise_daisy.stages import Block, Level, Source, Stage
+from denoise_daisy.stages import Block, Source, Stage
 
 Position = tuple[int, ...]
 """Of a block within its time point, (z, y, x)."""
+
+Archives = Mapping[Position, Callable[[], bytes]]
+"""How the file of each block's pieces is read."""
 
 
 def lay_out(task: Label, site: Site) -> None:
@@ -83,15 +85,17 @@ def _pieces(
             pieces.append(pieces_of(labels, count, begin, volume.shape[1:], image))
         return _packed(pieces)
 
+    name, grid = f"{task.name}.pieces", site.grid([], frame, shape)
     return Stage(
-        name=f"{task.name}.pieces",
+        name=name,
         task=task.name,
-        grid=site.grid([], frame, shape),
+        grid=grid,
         sources=tuple(sources),
         after=tuple(name for p in inputs.values() for name in p.after),
         compute=compute,
         facts=_facts(task, inputs, shape, unused=("min_voxels",)),
-        folder=site.work_folder(f"{task.name}.pieces"),
+        folder=site.work_folder(name),
+        checksums=site.checksums_of_files(name, grid),
         frame=frame,
     )
 
@@ -101,11 +105,11 @@ def _union(task: Label, site: Site, inputs: dict[str, Product], pieces: Stage) -
     channels = len(pieces.sources[0].channels)
 
     def compute(block: Block) -> bytes:
-        files = {
-            position: pieces.outputs(pieces.grid, (block.index[0], *position))[0]
+        archives = {
+            position: partial(pieces.load, (block.index[0], *position))
             for position in itertools.product(*map(range, pieces.grid.shape[1:]))
         }
-        results = [_joined(task, files, channel) for channel in range(channels)]
+        results = [_joined(task, archives, channel) for channel in range(channels)]
         return _npz(
             {
                 f"{name}{channel}": array
@@ -114,37 +118,38 @@ def _union(task: Label, site: Site, inputs: dict[str, Product], pieces: Stage) -
             }
         )
 
+    name = f"{task.name}.union"
+    grid = site.grid([], pieces.frame, Coordinate(1, *volume.shape[1:]))
     return Stage(
-        name=f"{task.name}.union",
+        name=name,
         task=task.name,
-        grid=site.grid([], pieces.frame, Coordinate(1, *volume.shape[1:])),
+        grid=grid,
         sources=(),
         after=(pieces.name,),
         compute=compute,
         facts=_facts(task, inputs, pieces.grid.block_shape),
-        folder=site.work_folder(f"{task.name}.union"),
+        folder=site.work_folder(name),
+        checksums=site.checksums_of_files(name, grid),
         frame=pieces.frame,
     )
 
 
-def _joined(
-    task: Label, files: dict[Position, Path], channel: int
-) -> dict[str, np.ndarray]:
+def _joined(task: Label, archives: Archives, channel: int) -> dict[str, np.ndarray]:
     """Ids of all pieces of a time point and channel, block after block.
 
     ``starts`` is the first piece of each block, in C order; ``ids`` the id of each
     piece; ``objects`` the objects' table, if one is asked for.
     """
-    tables = [_unpacked(file, channel).table for file in files.values()]
+    tables = [_unpacked(load(), channel).table for load in archives.values()]
     if not task.table:
         # A sixth of the memory, where there may be millions of pieces.
         tables = [repack_fields(table[["first", "voxels"]]) for table in tables]
     starts = np.cumsum([0, *map(len, tables)])
     table = np.concatenate(tables)
     del tables
-    first = dict(zip(files, starts, strict=False))
+    first = dict(zip(archives, starts, strict=False))
     union = Union(len(table))
-    for a, b, pairs in _contacts(files, channel, task.connectivity):
+    for a, b, pairs in _contacts(archives, channel, task.connectivity):
         union.add(pairs - 1 + (first[a], first[b]))
     ids, table = objects(table, union.roots(), task.min_voxels)
     result = {"starts": starts, "ids": ids}
@@ -152,15 +157,15 @@ def _joined(
 
 
 def _contacts(
-    files: dict[Position, Path], channel: int, connectivity: int
+    archives: Archives, channel: int, connectivity: int
 ) -> Iterator[tuple[Position, Position, np.ndarray]]:
     """Pairs of blocks, and of their pieces, that touch; few blocks are held at once."""
     held: OrderedDict[Position, Pieces] = OrderedDict()
     offsets = forward_neighbours(connectivity)
-    planes = [position for position in files if position[0] == 0]
+    planes = [position for position in archives if position[0] == 0]
     rows = [position for position in planes if position[1] == 0]
-    for b, file in files.items():
-        held[b] = _unpacked(file, channel)
+    for b, load in archives.items():
+        held[b] = _unpacked(load(), channel)
         for offset in offsets:
             a = tuple(i - d for i, d in zip(b, offset, strict=True))
             if a in held:
@@ -176,19 +181,25 @@ def _labels(
     frame, shape = pieces.frame, pieces.grid.block_shape
     layout = site.layout(pieces.grid.volume, len(mask.channels), "uint32", shape)
 
+    @lru_cache(maxsize=2)
+    def ids_of(t: int, channel: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+        """Starts and ids of a union, which was written at some time."""
+        with np.load(io.BytesIO(union.load((t, 0, 0, 0)))) as archive:
+            return archive[f"starts{channel}"], archive[f"ids{channel}"]
+
     def compute(block: Block) -> np.ndarray:
         t, *position = block.index
         place = int(np.ravel_multi_index(position, pieces.grid.shape[1:]))
         file = union.outputs(union.grid, (t, 0, 0, 0))[0]
         result = np.empty(block.arrays[0].shape, np.uint32)
         for channel, voxels in enumerate(block.arrays[0][0]):
-            starts, ids = _ids(file, file.stat().st_mtime_ns, channel)
+            starts, ids = ids_of(t, channel, file.stat().st_mtime_ns)
             labels, count = label_block(voxels, task.connectivity)
             own = ids[starts[place] : starts[place + 1]]
             if len(own) != count:
                 raise ValueError(
                     f"the block has {count} pieces now and had {len(own)} before;"
-                    f" delete {file.parent} and start again with --overwrite"
+                    f" delete {union.place} and start again with --overwrite"
                 )
             result[0, channel] = np.concatenate(([0], own)).astype(np.uint32)[labels]
         return result
@@ -202,7 +213,12 @@ def _labels(
         compute=compute,
         facts=_facts(task, {task.input: product}, shape, layout),
         target=site.level(
-            site.label_group(task.name), layout, mask.channels, frame=frame
+            task.name,
+            site.label_group(task.name),
+            layout,
+            mask.channels,
+            frame=frame,
+            method=mask.method,
         ),
         frame=frame,
     )
@@ -215,32 +231,34 @@ def _table(task: Label, site: Site, sources: list[Source], union: Stage) -> Stag
     factors, origin = union.frame.factor[1:], union.frame.origin[1:]
     sizes = zip(site.image.scale_um, factors, strict=True)
     scale_um = [size * factor if size else None for size, factor in sizes]
-    is_sampled = isinstance(mask, Level) and mask.method == "nearest"
     shift = [
-        (o + (0.0 if is_sampled else (f - 1) / 2)) / f
+        (o + (0.0 if mask.method == "nearest" else (f - 1) / 2)) / f
         for o, f in zip(origin, factors, strict=True)
     ]
 
     def parts() -> Iterator[tuple[int, str, np.ndarray]]:
         for index in union.grid.indices():
-            with np.load(union.outputs(union.grid, index)[0]) as archive:
+            with np.load(io.BytesIO(union.load(index))) as archive:
                 for i, channel in enumerate(mask.channels):
-                    t = volume.begin[0] + index[0]
+                    t = union.frame.origin[0] + volume.begin[0] + index[0]
                     yield t, channel.name, archive[f"objects{i}"]
 
     def compute(_: Block) -> bytes:
         names = [channel.name for channel in image.channels]
         return to_file(parts(), names, scale_um, volume.begin[1:], shift, kind)
 
+    name = f"{task.name}.table"
+    grid = site.grid([], union.frame, volume.shape)
     return Stage(
-        name=f"{task.name}.table",
+        name=name,
         task=task.name,
-        grid=site.grid([], union.frame, volume.shape),
+        grid=grid,
         sources=(),
         after=(union.name,),
         compute=compute,
         facts={**union.facts, "table": kind, "scale_um": scale_um, "shift": shift},
         file=site.beside(f"{task.name}.{kind}"),
+        checksums=site.checksums_of_files(name, grid),
         frame=union.frame,
     )
 
@@ -261,13 +279,6 @@ def _facts(
     return {name: fact for name, fact in facts.items() if name not in without}
 
 
-@lru_cache(maxsize=2)
-def _ids(file: Path, _: int, channel: int) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and ids of a union; the second argument is when it was written."""
-    with np.load(file) as archive:
-        return archive[f"starts{channel}"], archive[f"ids{channel}"]
-
-
 def _packed(pieces: list[Pieces]) -> bytes:
     """The pieces of each channel in one file."""
     return _npz(
@@ -278,8 +289,8 @@ def _packed(pieces: list[Pieces]) -> bytes:
     )
 
 
-def _unpacked(file: Path, channel: int) -> Pieces:
-    with np.load(file) as archive:
+def _unpacked(data: bytes, channel: int) -> Pieces:
+    with np.load(io.BytesIO(data)) as archive:
         return from_bytes(archive[f"channel{channel}"].tobytes())
 
 

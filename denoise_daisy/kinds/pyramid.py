@@ -103,6 +103,7 @@ def _stage(
             **layout_facts(layout),
         },
         target=site.level(
+            name,
             level.path.parent,
             layout,
             level.channels,

@@ -11,6 +11,7 @@ from typing import Any
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.arrays import Channel, Image
+from denoise_daisy.checksums import Checksums
 from denoise_daisy.config import Config, Task, by_axis
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import (
@@ -22,6 +23,7 @@ from denoise_daisy.geometry import (
 )
 from denoise_daisy.ome_zarr import LABELS, LEVEL, Layout, auto_shards
 from denoise_daisy.planning import check_shape
+from denoise_daisy.rundir import RunDir
 from denoise_daisy.stages import Level, Raw, Source, Stage
 
 DEFAULT_CHUNKS = {"t": 1, "c": 1, "z": 32, "y": 128, "x": 128}
@@ -63,6 +65,9 @@ class Site:
     recorded: Mapping[str, Mapping[str, Any]]
     """What an earlier start settled, by stage."""
 
+    run_id: str
+    """Whose lines in the ledgers count."""
+
     is_restored: bool = False
     """Whether all of it was laid out before, so that nothing has to be checked."""
 
@@ -74,14 +79,9 @@ class Site:
         """The OME-Zarr of the denoised image."""
         return Path(self.config.output.path)
 
-    @property
-    def stem(self) -> str:
-        """The output's name, which those of the other outputs begin with."""
-        return self.output.name.removesuffix(".zarr")
-
     def beside(self, ending: str) -> Path:
         """A place beside the output."""
-        return self.output.with_name(f"{self.stem}.{ending}")
+        return self.output.with_name(f"{stem_of(self.output)}.{ending}")
 
     def label_group(self, name: str) -> Path:
         """Where the masks and labels of a task lie."""
@@ -89,7 +89,20 @@ class Site:
 
     def work_folder(self, stage: str) -> Path:
         """Where a stage keeps what only other stages read."""
-        return self.output.with_name(f"{self.output.name}.run") / "tasks" / stage
+        return RunDir.of_output(self.output).path / "tasks" / stage
+
+    def checksums(
+        self, stage: str, shape: Sequence[int], chunks: Sequence[int]
+    ) -> Checksums:
+        """What the ledger of a stage says of its chunks of ``(t, c, z, y, x)``."""
+        ledger = RunDir.of_output(self.output).ledger(stage)
+        return Checksums(ledger, self.run_id, shape, chunks)
+
+    def checksums_of_files(self, stage: str, grid: BlockGrid) -> Checksums:
+        """The same where a stage writes a file for each block: a chunk of its own."""
+        shapes = (grid.volume.shape, grid.block_shape)
+        shape, chunks = ((t, 1, z, y, x) for t, z, y, x in shapes)
+        return self.checksums(stage, shape, chunks)
 
     def add(self, *stages: Stage) -> None:
         """More stages, after those that they read."""
@@ -189,6 +202,7 @@ class Site:
 
     def level(
         self,
+        stage: str,
         group: Path,
         layout: Layout,
         channels: tuple[Channel, ...],
@@ -197,13 +211,14 @@ class Site:
         name: str = LEVEL,
         method: str = "",
     ) -> Level:
-        """An array of the volume, at some level of a group."""
+        """An array of the volume that a stage writes, at some level of a group."""
         return Level(
             path=group / name,
             layout=layout,
             frame=frame,
             begin=self.volume_in(frame).begin,
             channels=channels,
+            checksums=self.checksums(stage, layout.shape, layout.chunks),
             method=method,
             is_labels=group.parent.name == LABELS,
         )
@@ -221,6 +236,11 @@ class Site:
         if extents:
             image = reduce(Roi.intersect, extents)
         return BlockGrid(image, volume, block_shape, reach, neighbourhood(reach))
+
+
+def stem_of(output: Path) -> str:
+    """What the names of all that lies beside an output begin with."""
+    return output.name.removesuffix(".zarr")
 
 
 def identity_of(facts: Mapping[str, Any]) -> str:

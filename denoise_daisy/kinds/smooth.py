@@ -34,7 +34,14 @@ def lay_out(task: Smooth, site: Site) -> None:
         after=product.after,
         compute=compute,
         facts=facts_of(task, {task.input: product}, layout, scipy=version("scipy")),
-        target=site.level(group, layout, source.channels, frame=source.frame),
+        target=site.level(
+            task.name,
+            group,
+            layout,
+            source.channels,
+            frame=source.frame,
+            method=source.method,
+        ),
         frame=source.frame,
     )
     site.add(stage)

@@ -1,16 +1,14 @@
 """Threshold: a mask, above a value that is given or found from samples."""
 
 import json
-from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from denoise_daisy.config import Threshold
 from denoise_daisy.errors import InputError
 from denoise_daisy.kinds.site import Product, Site, facts_of
-from denoise_daisy.stages import Block, Source, Stage
+from denoise_daisy.stages import ONLY_BLOCK, Block, Source, Stage
 from denoise_daisy.thresholds import above, find_threshold, sample_windows
 
 
@@ -19,6 +17,7 @@ def lay_out(task: Threshold, site: Site) -> None:
     product, source = site.source(task, task.input)
     chosen = _channels(task, source)
     after = product.after
+    finder = None
     if task.method is not None:
         finder = _finder(task, site, product, source, chosen)
         site.add(finder)
@@ -26,11 +25,13 @@ def lay_out(task: Threshold, site: Site) -> None:
     volume = site.volume_in(source.frame)
     shape = site.shape_of_blocks(task, task.name, volume)
     layout = site.layout(volume, len(chosen), "uint8", shape)
-    values = _values_of(task, site, len(chosen))
     more = _skimage_version() if task.method else {}
 
     def compute(block: Block) -> np.ndarray:
-        return above(block.arrays[0][:, chosen], values())
+        values = [task.value or 0.0] * len(chosen)
+        if finder is not None:
+            values = json.loads(finder.load(ONLY_BLOCK))["values"]
+        return above(block.arrays[0][:, chosen], values)
 
     stage = Stage(
         name=task.name,
@@ -41,10 +42,12 @@ def lay_out(task: Threshold, site: Site) -> None:
         compute=compute,
         facts=facts_of(task, {task.input: product}, layout, **more),
         target=site.level(
+            task.name,
             site.label_group(task.name),
             layout,
             tuple(source.channels[i] for i in chosen),
             frame=source.frame,
+            method=source.method,
         ),
         frame=source.frame,
     )
@@ -70,41 +73,24 @@ def _finder(
         found = []
         for channel in chosen:
             # One after the other, for the memory's sake.
-            parts = (np.asarray(source.array[roi])[:, channel].ravel() for roi in rois)
+            parts = (source.read(roi)[:, channel].ravel() for roi in rois)
             found.append(find_threshold(np.concatenate(list(parts)), method))
         return json.dumps({"method": method, "values": found}).encode()
 
+    name = f"{task.name}.value"
+    grid = site.grid([source], source.frame, volume.shape)
     return Stage(
-        name=f"{task.name}.value",
+        name=name,
         task=task.name,
-        grid=site.grid([source], source.frame, volume.shape),
+        grid=grid,
         sources=(),
         after=product.after,
         compute=compute,
         facts=facts_of(task, {task.input: product}, None, **_skimage_version()),
-        file=_value_file(task, site),
+        file=site.work_folder(task.name) / "value.json",
+        checksums=site.checksums_of_files(name, grid),
         frame=source.frame,
     )
-
-
-def _value_file(task: Threshold, site: Site) -> Path:
-    return site.work_folder(task.name) / "value.json"
-
-
-def _values_of(
-    task: Threshold, site: Site, channels: int
-) -> Callable[[], Sequence[float]]:
-    """One value per channel, known now or once they are found."""
-    if task.value is not None:
-        known = [task.value] * channels
-        return lambda: known
-    file = _value_file(task, site)
-
-    def read() -> Sequence[float]:
-        values: list[float] = json.loads(file.read_text())["values"]
-        return values
-
-    return read
 
 
 def _channels(task: Threshold, source: Source) -> list[int]:
