@@ -179,3 +179,16 @@ def test_the_checksum_tells_one_voxel_from_another() -> None:
         changed.flat[i] = 1
         sums.add(checksum(changed))
     assert len(sums) == voxels.size + 1
+
+
+def test_a_type_beyond_what_float32_can_count_is_clipped_all_the_same() -> None:
+    """The largest uint32 is no float32; the nearest is one more, which wraps to 0."""
+    most = 2**32 - 1
+    values = (2.0**32, 2.0**33, -1.0, 2.0**32 - 256, 5.5, math.inf, math.nan)
+    voxels, clipped = convert(block_of(*values), "uint32")
+    assert voxels.ravel().tolist() == [most, most, 0, 2**32 - 256, 6, most, 0]
+    assert clipped == 5
+    half = np.array([70.5, 60_000, -3, math.inf], np.float16).reshape(1, 1, 1, 1, -1)
+    voxels, clipped = convert(half, "uint16")
+    assert voxels.ravel().tolist() == [70, 60_000, 0, 65535]
+    assert clipped == 2

@@ -522,3 +522,58 @@ def test_fifty_thousand_lines_are_all_counted(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, RUN, grid, UNIT)
     ledger.refresh()
     assert ledger.done_count == count == grid.size
+
+
+def test_a_line_that_is_taken_back_is_believed_no_longer(tmp_path: Path) -> None:
+    """A writer takes one back that it can't make durable; it may have been read."""
+    file = tmp_path / "a.jsonl"
+    first, second = line(BLOCKS[0], epoch=2), line(BLOCKS[1], epoch=2)
+    file.write_bytes(first + second)
+    (tmp_path / "b.jsonl").write_bytes(line(BLOCKS[2], epoch=2, status="failed"))
+    ledger = Ledger(tmp_path, RUN, GRID, UNIT)
+    ledger.begin(2)
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[0], BLOCKS[1]}
+    os.truncate(file, len(first))
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[0]}
+    assert ledger.totals.blocks == 1
+    assert [len(failed) for failed in ledger.failures.values()] == [1]
+
+
+def test_reading_again_believes_what_is_there_now(tmp_path: Path) -> None:
+    """Even where a file has another line of the same length, or is gone."""
+    (tmp_path / "a.jsonl").write_bytes(line(BLOCKS[0]))
+    (tmp_path / "b.jsonl").write_bytes(line(BLOCKS[1]))
+    ledger = ledger_of(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(line(BLOCKS[2]))
+    (tmp_path / "b.jsonl").unlink()
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[0], BLOCKS[1]}
+    ledger.reread()
+    assert done_in(ledger) == {BLOCKS[2]}
+
+
+def test_lines_of_another_run_count_for_nothing(tmp_path: Path) -> None:
+    foreign = line(BLOCKS[0]).replace(RUN.encode(), b"another")
+    nobodys = line(BLOCKS[1]).replace(b'"run"', b'"ran"')
+    (tmp_path / "a.jsonl").write_bytes(foreign + nobodys + line(BLOCKS[2]))
+    ledger = ledger_of(tmp_path)
+    assert done_in(ledger) == {BLOCKS[2]}
+    assert ledger.unreadable == ["a.jsonl"]
+    writer = ledger.writer("w")
+    writer.append(entry(BLOCKS[3]))
+    writer.close()
+    assert json.loads((tmp_path / "w.jsonl").read_text())["run"] == RUN
+    ledger.refresh()
+    assert done_in(ledger) == {BLOCKS[2], BLOCKS[3]}
+
+
+def test_the_files_of_done_blocks_are_those_that_should_be_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(line((0, 1, 2, 1)))
+    files = ledger_of(tmp_path).done_files()
+    # Blocks of 1, 2, 4 and 8 voxels are two files of 1, 2, 4 and 4 along x.
+    assert np.argwhere(files).tolist() == [[0, 1, 2, 2], [0, 1, 2, 3]]
+    assert files.shape == (3, 3, 4, 4)
