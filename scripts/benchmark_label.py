@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -27,8 +27,10 @@ from denoise_daisy.config import Config
 from denoise_daisy.geometry import FULL_RESOLUTION, Frame
 from denoise_daisy.kinds.label import lay_out
 from denoise_daisy.kinds.site import Product, Site
+from denoise_daisy.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.ome_zarr import create_array, limit_threads
+from denoise_daisy.rundir import RunDir
 from denoise_daisy.stages import Stage
 
 SHAPE = (800, 1000, 1250)
@@ -49,6 +51,8 @@ GOAL_MIB = 2e9 / 2**20
 
 TASK = "objects"
 
+RUN = "benchmark"
+
 
 @dataclass(frozen=True)
 class Mask:
@@ -61,18 +65,14 @@ class Mask:
     frame: ClassVar[Frame] = FULL_RESOLUTION
     channels: ClassVar[tuple[Channel, ...]] = (Channel("mask", "FFFFFF"),)
     dtype: ClassVar[str] = "uint8"
+    method: ClassVar[str] = ""
 
     @property
     def extent(self) -> Roi:
         """All of it."""
         return Roi((0, 0, 0, 0), (1, *self.shape))
 
-    @property
-    def array(self) -> "Mask":
-        """Itself, sliced by Rois."""
-        return self
-
-    def __getitem__(self, roi: Roi) -> np.ndarray:
+    def read(self, roi: Roi) -> np.ndarray:
         """Voxels of ``(t, c, z, y, x)``."""
         axes = zip(roi.begin[1:], roi.end[1:], strict=True)
         mask = {"tubes": tubes, "noise": noise}[self.name](
@@ -172,6 +172,7 @@ def stages_of(folder: Path, mask: Mask) -> Sequence[Stage]:
         volume=mask.extent,
         block_shape=Coordinate(1, *BLOCK),
         recorded={},
+        run_id=RUN,
     )
     site.products["mask"] = Product(mask.name, None, mask)
     lay_out(config.tasks[0], site)
@@ -197,9 +198,14 @@ def main() -> None:
     limit_threads()
     mask = Mask(name, tuple(map(int, shape.split("x"))))
     stage = next(s for s in stages_of(Path(folder), mask) if s.name == wanted)
+    ledger = RunDir.of_output(Path(folder, "o.zarr")).ledger(stage.name)
+    ledger.mkdir(parents=True)
+    writer = LedgerWriter(ledger, RUN, "benchmark", durable=False)
+    shape = tuple(stage.grid.block_shape)
     started = time.perf_counter()
     for index in stage.grid.indices():
-        do_block(stage, index, durable=False, is_wanted=lambda: True)
+        result = do_block(stage, index, durable=False, is_wanted=lambda: True)
+        writer.append(Entry(index, shape, "done", 1, "benchmark", **asdict(result)))
     found = {
         "stage": stage.name,
         "blocks": stage.grid.size,
