@@ -301,6 +301,8 @@ def test_a_file_that_is_away_for_a_moment_is_waited_for(
 ) -> None:
     """Zarr takes a chunk that it does not find for one of zeros."""
     chain = Chain(tmp_path / "chain")
+    before = ["--task", "denoise"] + (["--task", "soft"] if task == "bright" else [])
+    assert chain.run(*before).returncode == 0
     read = "out.zarr/0/c/" if task == "soft" else "out.soft.zarr/0/c/"
     fault = {"who": "worker", "at": "open", "path": read, "error": "ENOENT"}
     end = chain.run(fault=fault)
