@@ -82,19 +82,20 @@ def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
 
     Empty where all are there.
     """
-    gone: list[tuple[Stage, Coordinate]] = []
+    count, first = 0, ""
     for stage in stages:
-        missing = ledgers[stage.name].done_files() & ~_files_there(stage)
-        gone += [(stage, Coordinate(map(int, at))) for at in np.argwhere(missing)]
-    if not gone:
+        gone = ledgers[stage.name].done_files() & ~_files_there(stage)
+        count += int(np.count_nonzero(gone))
+        if count and not first:
+            position = Coordinate(map(int, np.unravel_index(gone.argmax(), gone.shape)))
+            voxel = list(stage.grid.volume.begin + position * stage.unit)
+            first = f"{stage.name}, at voxel {voxel} (t z y x), in {str(stage.place)!r}"
+    if not count:
         return ""
-    stage, position = gone[0]
-    first = stage.grid.volume.begin + position * stage.unit
     return (
-        f"{len(gone)} files of blocks that are recorded as done are gone (the first: of"
-        f" {stage.name}, at voxel {list(first)} (t z y x), in {str(stage.place)!r})."
-        " Put them back; or run `verify`, after which their blocks count as undone, and"
-        " start again."
+        f"{count} files of blocks that are recorded as done are gone (the first: of"
+        f" {first}). Put them back; or run `verify`, after which their blocks count as"
+        " undone, and start again."
     )
 
 
@@ -183,7 +184,7 @@ def recorded_places(job: Job, record: Mapping[str, Any] | None) -> list[Path]:
 
 def recorded_place(job: Job, name: str, stages: Mapping[str, Any]) -> Path:
     """Where a stage of a run.json has written; see `recorded_places`."""
-    place = stages[name]["output"]
+    place = stages[name].get("output")
     output, stem = re.escape(job.output.name), re.escape(stem_of(job.output))
     task, dotted = r"[\w-]+", r"[\w-]+(\.[\w-]+)*"
     made = (

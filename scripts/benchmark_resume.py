@@ -108,6 +108,7 @@ def _fill_ledger(job: Job, run_dir: RunDir) -> int:
     """Lines for all blocks but a few, made from the run's own; how many."""
     left = set(np.linspace(0, job.grid.size - 1, LEFT).astype(int))
     files = [f for f in run_dir.ledger("denoise").iterdir() if f.stat().st_size]
+    chunks = job.output / "0" / "c"
     streams = []
     for file in files:
         line = json.loads(file.read_text().splitlines()[0])
@@ -122,6 +123,11 @@ def _fill_ledger(job: Job, run_dir: RunDir) -> int:
             stream, before, after = next(turns)
             stream.write(f"{before}[{','.join(map(str, index))}]{after}\n")
             count += 1
+            t, z, y, x = index
+            # The end of a run looks for the files of all done blocks.
+            file = chunks / f"{t}/0/{z}/{y}/{x}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
     for stream, _, _ in streams:
         stream.close()
     return count
