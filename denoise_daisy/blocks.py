@@ -14,6 +14,9 @@ from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.ome_zarr import DamagedError, damage_told
 from denoise_daisy.stages import Level, Stage, patiently
 
+OUTPUT_SECONDS = 30.0
+"""An array that is away is waited for so long, with the result of a block in hand."""
+
 SLAB_VOXELS = 1 << 24
 """A block is read back in slabs of about so many voxels."""
 
@@ -96,6 +99,9 @@ def find_damage(stage: Stage, grid: BlockGrid, index: Index, crc: int) -> str | 
         else:
             found = checksum(stage.outputs(grid, index)[0].read_bytes())
     except FileNotFoundError as error:
+        if error.filename is None:
+            # All of the array, after it was there a moment ago.
+            raise
         folder = stage.place.parent
         return f"{Path(error.filename).relative_to(folder)} is missing"
     except DamagedError as error:
@@ -189,7 +195,7 @@ def _write_durably(
             _sync(target, write_roi)
 
     try:
-        patiently(write)
+        patiently(write, OUTPUT_SECONDS)
     except FileNotFoundError as error:
         raise OutputGoneError(
             f"The array {str(target.path)!r} was moved or deleted during the run"

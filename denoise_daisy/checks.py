@@ -174,7 +174,7 @@ def _read_ledger(stage: Stage, run_dir: RunDir, run_id: str, *, fresh: bool) -> 
     ledger = Ledger(folder, run_id, stage.grid, stage.unit)
     if not fresh:
         ledger.refresh()
-    if ledger.done.any():
+    if ledger.done_files().any():
         outputs.check_stage(stage, folder)
     return ledger
 

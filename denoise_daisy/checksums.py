@@ -6,6 +6,7 @@ Zarr reads whole anyway.
 """
 
 import math
+import time
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.ledger_lines import LedgerReader, LostLinesError
+
+REFRESH_SECONDS = 0.2
+"""The ledger is not read more often, however much is asked for that it lacks."""
 
 
 def checksum(data: np.ndarray | bytes, before: int = 0) -> int:
@@ -59,6 +63,7 @@ class Checksums:
         array and of one chunk, along ``(t, c, z, y, x)``.
         """
         self._reader = LedgerReader(folder, run_id)
+        self._refreshed = -math.inf
         self._shape = shape
         self._chunks = chunks
         counts = _counts(shape, chunks)
@@ -70,12 +75,14 @@ class Checksums:
 
         `part` counts in chunks.  The ledger is read where it may tell more.
         """
-        if (self._rank[part] % 2 == 0).any():
+        is_due = time.monotonic() - self._refreshed > REFRESH_SECONDS
+        if is_due and (self._rank[part] % 2 == 0).any():
             self.refresh()
         return self._sums[part], self._rank[part] % 2 == 1
 
     def refresh(self) -> None:
         """Read what was appended to the ledger since."""
+        self._refreshed = time.monotonic()
         try:
             self._refresh()
         except LostLinesError:
@@ -88,7 +95,13 @@ class Checksums:
             for line in lines:
                 try:
                     self._enter(line)
-                except (ValueError, KeyError, TypeError, IndexError):
+                except (
+                    ValueError,
+                    KeyError,
+                    TypeError,
+                    IndexError,
+                    OverflowError,
+                ):
                     self._reader.complain(file)
 
     def _enter(self, line: dict[str, Any]) -> None:

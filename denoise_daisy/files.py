@@ -39,6 +39,11 @@ def write_atomic(
         sync(path.parent)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path can be found; one that can't be asked for is not there."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises in some cases
+
+
 def delete(path: Path) -> None:
     """Delete a file or a folder with all that is in it, or a link but not its target.
 

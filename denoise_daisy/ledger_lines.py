@@ -103,6 +103,10 @@ class LedgerWriter:
             os.ftruncate(self._fd, size)
             raise
 
+    def sync(self) -> None:
+        """Make durable what was appended."""
+        os.fsync(self._fd)
+
     def close(self) -> None:
         """Release the file."""
         os.close(self._fd)

@@ -128,7 +128,7 @@ def create_labels(path: Path, names: Sequence[str]) -> None:
 def create_array(path: Path, layout: Layout) -> None:
     """Make the array of a level, all voxels missing, unless it is there."""
     if (path / METADATA).exists():
-        check_array(path)
+        check_array(path, layout)
         return
     zarr.create_array(
         path,
@@ -260,6 +260,13 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
     """What this program noted in a group that it made; None in any other folder."""
     try:
         own = zarr.open_group(path, mode="r").attrs.get("denoise_daisy")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RefusedError(
+            f"{str(path)!r} can't be read ({error.strerror}), so that nothing is known"
+            " of who made it. Expected a folder that can be; correct that."
+        ) from error
     except Exception:  # noqa: BLE001 - whatever zarr makes of somebody's zarr.json
         return None
     return own if isinstance(own, dict) else None
@@ -277,15 +284,22 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
         yield path.joinpath("c", *map(str, position))
 
 
-def check_array(path: Path) -> None:
-    """Refuse an array that is gone or can't be opened."""
+def check_array(path: Path, layout: Layout) -> None:
+    """Refuse an array that is gone, can't be opened, or is laid out otherwise."""
     try:
-        open_written(path)
+        array = open_written(path)
     except Exception as error:
         raise RefusedError(
             f"The array {str(path)!r} can't be opened ({error}), though blocks of it"
             " are recorded as done. Put it back, or start anew with --overwrite."
         ) from error
+    found = (array.shape, array.dtype.name, array.chunks, array.shards)
+    expected = (layout.shape, layout.dtype, layout.chunks, layout.shards)
+    if found != expected:
+        raise RefusedError(
+            f"The array {str(path)!r} is of shape, type, chunks and shards {found}."
+            f" Expected {expected}. Move it away, and start again."
+        )
 
 
 def remove_image(path: Path) -> None:

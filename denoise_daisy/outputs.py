@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from funlib.geometry import Coordinate
+from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.arrays import Channel
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.files import delete
+from denoise_daisy.files import delete, is_there
 from denoise_daisy.job import Job
 from denoise_daisy.kinds.site import stem_of
 from denoise_daisy.ledger import Ledger
@@ -32,6 +32,9 @@ from denoise_daisy.ome_zarr import (
 )
 from denoise_daisy.rundir import RunDir
 from denoise_daisy.stages import DENOISE, Level, Stage
+
+LOOKED_AT_AGAIN = 1000
+"""Files at most that are asked for themselves where a list does not have them."""
 
 Windows = dict[str, tuple[float, float]]
 """Grey levels shown as black and as full colour, by channel name."""
@@ -68,7 +71,7 @@ def check_stage(stage: Stage, ledger: Path) -> None:
     if stage.target is None:
         return
     try:
-        check_array(stage.target.path)
+        check_array(stage.target.path, stage.target.layout)
     except RefusedError as error:
         if stage.name == DENOISE:
             raise
@@ -84,7 +87,14 @@ def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
     """
     count, first = 0, ""
     for stage in stages:
-        gone = ledgers[stage.name].done_files() & ~_files_there(stage)
+        try:
+            gone = ledgers[stage.name].done_files() & ~_files_there(stage)
+            _look_again(stage, gone)
+        except OSError as error:
+            return (
+                f"The files of blocks that are recorded as done can't be looked for"
+                f" ({error}). Correct that and start again."
+            )
         count += int(np.count_nonzero(gone))
         if count and not first:
             position = Coordinate(map(int, np.unravel_index(gone.argmax(), gone.shape)))
@@ -99,6 +109,18 @@ def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
     )
 
 
+def _look_again(stage: Stage, gone: np.ndarray) -> None:
+    """Ask for files themselves that were not in a list, which may be an old one."""
+    for position in np.argwhere(gone)[:LOOKED_AT_AGAIN]:
+        begin = stage.grid.volume.begin + Coordinate(map(int, position)) * stage.unit
+        roi = Roi(begin, stage.unit).intersect(stage.grid.volume)
+        files = stage.outputs(stage.grid, tuple(map(int, position)))
+        if stage.target is not None:
+            files = stage.target.files(roi)
+        if all(map(is_there, files)):
+            gone[tuple(position)] = False
+
+
 def _files_there(stage: Stage) -> np.ndarray:
     """Which output files a stage has, ``(t, z, y, x)`` in files.
 
@@ -107,31 +129,33 @@ def _files_there(stage: Stage) -> np.ndarray:
     extent = stage.grid.volume.shape
     counts = [-(-n // u) for n, u in zip(extent, stage.unit, strict=True)]
     if stage.file is not None:
-        return np.full(counts, stage.file.exists())
+        return np.full(counts, is_there(stage.file))
     if stage.target is None:
         there: np.ndarray = np.zeros(counts, bool)
-        for *_, name in _files_in(stage.place):
+        for (name,) in _files_in(stage.place, depth=1):
             _mark(there, name.removesuffix(".npz").split("-"))
         return there
     layout = stage.target.layout
     channels = -(-layout.shape[1] // layout.file_shape[1])
     there = np.zeros((counts[0], channels, *counts[1:]), bool)
     if stage.target.is_there:
-        for names in _files_in(stage.target.path / "c"):
+        for names in _files_in(stage.target.path / "c", depth=5):
             _mark(there, names)
     return np.asarray(there.all(axis=1))
 
 
-def _files_in(folder: Path) -> Iterator[tuple[str, ...]]:
-    """The parts of the paths of all files below a folder; none where there is none."""
+def _files_in(folder: Path, *, depth: int) -> Iterator[tuple[str, ...]]:
+    """The parts of the paths of files so deep in a folder, behind links as well."""
 
     def report(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise error
 
-    for path, _, files in os.walk(folder, onerror=report):
+    for path, folders, files in os.walk(folder, onerror=report, followlinks=True):
         parents = Path(path).relative_to(folder).parts
-        yield from ((*parents, file) for file in files)
+        if len(parents) == depth - 1:
+            folders.clear()
+            yield from ((*parents, file) for file in files)
 
 
 def _mark(there: np.ndarray, numbers: Sequence[str]) -> None:
@@ -219,8 +243,11 @@ def remove_place(job: Job, place: Path) -> None:
     """
     group = place.parent
     is_beside = group.parent == job.output.parent and group != job.output
-    if is_beside and not (group.exists() and _is_ours(group, job)):
-        return
+    if is_beside and group.exists() and not _is_ours(group, job):
+        raise RefusedError(
+            f"{str(group)!r} is not, or not any more, an image of this run's. Nothing"
+            " was deleted there; move it away and start again in the same way."
+        )
     delete(place)
     others = {job.output, job.output.parent, job.output / LABELS}
     if group in others or own_attributes(group) is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from denoise_daisy.config import LocalWorkers, Workers
 from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.files import is_there
 from denoise_daisy.geometry import Index
 from denoise_daisy.keeper import OUTPUT_GONE, Keeper
 from denoise_daisy.launchers import Launcher
@@ -205,7 +206,7 @@ class Scheduler:
         while self._left() and server.is_alive and not self._signals:
             self._tick(keepers, progress)
             for name, standing in self._standings.items():
-                if not standing.left:
+                if not standing.left and self._left():
                     server.finish(name)
             for keeper, pool in zip(keepers, self._pools, strict=True):
                 ready = sum(self._standings[name].ready for name in pool.stages)
@@ -328,7 +329,7 @@ class Scheduler:
     def _check_places(self) -> None:
         """Stop when there is nowhere to write to, instead of computing for nothing."""
         now = time.monotonic()
-        gone = [str(place) for place in self._places if not place.exists()]
+        gone = [str(place) for place in self._places if not is_there(place)]
         if not gone:
             self._last_there = now
         elif now - self._last_there > GONE_SECONDS:

@@ -5,6 +5,7 @@ one is handed out once the blocks that it reads are.  Its verdicts count for not
 what is done and what is given up, the ledgers say, through `is_settled`.
 """
 
+import logging
 import secrets
 import threading
 import time
@@ -163,6 +164,8 @@ class BlockServer:
 
     def _serve(self) -> None:
         daisy.logging.set_log_basedir(None)
+        # Its clients warn, when it has ended, that they have no more to do.
+        logging.getLogger("daisy").setLevel(logging.ERROR)
         try:
             daisy.Server().run_blockwise(
                 self._pipeline,

@@ -21,6 +21,7 @@ from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.arrays import Channel, Image, as_array, extent
 from denoise_daisy.checksums import Checksums, checksum, chunk_checksums
+from denoise_daisy.files import is_there
 from denoise_daisy.geometry import (
     FULL_RESOLUTION,
     BlockGrid,
@@ -161,7 +162,7 @@ class Level:
     @property
     def is_there(self) -> bool:
         """Whether the array is still there to be written to."""
-        return (self.path / METADATA).exists()
+        return is_there(self.path / METADATA)
 
     @cached_property
     def array(self) -> "Array":
@@ -248,7 +249,7 @@ def _slices(roi: Roi) -> tuple[slice, ...]:
     return t, slice(None), z, y, x
 
 
-def patiently(act: Callable[[], Result]) -> Result:
+def patiently(act: Callable[[], Result], seconds: float = PATIENCE_SECONDS) -> Result:
     """What `act` returns, once a file that is away for a moment is there again."""
     started = time.monotonic()
     while True:
@@ -258,7 +259,7 @@ def patiently(act: Callable[[], Result]) -> Result:
             if time.monotonic() - started > LAG_SECONDS:
                 raise
         except (FileNotFoundError, DamagedError):
-            if time.monotonic() - started > PATIENCE_SECONDS:
+            if time.monotonic() - started > seconds:
                 raise
         time.sleep(RETRY_SECONDS)
 

@@ -75,7 +75,7 @@ def verify(run_dir: RunDir) -> str:
         job = Job.restore(record, run_dir.output)
         stages = [stage for stage in job.stages if _is_as_recorded(stage, record)]
         ledgers = {stage.name: _ledger(stage, run_dir, job) for stage in stages}
-        checked = sum(ledger.done_count for ledger in ledgers.values())
+        checked = sum(map(_count, ledgers.values()))
         damages = _damages(stages, ledgers)
         readers = 0
         if damages:
@@ -92,7 +92,7 @@ def verify(run_dir: RunDir) -> str:
             f"They count as undone now{also}; start the run again to compute them."
         )
         raise BlocksFailed("\n".join(lines))
-    left = sum(stage.grid.size for stage in stages) - checked
+    left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
     if left:
         raise RunStopped(
             f"All {checked} blocks that are done are as they were written; {left} are"
@@ -105,7 +105,7 @@ def _ledger(stage: Stage, run_dir: RunDir, job: Job) -> Ledger:
     folder = run_dir.ledger(stage.name)
     ledger = Ledger(folder, job.run_id, stage.grid, stage.unit)
     ledger.refresh()
-    if ledger.done.any():
+    if ledger.done_files().any():
         outputs.check_stage(stage, folder)
     return ledger
 
@@ -125,7 +125,6 @@ def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Dam
     RunStopped
         A block could not be read, which tells nothing about it.
     """
-    total = sum(len(f) for a in ledgers.values() for _, f, _ in a.done_blocks())
     blocks = (block for stage in stages for block in _written(stage, ledgers))
     most = max(1, *map(_memory, stages))
     threads = max(1, min(cores(), MEMORY_BYTES // most))
@@ -134,13 +133,13 @@ def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Dam
             results = tqdm(
                 _found_in(pool, blocks, threads * AHEAD),
                 desc="verify",
-                total=total,
+                total=sum(map(_count, ledgers.values())),
                 unit="block",
                 file=sys.stderr,
                 mininterval=1 if sys.stderr.isatty() else 30,
             )
             suspects = [block for block, what in results if what]
-        found = [(block, _look_at(block)) for block in suspects]
+            found = list(_found_in(pool, suspects, threads * AHEAD))
     except (OSError, MemoryError) as error:
         raise RunStopped(
             f"The output can't be read ({type(error).__name__}: {error}), which says"
@@ -148,6 +147,11 @@ def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Dam
             " verify again."
         ) from error
     return [Damage(b.stage.name, b.grid, b.index, what) for b, what in found if what]
+
+
+def _count(ledger: Ledger) -> int:
+    """Number of blocks that are done, in whatever grid."""
+    return sum(len(flat) for _, flat, _ in ledger.done_blocks())
 
 
 def _written(stage: Stage, ledgers: Mapping[str, Ledger]) -> Iterator[_Written]:
@@ -197,57 +201,67 @@ def _undo(
     `stages` stand each after those that it reads.
     """
     undone: dict[str, np.ndarray] = {}
-    readers = 0
+    readers: dict[str, list[Entry]] = {}
     for stage in stages:
-        ledger = ledgers[stage.name]
-        before = ledger.done
         own = [damage for damage in damages if damage.stage == stage.name]
-        _mark(
-            ledger,
-            epoch,
-            "damaged",
-            [(tuple(d.grid.block_shape), d.block, d.what) for d in own],
-        )
-        ledger.refresh()
         outdated = np.zeros(stage.grid.shape, bool)
-        for other in stages:
-            if other.name in stage.after and undone[other.name].any():
-                mask = undone[other.name].reshape(other.grid.shape)
-                outdated |= count_in(mask, stage.windows_on(other)) > 0
-        flat = np.flatnonzero(outdated.ravel() & ledger.done)
-        shape = tuple(stage.grid.block_shape)
-        why = "what it read was found damaged"
-        indices = (np.unravel_index(i, stage.grid.shape) for i in flat)
-        blocks = [(shape, tuple(map(int, index)), why) for index in indices]
-        _mark(ledger, epoch, "outdated", blocks)
-        ledger.refresh()
-        readers += len(blocks)
-        undone[stage.name] = before & ~ledger.done
-    return readers
-
-
-def _mark(
-    ledger: Ledger,
-    epoch: int,
-    reason: Reason,
-    blocks: Sequence[tuple[tuple[int, ...], Index, str]],
-) -> None:
-    """Write down that blocks are undone: shape of their grid, position, and why."""
-    if not blocks:
-        return
-    writer = ledger.writer(f"verify-{epoch}")
-    try:
-        for shape, index, why in blocks:
-            writer.append(
-                Entry(
-                    block=index,
-                    shape=shape,
-                    status="failed",
-                    epoch=epoch,
-                    worker="verify",
-                    reason=reason,
-                    error=why,
-                )
+        for name in set(stage.after) & undone.keys():
+            other = next(s for s in stages if s.name == name)
+            outdated |= count_in(undone[name], stage.windows_on(other)) > 0
+        outdated &= ledgers[stage.name].done.reshape(stage.grid.shape)
+        for damage in own:
+            outdated[_blocks_at(stage.grid, damage)] = False
+        readers[stage.name] = [
+            _undone(
+                stage.grid,
+                tuple(map(int, index)),
+                epoch,
+                "outdated",
+                "what it read was found damaged",
             )
+            for index in np.argwhere(outdated)
+        ]
+        for damage in own:
+            outdated[_blocks_at(stage.grid, damage)] = True
+        undone[stage.name] = outdated
+    # Readers first: cut short, this leaves no block whose damage is forgotten.
+    for stage in reversed(stages):
+        own = [damage for damage in damages if damage.stage == stage.name]
+        marks = [_undone(d.grid, d.block, epoch, "damaged", d.what) for d in own]
+        _mark(ledgers[stage.name], epoch, [*readers[stage.name], *marks])
+    return sum(map(len, readers.values()))
+
+
+def _blocks_at(grid: BlockGrid, damage: Damage) -> tuple[slice, ...]:
+    """The blocks of a grid that a damaged block, maybe of an earlier grid, is in."""
+    roi = damage.grid.write_roi(damage.block) - grid.volume.begin
+    first, last = roi.begin // grid.block_shape, -((-roi.end) // grid.block_shape)
+    return tuple(slice(b, e) for b, e in zip(first, last, strict=True))
+
+
+def _undone(
+    grid: BlockGrid, index: Index, epoch: int, reason: Reason, why: str
+) -> Entry:
+    """The line that says that a block has to be done again."""
+    return Entry(
+        block=index,
+        shape=tuple(grid.block_shape),
+        status="failed",
+        epoch=epoch,
+        worker="verify",
+        reason=reason,
+        error=why,
+    )
+
+
+def _mark(ledger: Ledger, epoch: int, entries: Sequence[Entry]) -> None:
+    """Write lines that are on disk on return; there may be many."""
+    if not entries:
+        return
+    writer = ledger.writer(f"verify-{epoch}", durable=False)
+    try:
+        for entry in entries:
+            writer.append(entry)
+        writer.sync()
     finally:
         writer.close()

@@ -144,8 +144,10 @@ def level(tmp_path: Path) -> Level:
 
 @pytest.fixture(autouse=True)
 def _without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PATIENCE_SECONDS", "LAG_SECONDS", "RETRY_SECONDS"):
-        monkeypatch.setattr(f"denoise_daisy.stages.{name}", 0.0)
+    monkeypatch.setattr("denoise_daisy.stages.patiently.__defaults__", (0.0,))
+    for name in ("stages.LAG_SECONDS", "stages.RETRY_SECONDS"):
+        monkeypatch.setattr(f"denoise_daisy.{name}", 0.0)
+    monkeypatch.setattr("denoise_daisy.checksums.REFRESH_SECONDS", -1.0)
 
 
 @pytest.mark.parametrize("seed", range(30))

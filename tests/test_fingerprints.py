@@ -860,12 +860,14 @@ def test_another_version_of_a_library_counts_where_its_results_may_differ(
 ) -> None:
     begun, library, effect = VERSIONS[name]
     said = f"{library} was {importlib.metadata.version(library)!r}, is {ANOTHER!r}"
-    is_told = importlib.metadata.Distribution.version.fget
+    # Its own class: importlib_metadata, where it is imported, has others.
+    kind = type(importlib.metadata.distribution(library))
+    is_told = kind.version.fget
 
     def version(self: importlib.metadata.Distribution) -> str:
         return ANOTHER if self.name == library else is_told(self)
 
-    monkeypatch.setattr(importlib.metadata.Distribution, "version", property(version))
+    monkeypatch.setattr(kind, "version", property(version))
     assert importlib.metadata.version(library) == ANOTHER
     if isinstance(effect, Refused):
         with pytest.raises(RefusedError) as caught:

@@ -378,9 +378,9 @@ def test_an_image_that_was_cut_short_is_completed(tmp_path: Path) -> None:
     assert own_attributes(path) is None
     zarr.open_group(path, mode="a", zarr_format=3)
     with pytest.raises(RefusedError):
-        check_array(path / "0")
+        check_array(path / "0", layout)
     array = created(path, layout)
-    check_array(path / "0")
+    check_array(path / "0", layout)
     assert own_attributes(path) == {"version": "0"}
     array[...] = 9
     created(path, layout)

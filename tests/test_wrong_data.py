@@ -221,6 +221,43 @@ def test_a_folder_of_somebodys_is_not_deleted_for_a_record_beside_it(
     assert (chain.output / "thesis.tex").read_text() == "keep"
 
 
+def test_an_array_that_is_laid_out_otherwise_is_not_written_to(chain: Chain) -> None:
+    """Such as an old one that was left where a task has another type now."""
+    soft = TASKS[0] | {"dtype": "input"}
+    tasks = [soft, *TASKS[1:]]
+    (chain.soft / "zarr.json").unlink()
+    chain.write(chain.config | {"tasks": tasks})
+    end = chain.run()
+    assert end.returncode == 4
+    assert str(chain.soft) in end.stderr
+    shutil.rmtree(chain.soft)
+    assert chain.run().returncode == 0
+    assert zarr.open_array(chain.soft / "0", mode="r").dtype == np.uint16
+    assert chain.verify().returncode == 0
+    metadata = chain.soft / "0" / "zarr.json"
+    text = metadata.read_text()
+    metadata.write_text(text.replace("uint16", "uint8"))
+    for end in (chain.run(), chain.verify()):
+        assert end.returncode == 4
+        assert "uint8" in end.stderr
+    metadata.write_text(text)
+    assert chain.run().returncode == 0
+
+
+def test_files_behind_links_are_there(chain: Chain) -> None:
+    """And links that lead in a circle are not followed for ever."""
+    plane = chain.output / "0" / "c" / "0" / "0" / "1"
+    elsewhere = chain.folder / "other disk"
+    plane.rename(elsewhere)
+    plane.symlink_to(elsewhere)
+    (chain.output / "0" / "c" / "0" / "circle").symlink_to(chain.output / "0" / "c")
+    end = chain.run()
+    assert end.returncode == 0, end.stderr
+    assert "done before" in end.stdout
+    (elsewhere / "0" / "1").unlink()
+    assert chain.run().returncode == 4
+
+
 # verify
 
 
@@ -244,6 +281,16 @@ def test_a_file_that_can_not_be_found_once_is_not_taken_for_damage(
     end = chain.verify(fault=fault)
     assert chain.struck()
     assert end.returncode == 0, end.stderr
+
+
+def test_an_array_that_goes_while_it_is_verified_is_no_damage(chain: Chain) -> None:
+    """Its metadata, which are read before a voxel is."""
+    path = "out.soft.zarr/0/zarr.json"
+    fault = {"who": "verify", "at": "open", "path": path, "error": "ENOENT"}
+    end = chain.verify(fault=fault | {"after": 1, "always": True})
+    assert chain.struck()
+    assert end.returncode in (4, 5), end.stderr
+    assert not list(chain.run_dir.glob("ledger/*/verify-*"))
 
 
 def test_verify_keeps_few_blocks_waiting() -> None:
