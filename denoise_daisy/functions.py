@@ -174,5 +174,11 @@ def _module(module: str, folder: str, _: str) -> ModuleType:
         raise ImportError(f"{file} is no module")
     found = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = found
-    spec.loader.exec_module(found)
+    writes_bytecode = sys.dont_write_bytecode
+    # A run that is refused has written nothing, not even here.
+    sys.dont_write_bytecode = True
+    try:
+        spec.loader.exec_module(found)
+    finally:
+        sys.dont_write_bytecode = writes_bytecode
     return found

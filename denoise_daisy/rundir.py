@@ -161,7 +161,7 @@ class RunDir:
     def set_aside(self) -> Path | None:
         """Move away what a run without run.json has recorded; where that is now."""
         left = [p for name in ("ledger", "tasks") if (p := self.path / name).exists()]
-        if not left:
+        if not any(f.is_file() for folder in left for f in folder.rglob("*")):
             return None
         aside = self.path / f"{secrets.token_hex(4)}.old"
         aside.mkdir()

@@ -30,7 +30,13 @@ SHAPE = (2, 1, 8, 40, 70)
 BLOCKS = {"z": 4, "y": 32, "x": 32}
 
 GOOD = "def double(block, context):\n    return block * 2.0\n"
-BAD = "def double(block, context):\n    raise ValueError('not today')\n"
+BAD = """
+import time
+
+def double(block, context):
+    time.sleep(0.3)  # the scheduler looks at the ledgers now and then only
+    raise ValueError('not today')
+"""
 
 
 class Run:
