@@ -79,8 +79,11 @@ def verify(run_dir: RunDir) -> str:
         damages = _damages(stages, ledgers)
         readers = 0
         if damages:
+            # An array that has gone in between is no damage of its blocks.
+            damaged = {damage.stage for damage in damages}
             for stage in stages:
-                outputs.check_stage(stage, run_dir.ledger(stage.name))
+                if stage.name in damaged:
+                    outputs.check_stage(stage, run_dir.ledger(stage.name))
             last = max(ledger.epoch for ledger in ledgers.values())
             epoch = max(last, record["epoch"]) + 1
             readers = _undo(stages, ledgers, damages, epoch)
@@ -203,14 +206,17 @@ def _undo(
     undone: dict[str, np.ndarray] = {}
     readers: dict[str, list[Entry]] = {}
     for stage in stages:
-        own = [damage for damage in damages if damage.stage == stage.name]
+        damaged = np.zeros(stage.grid.shape, bool)
+        for damage in damages:
+            if damage.stage == stage.name:
+                damaged[_blocks_at(stage.grid, damage)] = True
         outdated = np.zeros(stage.grid.shape, bool)
-        for name in set(stage.after) & undone.keys():
-            other = next(s for s in stages if s.name == name)
-            outdated |= count_in(undone[name], stage.windows_on(other)) > 0
-        outdated &= ledgers[stage.name].done.reshape(stage.grid.shape)
-        for damage in own:
-            outdated[_blocks_at(stage.grid, damage)] = False
+        for other in stages:
+            if other.name in stage.after:
+                windows = stage.windows_on(other)
+                outdated |= count_in(undone[other.name], windows) > 0
+        outdated &= ledgers[stage.name].done.reshape(stage.grid.shape) & ~damaged
+        undone[stage.name] = outdated | damaged
         readers[stage.name] = [
             _undone(
                 stage.grid,
@@ -221,9 +227,6 @@ def _undo(
             )
             for index in np.argwhere(outdated)
         ]
-        for damage in own:
-            outdated[_blocks_at(stage.grid, damage)] = True
-        undone[stage.name] = outdated
     # Readers first: cut short, this leaves no block whose damage is forgotten.
     for stage in reversed(stages):
         own = [damage for damage in damages if damage.stage == stage.name]
