@@ -101,7 +101,8 @@ def verify(run_dir: RunDir) -> str:
             f"All {checked} blocks that are done are as they were written; {left} are"
             " not done yet. Start the run to go on."
         )
-    return f"All {checked} blocks are as they were written. Output: {job.output}"
+    blocks = sum(stage.grid.size for stage in stages)
+    return f"All {blocks} blocks are as they were written. Output: {job.output}"
 
 
 def _ledger(stage: Stage, run_dir: RunDir, job: Job) -> Ledger:
