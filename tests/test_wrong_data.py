@@ -186,6 +186,12 @@ def wait_until(happened: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
+def delete_all(folder: Path) -> bool:
+    """Delete what is in a folder, and the folder; whether it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
+
+
 @pytest.mark.parametrize("verb", ["run", "--overwrite"])
 def test_an_output_that_is_deleted_during_the_run_stops_it(
     tmp_path: Path, verb: str
@@ -194,7 +200,8 @@ def test_an_output_that_is_deleted_during_the_run_stops_it(
     chain = Chain(tmp_path / "chain", **DENOISE)
     with chain.running(slow=1.5) as process:
         wait_until(lambda: chain.done("denoise"))
-        shutil.rmtree(chain.output)
+        # A worker may write while the folder is being emptied.
+        wait_until(lambda: delete_all(chain.output))
         _, said = process.communicate(timeout=120)
     assert process.returncode == 5, said
     assert "moved or deleted during the run" in said
