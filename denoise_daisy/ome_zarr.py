@@ -165,11 +165,7 @@ class _WrittenFiles(LocalStore):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
-        if value is None and key.startswith("c/"):
-            path = str(self.root / key)
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        return value
+        return self._there(key, await super().get(key, prototype, byte_range))
 
     def get_sync(
         self,
@@ -179,6 +175,9 @@ class _WrittenFiles(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        return self._there(key, value)
+
+    def _there(self, key: str, value: Buffer | None) -> Buffer | None:
         if value is None and key.startswith("c/"):
             path = str(self.root / key)
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
