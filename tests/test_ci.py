@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from support import ROOT
 
 SKIPPED = """
@@ -102,3 +103,23 @@ def test_ci_has_no_variables_but_those_that_it_needs(tmp_path: Path) -> None:
     kept = ("PATH", "HOME", "PIP_INDEX_URL", "SSL_CERT_FILE", "https_proxy")
     expected = {name: given[name] for name in kept} | {"LANG": "C.UTF-8"}
     assert {k: v for k, v in found.items() if k not in own} == expected
+
+
+def test_the_hooks_before_a_commit_are_what_the_check_runs() -> None:
+    """The same commands in the same order, but for which tests and how loud."""
+    lines = (ROOT / "scripts" / "check").read_text("utf-8").splitlines()
+    tools = ("ruff", "mypy", "lint-imports", "pytest")
+    checked = [line for line in lines if line.split(" ")[0] in tools]
+    *checked, tests = checked
+    text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
+    (repository,) = YAML(typ="safe").load(text)["repos"]
+    assert repository["repo"] == "local"
+    *hooks, last = [hook["entry"] for hook in repository["hooks"]]
+    assert hooks == [f".venv/bin/{command}" for command in checked]
+    assert last.split(" ")[0] == f".venv/bin/{tests.split(' ')[0]}"
+
+
+def test_the_quick_tests_are_there() -> None:
+    named = (ROOT / "tests" / "quick").read_text("utf-8").split()
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    assert named
