@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import benchmark_label
 import benchmark_memory
@@ -28,8 +29,9 @@ def main() -> None:
     shape = options.shape and tuple(map(int, options.shape.split("x")))
     # Leave no process and no file behind, whoever stops this.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    facts = {"machine": machine(), "arguments": sys.argv[1:]}
-    print("; ".join(f"{name}: {value}" for name, value in facts["machine"].items()))
+    before = machine()
+    facts: dict[str, Any] = {"machine": before, "arguments": sys.argv[1:]}
+    print("; ".join(f"{name}: {value}" for name, value in before.items()))
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.folder) as folder:
         if options.mode == "speed":
             found = benchmark_speed.run(

@@ -23,7 +23,7 @@ from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.arrays import Channel, read_serially
 from denoise_daisy.blocks import do_block
-from denoise_daisy.config import Config
+from denoise_daisy.config import Config, Label
 from denoise_daisy.geometry import FULL_RESOLUTION, Frame
 from denoise_daisy.kinds.label import lay_out
 from denoise_daisy.kinds.site import Product, Site
@@ -88,7 +88,7 @@ def tubes(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     from_axis = (z % PERIOD - PERIOD / 2) ** 2 + (y % PERIOD - PERIOD / 2) ** 2
     number = z.astype(np.int32) // PERIOD * 97 + y.astype(np.int32) // PERIOD * 61
     radius2 = FOREGROUND * PERIOD**2 / math.pi
-    return (from_axis < radius2) & ((x + number) % CUT != 0)
+    return np.asarray((from_axis < radius2) & ((x + number) % CUT != 0))
 
 
 def noise(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ def noise(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     value = a ^ b ^ c
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         value = (value ^ (value >> shift)) * np.uint32(factor)
-    return (value ^ (value >> 16)) < FOREGROUND * 2**32
+    return np.asarray((value ^ (value >> 16)) < FOREGROUND * 2**32)
 
 
 def run(folder: Path, shape: tuple[int, ...] | None) -> dict[str, Any]:
@@ -175,7 +175,8 @@ def stages_of(folder: Path, mask: Mask) -> Sequence[Stage]:
         run_id=RUN,
     )
     site.products["mask"] = Product(mask.name, None, mask)
-    lay_out(config.tasks[0], site)
+    (label,) = (task for task in config.tasks if isinstance(task, Label))
+    lay_out(label, site)
     return site.stages
 
 
@@ -201,11 +202,13 @@ def main() -> None:
     ledger = RunDir.of_output(Path(folder, "o.zarr")).ledger(stage.name)
     ledger.mkdir(parents=True)
     writer = LedgerWriter(ledger, RUN, "benchmark", durable=False)
-    shape = tuple(stage.grid.block_shape)
+    block_shape = tuple(stage.grid.block_shape)
     started = time.perf_counter()
     for index in stage.grid.indices():
         result = do_block(stage, index, durable=False, is_wanted=lambda: True)
-        writer.append(Entry(index, shape, "done", 1, "benchmark", **asdict(result)))
+        writer.append(
+            Entry(index, block_shape, "done", 1, "benchmark", **asdict(result))
+        )
     found = {
         "stage": stage.name,
         "blocks": stage.grid.size,

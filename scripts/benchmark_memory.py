@@ -52,8 +52,10 @@ CASES = (
 def run(folder: Path) -> dict[str, Any]:
     """Run every case; print the table."""
     rows = [_run_case(folder / str(i), case) for i, case in enumerate(CASES)]
-    header = ("image (t c z y x), blocks", "blocks", "Mvoxel read", "plan MiB")
-    header += ("peak MiB", "peak / plan", "bytes / voxel")
+    header = (
+        *("image (t c z y x), blocks", "blocks", "Mvoxel read", "plan MiB"),
+        *("peak MiB", "peak / plan", "bytes / voxel"),
+    )
     table = [
         (
             row["case"],

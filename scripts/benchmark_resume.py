@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +143,12 @@ def _resume(config: Path, run_dir: RunDir) -> dict[str, float]:
         _wait_for(process, connection.exists)
         listening, to_listen = time.time() - started, _cpu_seconds(process.pid)
         lines: list[str] = []
-        _wait_for(process, lambda: lines.extend(_new_lines(run_dir, sizes)) or lines)
+
+        def a_block_finished() -> bool:
+            lines.extend(_new_lines(run_dir, sizes))
+            return bool(lines)
+
+        _wait_for(process, a_block_finished)
         finished, to_finish = time.time() - started, _cpu_seconds(process.pid)
         peak = 0
         while process.poll() is None:
@@ -184,7 +189,7 @@ def _new_lines(run_dir: RunDir, sizes: dict[Path, int]) -> Iterator[str]:
             yield from (line.decode() for line in stream.read().split(b"\n")[:-1])
 
 
-def _wait_for(process: subprocess.Popen[bytes], happened: Any) -> None:
+def _wait_for(process: subprocess.Popen[bytes], happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
     while not happened():
         if process.poll() is not None or time.monotonic() > deadline:

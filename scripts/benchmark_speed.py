@@ -13,7 +13,6 @@ import numpy as np
 import tifffile
 import zarr
 from benchmark_tools import (
-    GAIN,
     OFFSET,
     Usage,
     config_for,
@@ -22,7 +21,7 @@ from benchmark_tools import (
     print_table,
     program,
 )
-from demo_czi import add_noise, truth, write_czi
+from demo_czi import GAIN, add_noise, truth, write_czi
 
 from denoise_daisy.machine import cores
 
@@ -151,7 +150,7 @@ def _compare(
 
 def _result(folder: Path, name: str) -> np.ndarray:
     if name == WHOLE:
-        return np.load(folder / f"{WHOLE}.npy")
+        return np.asarray(np.load(folder / f"{WHOLE}.npy"))
     if name == OURS:
         return np.asarray(zarr.open_array(folder / f"{OURS}.zarr" / "0")[...])
     if name.startswith("notebook"):
@@ -167,8 +166,10 @@ def _print(
 ) -> None:
     size, rounds = "x".join(map(str, shape)), len(rows[WHOLE]["rounds"])
     print(f"{size} (z y x), patch y3 x3, {iterations} iterations, {rounds} rounds")
-    header = ("way", "wall s", "min", "max", "CPU s", "MiB", "x wall", "x CPU")
-    header += ("largest diff", "rms diff", "rms error")
+    header = (
+        *("way", "wall s", "min", "max", "CPU s", "MiB", "x wall", "x CPU"),
+        *("largest diff", "rms diff", "rms error"),
+    )
     base = rows[WHOLE]
     table = []
     for name, row in rows.items():

@@ -136,7 +136,9 @@ def program(config: Path, verb: str = "run") -> list[str | Path]:
     return [sys.executable, "-m", "denoise_daisy", verb, config]
 
 
-def config_for(source: Path, target: Path, channels: int, **sections: Any) -> dict:
+def config_for(
+    source: Path, target: Path, channels: int, **sections: Any
+) -> dict[str, Any]:
     """A config with the noise of demo_czi's images."""
     noise = {
         "kind": "poisson-gaussian",

@@ -106,7 +106,7 @@ def add_noise(clean: np.ndarray, seed: int = 0) -> np.ndarray:
     photons = rng.poisson(clean / GAIN).astype(np.float32)
     noisy = photons * GAIN + BACKGROUND
     noisy += rng.normal(0, READOUT_STD, clean.shape).astype(np.float32)
-    return np.clip(np.rint(noisy), 0, 65535).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(noisy), 0, 65535), np.uint16)
 
 
 def main() -> None:

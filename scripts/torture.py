@@ -402,7 +402,7 @@ def has_ended(process: "subprocess.Popen[str]", seconds: float) -> bool:
 
 def main() -> int:
     """Torture; the exit code."""
-    seed, count = int(sys.argv[1]), int((*sys.argv[2:], 50)[0])
+    seed, count = int(sys.argv[1]), int((*sys.argv[2:], "50")[0])
     dice = random.Random(seed)  # noqa: S311 - no secret
     kills = iter(range(1, count + 1))
     names = list(CONFIGS)
