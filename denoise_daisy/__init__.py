@@ -5,7 +5,7 @@
 """
 
 from denoise_daisy.config import Config
-from denoise_daisy.overview import plan
-from denoise_daisy.pipeline import run
+from denoise_daisy.runs.plan_report import plan
+from denoise_daisy.runs.run import run
 
 __all__ = ["Config", "plan", "run"]

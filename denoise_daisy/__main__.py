@@ -8,18 +8,34 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from denoise_daisy.config import Config
 from denoise_daisy.errors import DenoiseDaisyError
-from denoise_daisy.overview import plan, status
-from denoise_daisy.pipeline import run
-from denoise_daisy.rundir import RunDir, find
-from denoise_daisy.verification import verify
+from denoise_daisy.run_dir.run_dir import RunDir, find
+from denoise_daisy.runs.plan_report import plan
+from denoise_daisy.runs.run import run
+from denoise_daisy.runs.status import status
+from denoise_daisy.runs.verify import verify
 
 VERBS = ("run", "plan", "status", "verify", "schema")
+
+
+def entry() -> NoReturn:
+    """Be the command, from its start to its end.
+
+    It ends at once: a thread of Daisy's may still be in native code, which Python's own
+    end would abort.
+    """
+    code = main()
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     runs = verbs.add_parser("run", help="denoise; go on where an earlier start stopped")
-    runs.add_argument("--overwrite", action="store_true", help="start anew")
+    runs.add_argument(
+        "--overwrite", action="store_true", help="delete the output and start over"
+    )
     runs.add_argument(
         "--grace",
         type=float,
@@ -157,4 +175,4 @@ def _report_bug() -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    entry()

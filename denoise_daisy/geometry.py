@@ -36,7 +36,7 @@ class Stencil:
     """Voxels beyond an output voxel that can change it."""
 
     smallest: Coordinate
-    """Least extent of an array that ndsafir denoises (1 is fine in t and z, too)."""
+    """Smallest shape of an array that ndsafir denoises (1 is fine in t and z, too)."""
 
 
 def stencil(patch: Coordinate, active_dimensions: str, max_iter: int) -> Stencil:
@@ -70,21 +70,21 @@ def neighbourhood(reach: Coordinate) -> Stencil:
     return Stencil(stride=one, reach=reach, smallest=one)
 
 
-def largest_radius(axis: str, extent: int) -> int | None:
+def largest_radius(axis: str, voxels: int) -> int | None:
     """The largest patch radius that ndsafir can do on an axis of that many voxels.
 
     None where every radius is fine: along t and z, if there is just one voxel.  All
     else needs ``2 p + 1``; with less, ndsafir crashes the process or, along t or with 2
     voxels for p = 1, silently returns its input.
     """
-    return None if axis in "tz" and extent == 1 else (extent - 1) // 2
+    return None if axis in "tz" and voxels == 1 else (voxels - 1) // 2
 
 
 @dataclass(frozen=True)
 class BlockGrid:
     """A volume cut into blocks that tile it exactly once."""
 
-    image: Roi
+    readable_roi: Roi
     """All there is to read; read ROIs are clipped to it."""
 
     volume: Roi
@@ -103,7 +103,7 @@ class BlockGrid:
     def shape(self) -> Index:
         """Number of blocks per axis."""
         pairs = zip(self.volume.shape, self.block_shape, strict=True)
-        return tuple(math.ceil(extent / block) for extent, block in pairs)
+        return tuple(math.ceil(voxels / block) for voxels, block in pairs)
 
     @property
     def size(self) -> int:
@@ -183,7 +183,10 @@ class BlockGrid:
     def read_range(self, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Begin and end of what the blocks at these positions of an axis read."""
         stride = self.stencil.stride[axis]
-        image_begin, image_end = self.image.begin[axis], self.image.end[axis]
+        image_begin, image_end = (
+            self.readable_roi.begin[axis],
+            self.readable_roi.end[axis],
+        )
         begin, end = self._write_range(axis, i)
         begin = np.maximum(begin - self.context[axis], image_begin)
         begin -= begin % stride
@@ -196,7 +199,7 @@ class BlockGrid:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class LevelTransform:
     """Where the voxels of a level lie in the image, ``(t, z, y, x)``."""
 
     factor: Coordinate
@@ -215,32 +218,33 @@ class Frame:
         end = -((self.origin - roi.end) // self.factor)
         return Roi(begin, end - begin)
 
-    def convert(self, roi: Roi, other: "Frame") -> Roi:
+    def convert(self, roi: Roi, other: "LevelTransform") -> Roi:
         """The voxels of another level that cover a Roi of this one."""
         return roi if other == self else other.from_image(self.to_image(roi))
 
 
-FULL_RESOLUTION = Frame(Coordinate(1, 1, 1, 1), Coordinate(0, 0, 0, 0))
-"""The frame of the image itself."""
+FULL_RESOLUTION = LevelTransform(Coordinate(1, 1, 1, 1), Coordinate(0, 0, 0, 0))
+"""The transform of the image itself."""
 
-Windows = tuple[tuple[np.ndarray, np.ndarray], ...]
-"""Per axis, first and last + 1 block of one grid for the blocks of another."""
+BlockRanges = tuple[tuple[np.ndarray, np.ndarray], ...]
+"""Per axis, first and last + 1 block of one grid, for the blocks of another."""
 
 
-def windows(
-    reader: BlockGrid, reader_frame: Frame, writer: BlockGrid, writer_frame: Frame
-) -> Windows:
+def block_ranges(
+    reader: BlockGrid,
+    reader_transform: LevelTransform,
+    writer: BlockGrid,
+    writer_transform: LevelTransform,
+) -> BlockRanges:
     """Which blocks of `writer` each block of `reader` reads, per axis."""
     result = []
     for axis, count in enumerate(reader.shape):
         begin, end = reader.read_range(axis, np.arange(count))
-        factor, origin = reader_frame.factor[axis], reader_frame.origin[axis]
+        factor, origin = reader_transform.factor[axis], reader_transform.origin[axis]
         begin, end = begin * factor + origin, end * factor + origin
-        step = writer.block_shape[axis] * writer_frame.factor[axis]
-        first = (
-            writer.volume.begin[axis] * writer_frame.factor[axis]
-            + writer_frame.origin[axis]
-        )
+        factor, origin = writer_transform.factor[axis], writer_transform.origin[axis]
+        step = writer.block_shape[axis] * factor
+        first = writer.volume.begin[axis] * factor + origin
         most = writer.shape[axis]
         result.append(
             (
@@ -251,8 +255,8 @@ def windows(
     return tuple(result)
 
 
-def count_in(mask: np.ndarray, ranges: Windows) -> np.ndarray:
-    """How many true cells of a 4-D mask lie in each block's window."""
+def count_in(mask: np.ndarray, ranges: BlockRanges) -> np.ndarray:
+    """How many true cells of a 4-D mask lie in each block's range."""
     counts = mask.astype(np.int32)
     for axis, (first, last) in enumerate(ranges):
         sums = np.cumsum(counts, axis, dtype=np.int32)

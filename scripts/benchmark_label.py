@@ -19,19 +19,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from benchmark_tools import print_table
-from funlib.geometry import Coordinate, Roi
+from funlib.geometry import Roi
 
-from denoise_daisy.arrays import Channel, read_serially
-from denoise_daisy.blocks import do_block
-from denoise_daisy.config import Config, Label
-from denoise_daisy.geometry import FULL_RESOLUTION, Frame
-from denoise_daisy.kinds.label import lay_out
-from denoise_daisy.kinds.site import Product, Site
-from denoise_daisy.ledger_lines import Entry, LedgerWriter
+from denoise_daisy.blockwise.process_block import process_block
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.config import Config
+from denoise_daisy.geometry import FULL_RESOLUTION, LevelTransform
+from denoise_daisy.images.image import Channel, read_serially
 from denoise_daisy.machine import peak_memory
-from denoise_daisy.ome_zarr import create_array, limit_threads
-from denoise_daisy.rundir import RunDir
-from denoise_daisy.stages import Stage
+from denoise_daisy.outputs.ome_zarr import create_array, limit_threads
+from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.tasks.builder import Product, StageBuilder
+from denoise_daisy.tasks.cutting import Cutting
+from denoise_daisy.tasks.places import Places
 
 SHAPE = (800, 1000, 1250)
 """A thousand million voxels, in ten thousand blocks."""
@@ -62,13 +63,13 @@ class Mask:
     """``tubes`` or ``noise``."""
     shape: tuple[int, ...]
     """``(z, y, x)``."""
-    frame: ClassVar[Frame] = FULL_RESOLUTION
+    transform: ClassVar[LevelTransform] = FULL_RESOLUTION
     channels: ClassVar[tuple[Channel, ...]] = (Channel("mask", "FFFFFF"),)
     dtype: ClassVar[str] = "uint8"
     method: ClassVar[str] = ""
 
     @property
-    def extent(self) -> Roi:
+    def roi(self) -> Roi:
         """All of it."""
         return Roi((0, 0, 0, 0), (1, *self.shape))
 
@@ -113,8 +114,8 @@ def _run_case(folder: Path, mask: Mask) -> dict[str, Any]:
     folder.mkdir()
     stages = stages_of(folder, mask)
     for stage in stages:
-        if stage.target:
-            create_array(stage.target.path, stage.target.layout)
+        if stage.array:
+            create_array(stage.array.path, stage.array.layout)
     rows = [_in_own_process(folder, mask, stage) for stage in stages]
     with np.load(next((folder / "o.zarr.run/tasks").glob("*.union/*.npz"))) as archive:
         ids = archive["ids0"]
@@ -151,33 +152,32 @@ def _run_case(folder: Path, mask: Mask) -> dict[str, Any]:
 
 def stages_of(folder: Path, mask: Mask) -> Sequence[Stage]:
     """The stages of a label task with a table, as a run lays them out."""
-    task = {"kind": "label", "name": TASK, "input": "mask", "intensity": "mask"}
+    cut = dict(zip("zyx", BLOCK, strict=True))
+    task: dict[str, Any] = {
+        "kind": "label",
+        "name": TASK,
+        "input": "mask",
+        "intensity": "mask",
+    }
+    task |= {"table": "csv", "blocks": {"shape": cut}}
     config = Config.parse(
         json.dumps(
             {
                 "input": {"path": "no.czi"},
-                "output": {
-                    "path": "o.zarr",
-                    "chunks": dict(zip("zyx", BLOCK, strict=True)),
-                },
-                "tasks": [task | {"table": "csv"}],
+                "output": {"path": "o.zarr", "chunks": cut},
+                "tasks": [task],
             }
         ).encode(),
         name="benchmark",
         folder=folder,
     )
-    site = Site(
-        config=config,
-        image=SimpleNamespace(scale_um=(1.0, 1.0, 1.0)),
-        volume=mask.extent,
-        block_shape=Coordinate(1, *BLOCK),
-        recorded={},
-        run_id=RUN,
-    )
-    site.products["mask"] = Product(mask.name, None, mask)
-    (label,) = (task for task in config.tasks if isinstance(task, Label))
-    lay_out(label, site)
-    return site.stages
+    image: Any = SimpleNamespace(scale_um=(1.0, 1.0, 1.0))
+    run_dir = RunDir.of_output(Path(config.output.path))
+    cutting = Cutting(config.output, mask.roi, {}, is_restored=False)
+    builder = StageBuilder(image, cutting, Places(run_dir, RUN))
+    builder.products["mask"] = Product(mask.name, None, mask)
+    config.tasks[0].build(builder)
+    return builder.stages
 
 
 def _in_own_process(folder: Path, mask: Mask, stage: Stage) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def main() -> None:
     block_shape = tuple(stage.grid.block_shape)
     started = time.perf_counter()
     for index in stage.grid.indices():
-        result = do_block(stage, index, durable=False, is_wanted=lambda: True)
+        result = process_block(stage, index, durable=False, is_wanted=lambda: True)
         writer.append(
             Entry(index, block_shape, "done", 1, "benchmark", **asdict(result))
         )

@@ -9,10 +9,10 @@ import numpy as np
 from benchmark_tools import config_for, measure, print_table, program
 from demo_czi import write_czi
 
+from denoise_daisy.blockwise.block_shape import WORKER_BYTES
 from denoise_daisy.config import Config
-from denoise_daisy.denoiser import BYTES_PER_VOXEL
-from denoise_daisy.job import prepare
-from denoise_daisy.planning import WORKER_BYTES
+from denoise_daisy.denoisers.ndsafir_engine import BYTES_PER_VOXEL
+from denoise_daisy.resolved.resolve import resolve
 
 MIB = 1 << 20
 
@@ -91,16 +91,16 @@ def _run_case(folder: Path, case: Case) -> dict[str, Any]:
         blocks={"shape": case.blocks},
     )
     (folder / "config.json").write_text(json.dumps(config))
-    job = prepare(Config.load(folder / "config.json"))
+    run = resolve(Config.load(folder / "config.json"), None, "benchmark")
     measure(program(folder / "config.json"), folder / "run.log")
     peak = max(_peaks(folder / "output.zarr.run"))
-    voxels = job.grid.largest_read * case.shape[1]
+    voxels = run.denoising.grid.largest_read * case.shape[1]
     return {
         "case": case.name,
-        "blocks": job.grid.size,
+        "blocks": run.denoising.grid.size,
         "voxels": voxels,
         "itemsize": image.itemsize,
-        "plan_mib": job.memory / MIB,
+        "plan_mib": run.memory / MIB,
         "peak_mib": peak,
         "bytes_per_voxel": (peak * MIB - WORKER_BYTES) / voxels - image.itemsize,
     }

@@ -19,8 +19,9 @@ from benchmark_tools import config_for, print_table, program
 from demo_czi import write_czi
 
 from denoise_daisy.config import Config
-from denoise_daisy.job import Job, prepare
-from denoise_daisy.rundir import RunDir
+from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.run_dir import RunDir
 
 SHAPE = (25_000, 1, 1, 16, 40)
 """Planes of 40 blocks of 4 x 4 voxels: a million blocks."""
@@ -45,10 +46,10 @@ WAIT_SECONDS = 300.0
 def run(folder: Path, repeat: int) -> dict[str, Any]:
     """Make the run, then start it as often as asked for; print the figures."""
     config = _write_config(folder)
-    job = prepare(Config.load(config))
-    run_dir = RunDir.of_output(job.output)
+    resolved = resolve(Config.load(config), None, "benchmark")
+    run_dir = resolved.run_dir
     _first_start(config, run_dir)
-    lines = _fill_ledger(job, run_dir)
+    lines = _fill_ledger(resolved, run_dir)
     ledger = run_dir.ledger("denoise")
     before = {file: file.stat().st_size for file in ledger.iterdir()}
     rounds = []
@@ -60,12 +61,17 @@ def run(folder: Path, repeat: int) -> dict[str, Any]:
             else:
                 file.unlink()
     mib = sum(before.values()) / 2**20
-    print(f"{job.grid.size} blocks, {LEFT} left; ledger {mib:.0f} MiB")
+    print(f"{resolved.denoising.grid.size} blocks, {LEFT} left; ledger {mib:.0f} MiB")
     found = {name: statistics.median(row[name] for row in rounds) for name in rounds[0]}
     _print_events(found)
     print(f"Goal: first block handed out within {GOALS['seconds']:g} s")
     print(f"Goal: scheduler's peak {GOALS['mib']:g} MiB: {found['peak_mib']:.0f} MiB")
-    return {"blocks": job.grid.size, "lines": lines, **found, "rounds": rounds}
+    return {
+        "blocks": resolved.denoising.grid.size,
+        "lines": lines,
+        **found,
+        "rounds": rounds,
+    }
 
 
 def _print_events(found: dict[str, float]) -> None:
@@ -104,11 +110,11 @@ def _first_start(config: Path, run_dir: RunDir) -> None:
         process.kill()
 
 
-def _fill_ledger(job: Job, run_dir: RunDir) -> int:
+def _fill_ledger(run: ResolvedRun, run_dir: RunDir) -> int:
     """Lines for all blocks but a few, made from the run's own; how many."""
-    left = set(np.linspace(0, job.grid.size - 1, LEFT).astype(int))
+    left = set(np.linspace(0, run.denoising.grid.size - 1, LEFT).astype(int))
     files = [f for f in run_dir.ledger("denoise").iterdir() if f.stat().st_size]
-    chunks = job.output / "0" / "c"
+    chunks = run.output / "0" / "c"
     streams = []
     for file in files:
         line = json.loads(file.read_text().splitlines()[0])
@@ -118,7 +124,7 @@ def _fill_ledger(job: Job, run_dir: RunDir) -> int:
         )
     count = 0
     turns = itertools.cycle(streams)
-    for flat, index in enumerate(job.grid.indices()):
+    for flat, index in enumerate(run.denoising.grid.indices()):
         if flat not in left:
             stream, before, after = next(turns)
             stream.write(f"{before}[{','.join(map(str, index))}]{after}\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from denoise_daisy.czi import open_czi
+from denoise_daisy.images.czi import open_czi
 
 
 def main() -> None:

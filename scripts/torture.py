@@ -136,9 +136,9 @@ def hook_denoising():
 
 
 def hook_tasks():
-    from denoise_daisy import blocks
+    from denoise_daisy.worker import recording
 
-    function = blocks.do_block
+    function = recording.process_block
 
     def noted(stage, index, **options):
         if stage.name != "denoise":
@@ -146,7 +146,7 @@ def hook_tasks():
             time.sleep(float(os.environ["TORTURE_SLEEP"]) / 4)
         return function(stage, index, **options)
 
-    blocks.do_block = noted
+    recording.process_block = noted
 
 
 if "denoise_daisy.worker" in sys.orig_argv:

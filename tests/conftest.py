@@ -1,11 +1,19 @@
 """Fixtures of all tests."""
 
-import re
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import REAL_DATA
+from hypothesis import settings
+
+from harness import REAL_DATA
+from harness.frames import Frames
+from harness.pools import Pools
+
+settings.register_profile("quick", max_examples=20)
+
+pytest_plugins = ["unexpected_skips"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,44 +24,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many random disturbances test_disturbances.py plays (default 5)",
     )
-    parser.addoption(
-        "--allow-skips",
-        metavar="FILE",
-        type=Path,
-        help="fail on a skip whose reason matches no line (a pattern) of this file",
-    )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if file := config.getoption("--allow-skips"):
-        config.pluginmanager.register(UnexpectedSkips(file))
-
-
-class UnexpectedSkips:
-    """A run in which a test was skipped without leave has failed."""
-
-    def __init__(self, allowed: Path) -> None:
-        lines = allowed.read_text("utf-8").splitlines()
-        self._allowed = [x for x in lines if x and not x.startswith("#")]
-        self._unexpected: list[str] = []
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and isinstance(report.longrepr, tuple):
-            reason = report.longrepr[2].removeprefix("Skipped: ")
-            if not any(re.fullmatch(pattern, reason) for pattern in self._allowed):
-                self._unexpected.append(f"{report.nodeid}: {reason}")
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if self._unexpected and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(
-        self, terminalreporter: pytest.TerminalReporter
-    ) -> None:
-        if self._unexpected:
-            terminalreporter.section("skipped without leave", red=True)
-            for line in self._unexpected:
-                terminalreporter.write_line(line)
 
 
 @pytest.fixture
@@ -67,3 +37,19 @@ def real_czi() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def frames(tmp_path: Path) -> Iterator[Callable[..., Frames]]:
+    """Makes a run of frames."""
+    with contextlib.ExitStack() as stack:
+        yield lambda cluster, **more: Frames(tmp_path, cluster, stack, **more)
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> Iterator[Callable[..., Pools]]:
+    """Makes a run of several pools."""
+    with contextlib.ExitStack() as stack:
+        yield lambda cluster, workers, frames=4: Pools(
+            tmp_path, stack, cluster, workers, frames
+        )

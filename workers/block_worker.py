@@ -3,6 +3,6 @@
 python workers/block_worker.py RUN_DIR [--task NAME]
 """
 
-from denoise_daisy.worker import run
+from denoise_daisy.worker.process import run
 
 run()

@@ -28,6 +28,7 @@ shift
 
 # When this job's time is up: then the worker takes only blocks that it can finish.
 job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}
-ends_at=$(date -d "$(squeue -h -j "${job:-$SLURM_JOB_ID}" -o %e)" +%s || echo 0)
+end=$(squeue -h -j "${job:-$SLURM_JOB_ID}" -o %e || true)
+ends_at=$([ -z "$end" ] || date -d "$end" +%s || true)
 
-exec python -m denoise_daisy.worker "$run_dir" --ends-at "$ends_at" "$@"
+exec python -m denoise_daisy.worker "$run_dir" --ends-at "${ends_at:-0}" "$@"

@@ -1,4 +1,4 @@
-"""What the keeper asks of a launcher."""
+"""The seam for launchers: what the pool of workers asks of one."""
 
 from dataclasses import dataclass
 from typing import Protocol

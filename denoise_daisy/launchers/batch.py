@@ -16,13 +16,7 @@ from typing import Literal, Protocol
 
 from denoise_daisy.errors import InputError, RunStopped
 from denoise_daisy.launchers.base import Exit
-
-POLL_SECONDS = 10.0
-LONGEST_POLL_SECONDS = 120.0
-"""Time between two polls; doubled up to the longest while the system doesn't answer."""
-
-COMMAND_SECONDS = 60.0
-"""A command of the batch system that takes longer counts as no answer."""
+from denoise_daisy.waits import WAITS
 
 ABSENCES = 2
 """Polls in a row that must not name a job before it counts as gone."""
@@ -99,7 +93,7 @@ class BatchLauncher:
         self._jobs: dict[str, str] = {}
         self._states: dict[str, JobState] = {}
         self._absent: Counter[str] = Counter()
-        self._pause = POLL_SECONDS
+        self._pause = WAITS.poll
         self._next_poll = 0.0
         self._refusals = 0
 
@@ -114,7 +108,7 @@ class BatchLauncher:
         command = self._system.check_command()
         if command is None:
             return
-        done = self._run(command, self._system.script())
+        done = _run(self._system, command, self._system.script())
         if done is None or done.returncode:
             said = done.stderr.strip() if done else "no answer"
             raise InputError(
@@ -131,7 +125,7 @@ class BatchLauncher:
         """Submit an array of jobs; where the system refuses, the next try is later."""
         count = min(count, MOST_JOBS)
         command = self._system.submit_command(count)
-        done = self._run(command, self._system.script())
+        done = _run(self._system, command, self._system.script())
         job_id = self._system.job_id(done.stdout) if done else None
         if done is None or done.returncode or job_id is None:
             said = done.stderr.strip() if done else "no answer"
@@ -174,7 +168,7 @@ class BatchLauncher:
     def kill(self, worker: str) -> None:
         """Cancel one job."""
         for command in self._system.cancel_commands([worker]):
-            self._run(command)
+            _run(self._system, command)
 
     def cancel_waiting(self, begun: set[str]) -> None:
         """Cancel the jobs that have not begun; they are not waited for any more."""
@@ -182,14 +176,14 @@ class BatchLauncher:
         waiting = sorted(self.living() - self.running() - begun)
         if waiting:
             for command in self._system.cancel_commands(waiting):
-                self._run(command)
+                _run(self._system, command)
         for worker in waiting:
             del self._jobs[worker], self._states[worker]
 
     def end_all(self) -> None:
         """Cancel all jobs of this run, of earlier starts as well."""
         for command in self._system.sweep_commands():
-            self._run(command)
+            _run(self._system, command)
         self._jobs.clear()
         self._states.clear()
 
@@ -205,14 +199,15 @@ class BatchLauncher:
     def _poll(self) -> None:
         """One call for all jobs; no answer is no news."""
         command = self._system.poll_command(sorted(set(self._jobs.values())))
-        done = self._run(command)
+        done = _run(self._system, command)
         states = self._system.states(done.stdout) if done else {}
         answered = done is not None and (done.returncode == 0 or bool(states))
         if not answered and done and self._system.forgotten in done.stderr:
             # All jobs are gone for so long that the system does not know them.
             answered = True
-        longest = LONGEST_POLL_SECONDS
-        self._pause = POLL_SECONDS if answered else min(2 * self._pause, longest)
+        self._pause = (
+            WAITS.poll if answered else min(2 * self._pause, WAITS.longest_poll)
+        )
         self._next_poll = time.monotonic() + self._pause
         if not answered:
             return
@@ -226,26 +221,28 @@ class BatchLauncher:
                 exit_ = Exit(worker, None, f"unknown to {self._system.name}")
                 self._states[worker] = JobState("ended", exit_)
 
-    def _run(
-        self, command: Sequence[str], script: str = ""
-    ) -> "subprocess.CompletedProcess[str] | None":
-        try:
-            return subprocess.run(
-                command,
-                input=script,
-                env=clean_environment(os.environ, self._system.private_variables),
-                capture_output=True,
-                text=True,
-                timeout=COMMAND_SECONDS,
-                check=False,
-            )
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{command[0]!r} is not on this machine, and workers.kind needs it."
-                f" Start where {self._system.name} can be used, or use local workers."
-            ) from error
-        except subprocess.TimeoutExpired:
-            return None
+
+def _run(
+    system: BatchSystem, command: Sequence[str], script: str = ""
+) -> "subprocess.CompletedProcess[str] | None":
+    """A command of the batch system; None where there is no answer in time."""
+    try:
+        return subprocess.run(
+            command,
+            input=script,
+            env=clean_environment(os.environ, system.private_variables),
+            capture_output=True,
+            text=True,
+            timeout=WAITS.command,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{command[0]!r} is not on this machine, and workers.kind needs it."
+            f" Start where {system.name} can be used, or use local workers."
+        ) from error
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def clean_environment(
@@ -261,3 +258,8 @@ def clean_environment(
         for name, value in environment.items()
         if not name.startswith(tuple(private)) or name == "SLURM_CONF"
     }
+
+
+def setup_lines(environment: str | None) -> str:
+    """The user's lines of a job script, a failing one ending the job."""
+    return f"set -e\n{environment}\nset +e" if environment else ":"

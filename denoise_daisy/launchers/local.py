@@ -3,9 +3,68 @@
 import os
 import subprocess
 import sys
+from typing import Literal, Self
 
-from denoise_daisy.launchers.base import Exit
-from denoise_daisy.rundir import RunDir
+from pydantic import PositiveInt
+
+from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.launchers.base import Exit, Launcher
+from denoise_daisy.launchers.workers import AnyWorkers, Count
+from denoise_daisy.machine import cores, free_memory
+from denoise_daisy.run_dir.run_dir import RunDir
+
+MEMORY_SHARE = 0.8
+"""Part of the free memory that workers may plan with, where memory_gib is auto."""
+
+
+class LocalWorkers(AnyWorkers):
+    """Worker processes on this machine."""
+
+    kind: Literal["local"] = "local"
+    """Where workers run."""
+
+    count: Count | Literal["auto"] = "auto"
+    """Number of workers; auto: cores / threads_per_worker; 0: only manually started
+    ones."""
+
+    threads_per_worker: PositiveInt | Literal["auto"] = 1
+    """Threads of ndsafir in one worker.  With 1 the result does not depend on workers
+    and blocks; with more, ndsafir repeats itself only to about 3e-4 grey levels.
+    auto: cores / count."""
+
+    @property
+    def number(self) -> int:
+        """As asked for, or as many as the cores allow."""
+        if self.count != "auto":
+            return self.count
+        return max(1, cores() // self.threads)
+
+    @property
+    def threads(self) -> int:
+        """As asked for, or this worker's share of the cores."""
+        if self.threads_per_worker != "auto":
+            return self.threads_per_worker
+        return 1 if self.count == "auto" else max(1, cores() // max(1, self.count))
+
+    @property
+    def address(self) -> str:
+        """The loopback interface: none is on another machine."""
+        return "127.0.0.1"
+
+    def resolved(self) -> Self:
+        """With the numbers of workers and threads that the cores allow."""
+        numbers = {"count": self.number, "threads_per_worker": self.threads}
+        return self.model_copy(update=numbers)
+
+    def memory(self, wanted: float | Literal["auto"]) -> int:
+        """As asked for, or this worker's share of the free memory."""
+        if wanted == "auto":
+            return int(free_memory() * MEMORY_SHARE / max(1, self.number))
+        return int(wanted * GIB)
+
+    def launcher(self, run_dir: RunDir, _: str, task: str) -> Launcher:
+        """Child processes of this one."""
+        return LocalLauncher(run_dir, task)
 
 
 class LocalLauncher:

@@ -7,12 +7,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from denoise_daisy.config import LsfWorkers
+from pydantic import PositiveInt
+
 from denoise_daisy.launchers.base import Exit
-from denoise_daisy.launchers.batch import JobState
-from denoise_daisy.launchers.slurm import setup
-from denoise_daisy.rundir import RunDir
+from denoise_daisy.launchers.batch import JobState, setup_lines
+from denoise_daisy.launchers.workers import BatchWorkers
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.sections import Text
 
 WAITING = {"PEND", "PSUSP", "WAIT"}
 RUNNING = {"RUN", "USUSP", "SSUSP", "PROV", "UNKWN", "ZOMBI"}
@@ -21,6 +24,44 @@ KILLED_BY_LSF = (130, 137, 140, 143)
 """Exit codes of a job that LSF ended: 128 + SIGINT, SIGKILL, SIGUSR2, SIGTERM."""
 
 COLUMNS = "jobid jobindex stat exit_code exit_reason delimiter='^'"
+
+
+class LsfWorkers(BatchWorkers):
+    """Workers as jobs of LSF; its options under their own names."""
+
+    kind: Literal["lsf"]
+    """Where workers run."""
+
+    queue: Text | None = None
+    """LSF's -q; null: the cluster's default."""
+
+    project: Text | None = None
+    """LSF's -P."""
+
+    walltime_minutes: PositiveInt | None = None
+    """LSF's -W; null: the queue's default.  Workers leave before and are replaced."""
+
+    cores: PositiveInt = 1
+    """LSF's -n on one host, and the threads of ndsafir in one worker."""
+
+    @property
+    def threads(self) -> int:
+        """The cores of its job."""
+        return self.cores
+
+    @property
+    def walltime_seconds(self) -> float | None:
+        """LSF's -W; None where it is the queue's default."""
+        return self.walltime_minutes * 60 if self.walltime_minutes else None
+
+    @property
+    def walltime_key(self) -> str:
+        """As the config names it."""
+        return "workers.walltime_minutes"
+
+    def system(self, run_dir: RunDir, job_name: str, task: str) -> "Lsf":
+        """Jobs of LSF."""
+        return Lsf(self, run_dir, job_name, task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +101,7 @@ class Lsf:
 name=lsf-$LSB_JOBID-$LSB_JOBINDEX
 ends_at={lifetime}
 exec >>{logs}/"$name".log 2>&1
-{setup(self.workers_config.environment)}
+{setup_lines(self.workers_config.environment)}
 exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
     --name "$name"{task} --ends-at "$ends_at"
 """

@@ -6,20 +6,102 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from denoise_daisy.config import SlurmWorkers
+from pydantic import AfterValidator, PositiveInt
+
 from denoise_daisy.launchers.base import Exit
-from denoise_daisy.launchers.batch import JobState
-from denoise_daisy.rundir import RunDir
+from denoise_daisy.launchers.batch import JobState, setup_lines
+from denoise_daisy.launchers.workers import BatchWorkers
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.sections import Text
 
-WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
-RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT"}
+WAITING = {
+    *("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"),
+    *("RESV_DEL_HOLD", "SPECIAL_EXIT"),
+}
 OWN_END = {"COMPLETED", "FAILED"}
+OTHER_END = {
+    *("BOOT_FAIL", "CANCELLED", "DEADLINE", "LAUNCH_FAILED", "NODE_FAIL"),
+    *("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
+}
+"""States of a job that has ended; in all that are named nowhere here it lives."""
 
 WARNING_SECONDS = 60
 """How long before the time limit Slurm tells a worker."""
 
 COLUMNS = "JobArrayID:64,State:32,exit_code:16,Reason:64"
+
+
+def _slurm_time(value: str) -> str:
+    slurm_seconds(value)
+    return value
+
+
+def slurm_seconds(time: str) -> int:
+    """Seconds of Slurm's time formats: M, M:S, H:M:S, D-H, D-H:M and D-H:M:S."""
+    days, dash, clock = time.rpartition("-")
+    parts = clock.split(":")
+    numeric = all(p.isdecimal() for p in (*parts, days or "0"))
+    if not numeric or len(parts) > 3 or (dash and not days):
+        raise ValueError('a time of Slurm, such as "90", "8:00:00" or "2-0"')
+    numbers = [int(part) for part in parts]
+    if dash or len(numbers) == 3:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    else:
+        hours, minutes, seconds = 0, *(*numbers, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+class SlurmWorkers(BatchWorkers):
+    """Workers as jobs of Slurm; its options under their own names."""
+
+    kind: Literal["slurm"]
+    """Where workers run."""
+
+    partition: Text | None = None
+    """Slurm's --partition; null: the cluster's default."""
+
+    account: Text | None = None
+    """Slurm's --account."""
+
+    qos: Text | None = None
+    """Slurm's --qos."""
+
+    time: Annotated[str, AfterValidator(_slurm_time)] | None = None
+    """Slurm's --time, such as "8:00:00" or "2-0"; null: the partition's default.
+    Workers leave before it and are replaced."""
+
+    cpus_per_task: PositiveInt = 1
+    """Slurm's --cpus-per-task, and the threads of ndsafir in one worker."""
+
+    constraint: Text | None = None
+    """Slurm's --constraint."""
+
+    nodelist: Text | None = None
+    """Slurm's --nodelist."""
+
+    exclude: Text | None = None
+    """Slurm's --exclude."""
+
+    @property
+    def threads(self) -> int:
+        """The CPUs of its job."""
+        return self.cpus_per_task
+
+    @property
+    def walltime_seconds(self) -> float | None:
+        """Slurm's --time; None where there is no limit, or the partition's."""
+        return (slurm_seconds(self.time) if self.time else 0) or None
+
+    @property
+    def walltime_key(self) -> str:
+        """As the config names it."""
+        return "workers.time"
+
+    def system(self, run_dir: RunDir, job_name: str, task: str) -> "Slurm":
+        """Jobs of Slurm."""
+        return Slurm(self, run_dir, job_name, task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +138,13 @@ class Slurm:
         return f"""#!/bin/bash
 name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
 exec >>{logs}/"$name".log 2>&1
-{setup(self.workers_config.environment)}
+{setup_lines(self.workers_config.environment)}
 job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
-ends_at=${{SLURM_JOB_END_TIME:-$(date -d "$(squeue -h -j "$job" -o %e)" +%s)}}
+ends_at=$SLURM_JOB_END_TIME
+if [ -z "$ends_at" ]; then
+    end=$(squeue -h -j "$job" -o %e)
+    [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
+fi
 exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
     --name "$name"{task} --ends-at "${{ends_at:-0}}"
 """
@@ -135,23 +221,18 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
             "signal": f"B:USR1@{WARNING_SECONDS}",
         }
         given = [f"--{k}={v}" for k, v in options.items() if v is not None]
-        # A requeued job waits for minutes; the keeper submits a new one instead.
+        # A requeued job waits for minutes; the pool submits a new one instead.
         return [*given, "--no-requeue", *workers.extra_args]
-
-
-def setup(environment: str | None) -> str:
-    """The user's lines of a job script, a failing one ending the job."""
-    return f"set -e\n{environment}\nset +e" if environment else ":"
 
 
 def _state(worker: str, state: str, status: str, reason: str) -> JobState:
     if state in WAITING:
         return JobState("waits", reason=reason)
-    if state in RUNNING:
-        return JobState("runs")
     if state in OWN_END:
         code = os.waitstatus_to_exitcode(int(status)) if status.isdigit() else 1
         return JobState("ended", Exit(worker, code, state))
     if state == "OUT_OF_MEMORY":
         return JobState("ended", Exit(worker, -9, state, out_of_memory=True))
-    return JobState("ended", Exit(worker, None, f"{state}, {reason}"))
+    if state in OTHER_END:
+        return JobState("ended", Exit(worker, None, f"{state}, {reason}"))
+    return JobState("runs")

@@ -1,0 +1,1 @@
+"""Stages: grids of blocks, what they read, what becomes of them, and where it goes."""

@@ -1,0 +1,34 @@
+"""Waiting for files that other hosts have written, or that are away for a moment."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from denoise_daisy.outputs.ome_zarr import DamagedError
+from denoise_daisy.waits import WAITS
+
+Result = TypeVar("Result")
+
+
+class UnrecordedError(Exception):
+    """What is to be read is not recorded as done, as far as can be seen here."""
+
+
+def patiently(act: Callable[[], Result], seconds: float | None = None) -> Result:
+    """What `act` returns, once a file that is away for a moment is there again.
+
+    It is waited for `seconds`, as long as readers wait unless said otherwise; for a
+    line of a ledger that other hosts may have written longer.
+    """
+    limit = WAITS.file_away if seconds is None else seconds
+    started = time.monotonic()
+    while True:
+        try:
+            return act()
+        except UnrecordedError:
+            if time.monotonic() - started > WAITS.line_away:
+                raise
+        except (FileNotFoundError, DamagedError):
+            if time.monotonic() - started > limit:
+                raise
+        time.sleep(WAITS.retry)

@@ -1,0 +1,56 @@
+"""What happens to one block: read, compute, fit, write, make durable."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.geometry import Index
+
+
+class UnwantedError(Exception):
+    """The run that the block belongs to was replaced by another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is known of a block that is on disk; names as in the ledger."""
+
+    crc: int
+    chunks: str
+    clipped: int
+    read_seconds: float
+    compute_seconds: float
+    write_seconds: float
+
+
+def process_block(
+    stage: Stage, index: Index, *, durable: bool, is_wanted: Callable[[], bool]
+) -> Result:
+    """Do one block; on return its files are in place, and durable if so wished.
+
+    Raises
+    ------
+    UnwantedError
+        `is_wanted`, asked just before writing, said no; nothing was written.
+    OutputGoneError
+        The array to write to is not there any more; nothing was written.
+    """
+    started = time.perf_counter()
+    block = stage.read_block(index)
+    was_read = time.perf_counter()
+    result = stage.compute(block)
+    was_computed = time.perf_counter()
+    content = stage.target.content(block, result)
+    del block, result
+    if not is_wanted():
+        raise UnwantedError(f"The output of block {list(index)} is another run's now.")
+    stage.target.write(content, stage.grid, index, durable=durable)
+    return Result(
+        crc=content.crc,
+        chunks=content.chunks,
+        clipped=content.clipped,
+        read_seconds=round(was_read - started, 3),
+        compute_seconds=round(was_computed - was_read, 3),
+        write_seconds=round(time.perf_counter() - was_computed, 3),
+    )

@@ -1,0 +1,148 @@
+"""A run's config: one file, made of the sections that each part of the program has.
+
+Shapes and radii are keyed by axis letter, so that their order can't be mistaken;
+integers are voxels.  The docstrings of the sections are the descriptions in the JSON
+Schema.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError, model_validator
+
+from denoise_daisy.blockwise.block_shape import Blocks
+from denoise_daisy.config.problems import problems_of
+from denoise_daisy.denoisers import Denoise
+from denoise_daisy.denoisers.ndsafir import Ndsafir
+from denoise_daisy.denoisers.noise import Noise, PoissonGaussian
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.input import Input
+from denoise_daisy.launchers import Workers
+from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.outputs.layout import Output
+from denoise_daisy.sections import Section, absolute
+from denoise_daisy.tasks import Task
+
+
+class Config(Section):
+    """A run of denoise_daisy."""
+
+    input: Input
+    """The image to denoise."""
+
+    output: Output
+    """The OME-Zarr to write."""
+
+    noise: Noise = PoissonGaussian()
+    """The noise model and its numbers."""
+
+    denoise: Denoise = Ndsafir()
+    """The denoiser (kind: ndsafir unless said otherwise) and its parameters."""
+
+    blocks: Blocks = Blocks()
+    """How the image is cut."""
+
+    workers: Workers = LocalWorkers()
+    """Who computes the blocks."""
+
+    tasks: tuple[Task, ...] = ()
+    """What runs on the denoised blocks, each as soon as what it reads is done."""
+
+    @model_validator(mode="after")
+    def _noise_is_of_use(self) -> Self:
+        if not self.denoise.knows_noise and "noise" in self.model_fields_set:
+            raise ValueError(
+                f"no noise: a {self.denoise.kind} filter has no use for its numbers"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _task_names_differ(self) -> Self:
+        names = [task.name for task in self.tasks]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"tasks of different names; twice: {sorted(twice)}")
+        return self
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The config as JSON, with the numbers that this machine decides."""
+        config = self.model_copy(update={"workers": self.workers.resolved()})
+        unused = set() if self.denoise.knows_noise else {"noise"}
+        return config.model_dump(mode="json", exclude=unused)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a config file; relative paths in it count from its folder.
+
+        Raises
+        ------
+        InputError
+            The file is absent, is no JSON, or is no config; the message names the keys.
+        """
+        path = Path(path)
+        try:
+            data = path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The config {str(path)!r} can't be read ({_reason(error)}). Expected a"
+                " JSON file; `denoise-daisy schema` describes it."
+            ) from error
+        return cls.parse(data, name=str(path), folder=path.parent)
+
+    @classmethod
+    def parse(cls, data: bytes, *, name: str, folder: Path) -> Self:
+        """A config from JSON text; `folder` is what relative paths count from."""
+        try:
+            text = data.decode("utf-8-sig")
+            values = json.loads(
+                text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant
+            )
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"The config {name!r} is no valid JSON: {error}. Correct it there."
+            ) from error
+        try:
+            config = cls.model_validate_json(text)
+        except ValidationError as error:
+            if error.errors()[0]["type"] == "json_invalid":
+                said = error.errors()[0]["msg"]
+                raise InputError(
+                    f"The config {name!r} is no valid JSON: {said}. Correct it there."
+                ) from error
+            problems = "; ".join(problems_of(cls, error.errors(), values))
+            raise InputError(
+                f"The config {name!r} can't be used: {problems}. `denoise-daisy schema`"
+                " describes every key."
+            ) from error
+        return config.with_paths_from(folder.absolute())
+
+    def with_paths_from(self, folder: Path) -> Self:
+        """The config with every relative path made absolute."""
+        source = {"path": absolute(folder, self.input.path)}
+        target = {"path": absolute(folder, self.output.path)}
+        return self.model_copy(
+            update={
+                "input": self.input.model_copy(update=source),
+                "output": self.output.model_copy(update=target),
+                "tasks": tuple(task.with_paths_from(folder) for task in self.tasks),
+            }
+        )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

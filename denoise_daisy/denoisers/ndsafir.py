@@ -1,0 +1,188 @@
+"""ndsafir as a denoiser: its parameters, its tiling law, its noise."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from funlib.geometry import Coordinate
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from denoise_daisy.denoisers import ndsafir_engine
+from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
+from denoise_daisy.denoisers.calibration import find_noise
+from denoise_daisy.denoisers.ndsafir_layers import layer_warnings
+from denoise_daisy.denoisers.noise import (
+    Noise,
+    NoiseNumbers,
+    describe,
+    given_numbers,
+)
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
+from denoise_daisy.images.image import Image
+from denoise_daisy.sections import SpaceTime, by_axis
+
+
+def _active_dimensions(value: str) -> str:
+    if not value or len(set(value)) < len(value) or not set(value) <= set(AXES):
+        raise ValueError('some of the letters "tzyx", each once')
+    return "".join(axis for axis in AXES if axis in value)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Ndsafir(DenoiserSection):
+    """Parameters of ndsafir, under its own names."""
+
+    kind: Literal["ndsafir"] = "ndsafir"
+    """Patch-based denoising that knows the noise."""
+
+    patch: dict[SpaceTime, Annotated[int, Field(ge=0, le=100)]] = {"y": 3, "x": 3}
+    """Patch radius by axis; 0 for an axis not named."""
+
+    active_dimensions: Annotated[
+        str, AfterValidator(_active_dimensions), BeforeValidator(_lower)
+    ] = "zyx"
+    """Axes searched for similar patches, some of tzyx (y and x always are)."""
+
+    max_iter: Annotated[int, Field(ge=1, le=10)] = 3
+    """Number of iterations."""
+
+    pvalue: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """p-value of the patch selection."""
+
+    knows_noise: ClassVar[bool] = True
+
+    def check_engine(self) -> None:
+        """Refuse a version of ndsafir for which the tiling law is not known to hold."""
+        ndsafir_engine.check_version()
+
+    def denoiser(
+        self,
+        *,
+        noise: Noise,
+        channels: int,
+        threads: int,
+        probed: Mapping[str, Any] | None,
+    ) -> "NdsafirDenoiser":
+        """It knows the noise numbers that are given or were found before.
+
+        Raises
+        ------
+        InputError
+            There is not one number per channel.
+        """
+        numbers = given_numbers(noise, channels)
+        if numbers is None and probed:
+            found = NoiseNumbers.from_json(probed)
+            numbers = found if found.kind == noise.kind else None
+        return NdsafirDenoiser(self, noise.kind, numbers, threads)
+
+
+@dataclass(frozen=True)
+class NdsafirDenoiser(Denoiser):
+    """ndsafir on some threads, told of the noise once that is known."""
+
+    section: Ndsafir
+    noise_kind: Literal["poisson-gaussian", "gaussian"]
+    noise: NoiseNumbers | None
+    threads: int
+
+    kind: ClassVar[str] = "ndsafir"
+    bytes_per_voxel: ClassVar[int] = ndsafir_engine.BYTES_PER_VOXEL
+
+    @property
+    def patch(self) -> Coordinate:
+        """Patch radii along (t, z, y, x)."""
+        sizes = by_axis(self.section.patch, "tzyx", dict.fromkeys("tzyx", 0))
+        return Coordinate(sizes)
+
+    @property
+    def stencil(self) -> Stencil:
+        """The tiling law."""
+        section = self.section
+        return stencil(self.patch, section.active_dimensions, section.max_iter)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Its own, the noise, and the version of ndsafir."""
+        numbers = asdict(self.noise) if self.noise else {}
+        return {
+            **{f"denoise.{k}": v for k, v in self.section.model_dump().items()},
+            "denoise.patch": list(self.patch),
+            "noise.kind": self.noise_kind,
+            "ndsafir": ndsafir_engine.ndsafir_version(),
+            **{f"noise.{name}": number for name, number in numbers.items()},
+        }
+
+    @property
+    def repeats(self) -> bool:
+        """With several threads it repeats itself only nearly."""
+        return self.threads == 1
+
+    @property
+    def probed(self) -> Mapping[str, Any] | None:
+        """The noise numbers."""
+        return asdict(self.noise) if self.noise else None
+
+    @property
+    def needs_probing(self) -> bool:
+        """Until its noise is known."""
+        return self.noise is None
+
+    @property
+    def noise_text(self) -> str:
+        """The noise model and its numbers."""
+        return describe(self.noise) if self.noise else "not known yet"
+
+    def check(self, shape: Sequence[int]) -> None:
+        """Refuse a patch radius that would crash ndsafir on an image of that shape."""
+        for axis, radius, voxels in zip(AXES, self.patch, shape, strict=True):
+            largest = largest_radius(axis, voxels)
+            if largest is not None and radius > largest:
+                raise InputError(
+                    f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
+                    f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
+                    f" that radius. Set it to {largest} or less."
+                )
+
+    def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
+        """Threads that make the result differ, and layers that lie in no patch."""
+        if self.threads > 1:
+            yield (
+                f"With {self.threads} threads per worker ndsafir repeats itself only to"
+                " about 3e-4 grey levels; set workers.threads_per_worker to 1 for the"
+                " same bytes every time."
+            )
+        yield from layer_warnings(self.patch, shape, end)
+
+    def probe(self, image: Image) -> tuple[Denoiser, tuple[str, ...]]:
+        """With noise numbers, found in the image unless known."""
+        numbers, doubts = find_noise(image, self.noise_kind, self.noise)
+        return replace(self, noise=numbers), doubts
+
+    def seconds_per_voxel(self, channels: int) -> float:
+        """By trial, on one thread; several share the work."""
+        told = replace(self, noise=NoiseNumbers(noise_std=10.0), threads=1)
+        return timed(told, channels) / self.threads
+
+    def load(self) -> None:
+        """A worker without its engine must not take a block and fail it."""
+        ndsafir_engine.load_ndsafir()
+
+    def denoise(self, image: np.ndarray) -> np.ndarray:
+        """As float32."""
+        if self.noise is None:
+            raise ValueError("the noise is not known: probe the image first")
+        return ndsafir_engine.denoise(
+            image,
+            self.noise,
+            patch=self.patch,
+            active_dimensions=self.section.active_dimensions,
+            max_iter=self.section.max_iter,
+            pvalue=self.section.pvalue,
+            threads=self.threads,
+        )

@@ -1,0 +1,90 @@
+"""Files that appear whole and outlive a power cut."""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Make a file or folder durable: it outlives a crash of the machine.
+
+    A folder that may be written but not read is left to the system.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_atomic(
+    path: Path,
+    data: str | bytes | memoryview,
+    mode: int = 0o644,
+    *,
+    durable: bool = True,
+) -> None:
+    """Write a file that appears whole, and durable unless told otherwise."""
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    try:
+        fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(fd, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync(path.parent)
+
+
+def make_folders(path: Path, *, durable: bool = True) -> None:
+    """Make a folder and those above it that are missing; their names are durable, too.
+
+    Unless told otherwise.
+    """
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    if durable:
+        for folder in missing:
+            sync(folder.parent)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path can be found; one that can't be asked for is not there."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises in some cases
+
+
+def delete(path: Path) -> None:
+    """Delete a file or a folder with all that is in it, or a link but not its target.
+
+    Nothing to delete is fine; whatever can't be deleted raises.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_partials(
+    folder: Path, *, older_than: float, pattern: str = "**/*.partial"
+) -> None:
+    """Remove what writers left, ours and Zarr's, that died in the middle of a file.
+
+    `older_than` is a modification time, by the file server's clock.
+    """
+    for partial in folder.glob(pattern):
+        try:
+            if partial.stat().st_mtime < older_than:
+                partial.unlink()
+        except FileNotFoundError:
+            continue

@@ -1,0 +1,90 @@
+"""What the XML metadata of a CZI tell: pixel sizes, time step, channels, skew."""
+
+import math
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+
+from denoise_daisy.images.image import Channel
+
+COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+
+def _text(root: ElementTree.Element, path: str) -> str | None:
+    node = root.find(path)
+    return None if node is None or node.text is None else node.text.strip() or None
+
+
+def _positive(text: str | None, factor: float = 1.0) -> float | None:
+    try:
+        value = float(text or "nan") * factor
+    except ValueError:
+        return None
+    # 0.145 um is stored as 1.45E-07 m: 12 digits undo what the factor adds.
+    return float(f"{value:.12g}") if 0 < value < math.inf else None
+
+
+def scale_um(root: ElementTree.Element, axis: str) -> float | None:
+    """Size of a voxel along an axis in micrometer; None where not recorded."""
+    path = f".//Scaling/Items/Distance[@Id='{axis}']/Value"
+    return _positive(_text(root, path), 1e6)
+
+
+def time_step_s(root: ElementTree.Element) -> float | None:
+    """Seconds between time points; None where not recorded."""
+    positions = ".//Information/Image/Dimensions/T/Positions"
+    step = _positive(_text(root, f"{positions}/Interval/Increment"))
+    offsets = (_text(root, f"{positions}/List/Offsets") or "").split()
+    if step is None and len(offsets) > 1:
+        try:
+            span = float(offsets[-1]) - float(offsets[0])
+        except ValueError:
+            return None
+        step = _positive(str(span / (len(offsets) - 1)))
+    return step
+
+
+def channels(root: ElementTree.Element, count: int, dtype: str) -> list[Channel]:
+    """The channels of a file, with its display settings where there are some."""
+    described = root.findall(".//Information/Image/Dimensions/Channels/Channel")
+    displayed = root.findall(".//DisplaySetting/Channels/Channel")
+    nothing = ElementTree.Element("Channel")
+    defaults = COLORS[count > 1]
+    found = []
+    for i in range(count):
+        channel = described[i] if i < len(described) else nothing
+        display = displayed[i] if i < len(displayed) else nothing
+        color = _text(display, "Color") or _text(channel, "Color") or ""
+        rgb = re.fullmatch(r"#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", color)
+        found.append(
+            Channel(
+                name=channel.get("Name") or display.get("Name") or f"Channel {i}",
+                color=rgb[1].upper() if rgb else defaults[i % len(defaults)],
+                display_range=_display_range(display, dtype),
+            )
+        )
+    return found
+
+
+def _display_range(
+    display: ElementTree.Element, dtype: str
+) -> tuple[float, float] | None:
+    """Low and High of the display setting, fractions of the type's range."""
+    high = _positive(_text(display, "High"))
+    if high is None or not dtype.startswith("uint"):
+        return None
+    largest = int(np.iinfo(dtype).max)
+    low = _positive(_text(display, "Low")) or 0.0
+    return (round(low * largest), round(high * largest)) if low < high <= 1 else None
+
+
+def skew(root: ElementTree.Element) -> list[str]:
+    """A warning where planes are shifted against each other."""
+    shear = _text(root, ".//ZAxisShear")
+    if shear in (None, "None"):
+        return []
+    return [
+        f"The stack is skewed (ZAxisShear {shear!r}): neighbours in z are shifted in"
+        " y, so ndsafir finds less there. Deskewing comes after denoising."
+    ]

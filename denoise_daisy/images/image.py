@@ -1,0 +1,104 @@
+"""What an image is to the rest of the program, and images as Daisy's Arrays."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+
+if TYPE_CHECKING:
+    from funlib.persistence import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel as a viewer shows it."""
+
+    name: str
+    color: str
+    """RRGGBB, hexadecimal."""
+    display_range: tuple[float, float] | None = None
+    """Grey levels shown as black and as full colour, where the file tells."""
+
+
+class Image(Protocol):
+    """A picklable image of axes ``(t, c, z, y, x)``, read by slicing."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels per axis ``(t, c, z, y, x)``."""
+
+    @property
+    def ndim(self) -> int:
+        """Five."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a voxel: uint8, uint16 or float32."""
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """One per position along c."""
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """Where the first voxel lies in the acquisition, in voxels of (t, z, y, x)."""
+
+    @property
+    def scale_um(self) -> tuple[float | None, ...]:
+        """Size of a voxel along (z, y, x) in micrometer; None where not recorded."""
+
+    @property
+    def time_step_s(self) -> float | None:
+        """Seconds between time points; None where not recorded."""
+
+    @property
+    def identity(self) -> dict[str, str | int]:
+        """What tells this image from a changed one, whatever its path."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its user should know before denoising it."""
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        """The voxels of five slices, empty ones too: a C-contiguous array of its own.
+
+        Raises
+        ------
+        InputError
+            They can't be read.
+        """
+
+
+def roi_of(image: Image) -> Roi:
+    """The whole image in voxels of ``(t, z, y, x)``, from 0."""
+    t, _, z, y, x = image.shape
+    return Roi((0, 0, 0, 0), (t, z, y, x))
+
+
+def read_serially() -> Any:
+    """Read Arrays without dask's threads, for good or as a context manager."""
+    import dask  # noqa: PLC0415 - as below
+
+    return dask.config.set(scheduler="synchronous")
+
+
+def as_array(data: Any, begin: Coordinate) -> "Array":
+    """An image or Zarr array of ``(t, c, z, y, x)``, sliced by Rois in voxels.
+
+    `begin` is the position of its first voxel in ``(t, z, y, x)``.  One dask chunk
+    (-1), because funlib.persistence reads through dask and a graph of all Zarr chunks
+    costs a second per read at a million chunks.
+    """
+    # Half a second to import, which a scheduler need not spend.
+    from funlib.persistence import Array  # noqa: PLC0415
+
+    return Array(
+        data,
+        offset=begin,
+        voxel_size=Coordinate(1, 1, 1, 1),
+        axis_names=["t", "c", "z", "y", "x"],
+        units=["", "", "", ""],
+        types=["time", "channel", "space", "space", "space"],
+        chunks=-1,
+    )

@@ -1,0 +1,71 @@
+"""The image to denoise, as the config names it."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from funlib.geometry import Roi
+from pydantic import Field, NonNegativeInt
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES
+from denoise_daisy.images.czi import open_czi
+from denoise_daisy.images.image import Image, roi_of
+from denoise_daisy.sections import Range, Section, SpaceTime
+
+
+class Input(Section):
+    """The image to denoise."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """CZI file; a relative path counts from the config file."""
+
+    scene: NonNegativeInt | None = None
+    """Scene of the CZI; null is fine for a file with none or one."""
+
+    roi: dict[SpaceTime, Range] = {}
+    """Half-open voxel ranges by axis, counted from the image's first voxel.  Context is
+    still read from outside, so the result is that part of the whole image's result."""
+
+    channels: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
+    """Channels to denoise, jointly; null is all of them."""
+
+
+def _open_czi(source: Input) -> Image:
+    return open_czi(source.path, source.scene, source.channels)
+
+
+FORMATS: Mapping[str, Callable[[Input], Image]] = {".czi": _open_czi}
+"""What opens a file, by the ending of its name."""
+
+
+def open_image(source: Input) -> Image:
+    """The image that a config names; what its path's ending does not tell is a CZI.
+
+    Raises
+    ------
+    InputError
+        It can't be read, or is of a kind that can't be denoised.
+    """
+    open_format = FORMATS.get(Path(source.path).suffix.lower(), _open_czi)
+    return open_format(source)
+
+
+def volume_of(source: Input, image: Image) -> Roi:
+    """The region to denoise, in voxels of ``(t, z, y, x)``.
+
+    Raises
+    ------
+    InputError
+        It reaches beyond the image.
+    """
+    begin, end = [0, 0, 0, 0], list(roi_of(image).end)
+    for axis, (first, last) in source.roi.items():
+        i = AXES.index(axis)
+        if last > end[i]:
+            raise InputError(
+                f"input.roi.{axis} is [{first}, {last}], but the image has {end[i]}"
+                f" voxels along {axis}. Expected a range within [0, {end[i]}]."
+            )
+        begin[i], end[i] = first, last
+    return Roi(begin, [e - b for b, e in zip(begin, end, strict=True)])

@@ -1,0 +1,121 @@
+"""Who computes the blocks, as the config says: what all kinds of workers share."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt
+
+from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.errors import InputError
+from denoise_daisy.launchers.base import Launcher
+from denoise_daisy.launchers.batch import BatchLauncher, BatchSystem
+from denoise_daisy.machine import own_address
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.sections import FinitePositive, Section, Text
+
+Count = Annotated[NonNegativeInt, Field(le=100_000)]
+
+
+class AnyWorkers(Section):
+    """What holds for workers wherever they run."""
+
+    kind: str
+    """Where workers run."""
+
+    block_timeout_minutes: FinitePositive = 240
+    """A block that takes longer is stopped and tried again."""
+
+    max_retries: NonNegativeInt = 3
+    """How often a failed block is tried again before it is given up."""
+
+    @property
+    def number(self) -> int:
+        """Number of workers."""
+        raise NotImplementedError
+
+    @property
+    def threads(self) -> int:
+        """Threads of the denoiser in one worker."""
+        raise NotImplementedError
+
+    @property
+    def address(self) -> str:
+        """Name or address at which they find the scheduler."""
+        raise NotImplementedError
+
+    @property
+    def walltime_seconds(self) -> float | None:
+        """What a worker's job gets; None where no limit is known."""
+        return None
+
+    @property
+    def walltime_key(self) -> str:
+        """The key of the config that sets it."""
+        return ""
+
+    def resolved(self) -> "AnyWorkers":
+        """The same with the numbers that this machine decides."""
+        return self
+
+    def memory(self, wanted: float | Literal["auto"]) -> int:
+        """Bytes that one worker may take, where `blocks.memory_gib` is so.
+
+        Raises
+        ------
+        InputError
+            It is more than there is.
+        """
+        raise NotImplementedError
+
+    def launcher(self, run_dir: RunDir, run_id: str, task: str) -> Launcher:
+        """What starts them; `task` is the one that they are for, if not the run."""
+        raise NotImplementedError
+
+
+class BatchWorkers(AnyWorkers):
+    """What holds for workers that are jobs of a batch system, on other machines."""
+
+    count: Count
+    """Number of workers; 0: only manually started ones."""
+
+    memory_gib: FinitePositive = 4
+    """Memory of one worker; blocks are cut to fit it, or blocks.memory_gib."""
+
+    extra_args: tuple[str, ...] = ()
+    """Passed to the command that submits, as they are."""
+
+    environment: str | None = None
+    """Shell before the worker starts: module load, source venv/bin/activate."""
+
+    host: Text | None = None
+    """Name or address of this machine as the nodes see it; null: found."""
+
+    @property
+    def number(self) -> int:
+        """As asked for."""
+        return self.count
+
+    @property
+    def address(self) -> str:
+        """Of this machine as the nodes see it."""
+        return self.host or own_address()
+
+    def memory(self, wanted: float | Literal["auto"]) -> int:
+        """What the job asks for, or less."""
+        if wanted == "auto":
+            return int(self.memory_gib * GIB)
+        if wanted > self.memory_gib:
+            raise InputError(
+                f"blocks.memory_gib is {wanted:g}, but a worker's job asks for"
+                f" workers.memory_gib {self.memory_gib:g} only. Raise that, or leave"
+                " blocks.memory_gib at auto."
+            )
+        return int(wanted * GIB)
+
+    def launcher(self, run_dir: RunDir, run_id: str, task: str) -> Launcher:
+        """Jobs of a name of this run alone, which begins with that of its own pool."""
+        job_name = f"denoise-{run_id}" + (f"-{task}" if task else "")
+        return BatchLauncher(self.system(run_dir, job_name, task))
+
+    def system(self, run_dir: RunDir, job_name: str, task: str) -> BatchSystem:
+        """The commands and words of the batch system, for these workers."""
+        raise NotImplementedError

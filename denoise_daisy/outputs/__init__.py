@@ -1,0 +1,1 @@
+"""What is written: OME-Zarr images and labels, and tables of objects."""

@@ -1,0 +1,152 @@
+"""How an output lies on disk: type, chunks and shards, as asked for and as chosen."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from funlib.geometry import Coordinate
+from pydantic import Field, PositiveInt
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.sections import AnyAxis, OutputType, Section, by_axis
+
+ARRAY_AXES = "tczyx"
+"""The axes of every array."""
+
+DEFAULT_CHUNKS = {"t": 1, "c": 1, "z": 32, "y": 128, "x": 128}
+
+MAX_SHARD_BYTES = 256 << 20
+
+
+class Output(Section):
+    """The OME-Zarr to write."""
+
+    path: Annotated[str, Field(min_length=1)]
+    """Folder to make; a relative path counts from the config file."""
+
+    dtype: OutputType = "input"
+    """Integers are rounded to nearest and clipped; clipped voxels are reported."""
+
+    chunks: dict[AnyAxis, PositiveInt] = {}
+    """Voxels of a chunk by axis; by default t 1, c 1, z 32, y 128, x 128."""
+
+    shards: dict[AnyAxis, PositiveInt] | Literal["auto"] | None = "auto"
+    """Voxels of a shard by axis (an axis not named: one chunk, all channels), null for
+    no sharding, or auto: whole shards tile a block and hold all channels, 256 MiB each
+    uncompressed at most."""
+
+    compression_level: Annotated[int, Field(ge=0, le=9)] = 1
+    """Level of the zstd compressor."""
+
+    durability: Literal["fsync", "none"] = "fsync"
+    """fsync: a block counts as done once it would outlive a power cut; none: once the
+    system has it, which is faster on slow file systems."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the array lies on disk; shapes are of ``(t, c, z, y, x)``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    compression_level: int
+
+    @property
+    def file_shape(self) -> tuple[int, ...]:
+        """Voxels of one file: a shard, or a chunk where there are no shards."""
+        return self.shards or self.chunks
+
+    @property
+    def nbytes(self) -> int:
+        """Size uncompressed."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def files(self) -> int:
+        """Number of files of the array."""
+        return math.prod(
+            math.ceil(n / f) for n, f in zip(self.shape, self.file_shape, strict=True)
+        )
+
+
+def without_c(shape: Sequence[int]) -> Coordinate:
+    """A shape of ``(t, c, z, y, x)`` as one of ``(t, z, y, x)``."""
+    t, _, z, y, x = shape
+    return Coordinate(t, z, y, x)
+
+
+def with_c(shape: Sequence[int], channels: int) -> tuple[int, ...]:
+    """A shape of ``(t, z, y, x)`` as one of ``(t, c, z, y, x)``."""
+    t, z, y, x = shape
+    return t, channels, z, y, x
+
+
+def chunks_of(output: Output, shape: Sequence[int]) -> tuple[int, ...]:
+    """The chunks asked for, no larger than an array of that ``(t, c, z, y, x)``."""
+    wanted = by_axis(output.chunks, ARRAY_AXES, DEFAULT_CHUNKS)
+    return tuple(map(min, wanted, shape))
+
+
+def explicit_shards(
+    output: Output, shape: Sequence[int], chunks: Sequence[int]
+) -> tuple[int, ...] | None:
+    """The shards that a config names, of ``(t, c, z, y, x)``; None if it names none.
+
+    Raises
+    ------
+    InputError
+        They are no multiple of the chunks, or do not hold all channels.
+    """
+    if not isinstance(output.shards, dict):
+        return None
+    default = dict(zip(ARRAY_AXES, chunks, strict=True)) | {"c": shape[1]}
+    asked = by_axis(output.shards, ARRAY_AXES, default)
+    # A shard larger than the image is as good as one that just holds it.
+    most = (-(-n // c) * c for n, c in zip(shape, chunks, strict=True))
+    shards = tuple(map(min, asked, most))
+    for axis, shard, chunk, n in zip(ARRAY_AXES, shards, chunks, shape, strict=True):
+        if shard % chunk:
+            raise InputError(
+                f"output.shards.{axis} is {shard}, no multiple of the chunk's"
+                f" {chunk} voxels. The nearest that is: "
+                f"{max(1, round(shard / chunk)) * chunk}."
+            )
+        if axis == "c" and shard < n:
+            raise InputError(
+                f"output.shards.c is {shard}, but a block writes all {n} channels"
+                f" at once. Expected {-(-n // chunk) * chunk}."
+            )
+    return shards
+
+
+def auto_shards(
+    block: Sequence[int], shape: Sequence[int], chunks: Sequence[int], dtype: str
+) -> tuple[int, ...]:
+    """The largest shards, up to 256 MiB each, that tile a block of that shape.
+
+    All shapes are of ``(t, c, z, y, x)``.  Along an axis that the block spans any
+    number of chunks will do, since no other block touches its shards.
+    """
+    counts = [math.ceil(b / c) for b, c in zip(block, chunks, strict=True)]
+    spans = [b >= n for b, n in zip(block, shape, strict=True)]
+    legal = [
+        list(range(count, 0, -1)) if span else _divisors(count)
+        for count, span in zip(counts, spans, strict=True)
+    ]
+    chosen = [sizes[0] for sizes in legal]
+    chunk_bytes = math.prod(chunks) * np.dtype(dtype).itemsize
+    for axis in (0, 2, 3, 4):
+        for count in legal[axis]:
+            chosen[axis] = count
+            if math.prod(chosen) * chunk_bytes <= MAX_SHARD_BYTES:
+                return tuple(n * c for n, c in zip(chosen, chunks, strict=True))
+    return tuple(n * c for n, c in zip(chosen, chunks, strict=True))
+
+
+def _divisors(number: int) -> list[int]:
+    """From the largest to 1."""
+    return [d for d in range(number, 0, -1) if number % d == 0]

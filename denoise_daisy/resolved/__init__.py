@@ -1,0 +1,1 @@
+"""What a run is: its config held against its image, its stages, its workers."""

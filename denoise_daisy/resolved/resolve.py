@@ -1,0 +1,160 @@
+"""Holding a config against its image: everything that a run needs to know, once."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
+from denoise_daisy.config import Config
+from denoise_daisy.denoisers.base import Denoiser
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.images.image import Image, roi_of
+from denoise_daisy.images.input import open_image, volume_of
+from denoise_daisy.resolved.pools import make_pools
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.record import RunRecord, StageRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.tasks.builder import StageBuilder
+from denoise_daisy.tasks.cutting import Cutting
+from denoise_daisy.tasks.denoise import DENOISE, Denoising
+from denoise_daisy.tasks.places import Places
+from denoise_daisy.tasks.stages import build_stages
+
+
+def resolve(config: Config, record: RunRecord | None, new_id: str) -> ResolvedRun:
+    """Hold a config against its image; nothing is written.
+
+    `record` is that of a run that is to go on: what it found out (block shapes, shards,
+    noise numbers) is kept where the config leaves it open.  A new run gets the new id.
+
+    Raises
+    ------
+    InputError
+        The config can't work with that image; the message has the number to change.
+    """
+    return _Resolving(
+        config=config,
+        image=open_image(config.input),
+        run_dir=RunDir.of_output(Path(config.output.path)),
+        id=record.id if record else new_id,
+        recorded=record.stages if record else {},
+    ).run()
+
+
+def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
+    """The run of a run.json, which was found good when it was started.
+
+    Raises
+    ------
+    RefusedError
+        The input is not the one that the run was started with, or the record is of
+        another version.
+    """
+    try:
+        config = Config.model_validate_json(json.dumps(record.config))
+        known = record.stages[DENOISE].parameters
+    except (ValueError, KeyError) as error:
+        raise RefusedError(
+            f"{str(run_dir.run_file)!r} can't be used: {error}. Expected the record of"
+            " a run of this version; choose another output.path, or move the run"
+            " directory and its output away."
+        ) from error
+    place = config.output.model_copy(update={"path": str(run_dir.output)})
+    config = config.model_copy(update={"output": place})
+    image = open_image(config.input)
+    changed = [
+        name
+        for name, value in image.identity.items()
+        if known.get(f"input {name}") != value
+    ]
+    if changed:
+        raise RefusedError(
+            f"The input {config.input.path!r} has changed since the run was started"
+            f" ({', '.join(changed)} differ). Expected the same file."
+        )
+    return _Resolving(
+        config=config,
+        image=image,
+        run_dir=run_dir,
+        id=record.id,
+        recorded=record.stages,
+        is_restored=True,
+    ).run()
+
+
+def with_denoiser(run: ResolvedRun, denoiser: Denoiser) -> ResolvedRun:
+    """The run with a denoiser that has learnt something about the image."""
+    return _Resolving(
+        config=run.config,
+        image=run.image,
+        run_dir=run.run_dir,
+        id=run.id,
+        # What was chosen and tried just now stays as it is.
+        recorded=run.stage_records(),
+        is_restored=True,
+    ).with_stages(denoiser)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Resolving:
+    """A run that is being resolved."""
+
+    config: Config
+    image: Image
+    run_dir: RunDir
+    id: str
+    recorded: Mapping[str, StageRecord]
+    is_restored: bool = False
+
+    def run(self) -> ResolvedRun:
+        """The run, with the denoiser that the config names."""
+        config, kept = self.config, self.recorded.get(DENOISE)
+        denoiser = config.denoise.denoiser(
+            noise=config.noise,
+            channels=self.image.shape[1],
+            threads=config.workers.threads,
+            probed=kept.probed if kept else None,
+        )
+        if not self.is_restored:
+            denoiser.check(roi_of(self.image).shape)
+        return self.with_stages(denoiser)
+
+    def with_stages(self, denoiser: Denoiser) -> ResolvedRun:
+        """The run, with all stages and the pools for them."""
+        config, image = self.config, self.image
+        denoising = self._denoising(denoiser)
+        cutting = Cutting(
+            output=config.output,
+            volume=volume_of(config.input, image),
+            recorded=self.recorded,
+            is_restored=self.is_restored,
+        )
+        builder = StageBuilder(image, cutting, Places(self.run_dir, self.id))
+        stages = build_stages(denoising, config.tasks, builder)
+        return ResolvedRun(
+            config=config,
+            image=image,
+            denoiser=denoiser,
+            id=self.id,
+            run_dir=self.run_dir,
+            stages=stages,
+            pools=tuple(make_pools(config, stages, self.run_dir, self.id)),
+            memory=denoising.workload(image).memory(stages[0].grid),
+            recorded=self.recorded,
+        )
+
+    def _denoising(self, denoiser: Denoiser) -> Denoising:
+        config = self.config
+        return Denoising(
+            denoiser=denoiser,
+            blocks=config.blocks,
+            workers=config.workers.number,
+            threads=config.workers.threads,
+            memory=lambda: config.workers.memory(config.blocks.memory_gib),
+            tasks_bytes=SCIPY_BYTES if config.tasks else 0,
+            source={
+                "input.scene": config.input.scene,
+                "input.channels": config.input.channels,
+            },
+        )

@@ -1,0 +1,96 @@
+"""A resolved run: everything that it needs to know, found out once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.config import Config
+from denoise_daisy.denoisers.base import Denoiser
+from denoise_daisy.images.image import Image
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.run_dir.record import RunRecord, StageRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.tasks.denoise import is_exact, missing_context
+
+ENGINES = ("denoise-daisy", "ndsafir", "daisy", "zarr", "pylibCZIrw")
+"""Packages whose versions are recorded."""
+
+
+@dataclass(frozen=True)
+class ResolvedRun:
+    """A config that was held against its image and found good."""
+
+    config: Config
+    image: Image
+    denoiser: Denoiser
+    id: str
+    """Unguessable; tells the run from one that replaces it."""
+    run_dir: RunDir
+    stages: tuple[Stage, ...]
+    """The denoising and all that comes after it, each after what it reads."""
+    pools: tuple[Pool, ...]
+    """The run's workers first, if they have anything to do."""
+    memory: int
+    """Peak memory of a worker in bytes."""
+    recorded: Mapping[str, StageRecord]
+    """What earlier starts have kept of the stages, by name."""
+
+    @property
+    def output(self) -> Path:
+        """The OME-Zarr."""
+        return Path(self.config.output.path)
+
+    @property
+    def denoising(self) -> Stage:
+        """The stage that every run begins with."""
+        return self.stages[0]
+
+    @property
+    def array(self) -> Level:
+        """The output's full resolution, which the denoising writes."""
+        array = self.denoising.array
+        if array is None:
+            raise TypeError("the denoising writes no array")
+        return array
+
+    @property
+    def tasks(self) -> tuple[Stage, ...]:
+        """The stages after the denoising."""
+        return self.stages[1:]
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the bytes depend on neither blocks nor workers."""
+        return is_exact(self.denoiser, self.denoising.grid)
+
+    @property
+    def missing_context(self) -> dict[str, tuple[int, int]]:
+        """Context and the denoiser's reach, by axis, where the context is smaller."""
+        return missing_context(self.denoising.grid)
+
+    def pool_of(self, stage: Stage) -> Pool:
+        """The pool whose workers do the blocks of a stage."""
+        return next(pool for pool in self.pools if stage.name in pool.stages)
+
+    def pools_for(self, asked: Sequence[str]) -> list[Pool]:
+        """The pools that have something to do, with only the stages asked for."""
+        pools = [pool.of(asked) for pool in self.pools]
+        return [pool for pool in pools if pool.stages]
+
+    def stage_records(self) -> dict[str, StageRecord]:
+        """What is to be kept of each stage, those of tasks taken out as well."""
+        own = {stage.name: stage.record(self.output.parent) for stage in self.stages}
+        return {**self.recorded, **own}
+
+    def record(self, epoch: int) -> RunRecord:
+        """The contents of run.json; `epoch` tells its starts apart."""
+        return RunRecord(
+            id=self.id,
+            epoch=epoch,
+            config=self.config.resolved,
+            stages=self.stage_records(),
+            versions={name: version(name) for name in ENGINES},
+        )

@@ -1,0 +1,150 @@
+"""What the lines of a ledger say, as tables of blocks: one for each block shape.
+
+A run may go on with another block shape, so each line tells the shape of its grid.  A
+block is done when every output file in it was written by a done block, of whatever
+shape.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from funlib.geometry import Coordinate
+
+from denoise_daisy.geometry import BlockGrid
+
+
+@dataclass(slots=True)
+class _Table:
+    """What the lines about one block shape say, by flat index."""
+
+    grid: BlockGrid
+    rank: np.ndarray
+    """Twice the epoch, and one more where the block is done."""
+    crc: np.ndarray
+
+    @classmethod
+    def of(cls, grid: BlockGrid) -> "_Table":
+        size = grid.size
+        return cls(grid, np.zeros(size, np.int32), np.zeros(size, np.uint32))
+
+
+class BlockTables:
+    """The last word on each block, of every block shape that was ever used."""
+
+    def __init__(self, grid: BlockGrid, file_shape: Coordinate) -> None:
+        """`grid` is the present one; `file_shape` is voxels of an output file."""
+        self._grid = grid
+        self._file_shape = file_shape
+        self._tables = {tuple(grid.block_shape): _Table.of(grid)}
+
+    def forget(self) -> None:
+        """Believe nothing any more."""
+        for table in self._tables.values():
+            table.rank[:] = 0
+
+    def enter(
+        self, shape: tuple[int, ...], rows: list[tuple[int, ...]]
+    ) -> tuple[int, bool]:
+        """Take rows of block (4 columns), rank and checksum, of blocks of a shape.
+
+        Returns
+        -------
+        tuple
+            The latest epoch among them, and whether all of them make sense.
+
+        Raises
+        ------
+        ValueError, TypeError
+            There can be no block of that shape.
+        """
+        table, columns = self._table_of(shape), _whole_numbers(rows)
+        counts = table.grid.shape
+        limits = (*counts, 1 << 31, 1 << 32)
+        inside = ((columns >= 0) & (columns < limits)).all(axis=1)
+        columns = columns[inside]
+        flat = np.ravel_multi_index(tuple(columns[:, :4].T), counts)
+        rank, crc = columns[:, 4].astype(np.int32), columns[:, 5]
+        np.maximum.at(table.rank, flat, rank)
+        holds = rank == table.rank[flat]
+        table.crc[flat[holds]] = crc[holds]
+        return int(rank.max(initial=0)) // 2, len(columns) == len(rows)
+
+    def done(self) -> np.ndarray:
+        """The blocks of the present grid that are done, by flat index."""
+        if len(self._tables) > 1:
+            return self._all_files(self._grid, self.done_files())
+        done: np.ndarray = self._present.rank % 2 == 1
+        return done
+
+    def spoken_of(self) -> np.ndarray:
+        """The blocks of the present grid that have a line, by flat index."""
+        spoken: np.ndarray = self._present.rank > 0
+        return spoken
+
+    def done_blocks(self) -> list[tuple[BlockGrid, np.ndarray, np.ndarray]]:
+        """Blocks that are done and not replaced: grid, flat indices and checksums."""
+        files = self._file_ranks() if len(self._tables) > 1 else None
+        found = []
+        for table in self._tables.values():
+            good = table.rank % 2 == 1
+            if files is not None:
+                good &= self._all_files(table.grid, files % 2 == 1)
+            flat = np.flatnonzero(good)
+            found.append((table.grid, flat, table.crc[flat]))
+        return found
+
+    def done_files(self) -> np.ndarray:
+        """Whether each output file should be there, ``(t, z, y, x)`` in files."""
+        done: np.ndarray = self._file_ranks() % 2 == 1
+        return done
+
+    @property
+    def _present(self) -> _Table:
+        return self._tables[tuple(self._grid.block_shape)]
+
+    def _table_of(self, shape: tuple[int, ...]) -> _Table:
+        if shape not in self._tables:
+            if len(shape) != 4 or min(shape) < 1:
+                raise ValueError("no shape of a block")
+            grid = replace(self._grid, block_shape=Coordinate(shape))
+            self._tables[shape] = _Table.of(grid)
+        return self._tables[shape]
+
+    def _file_ranks(self) -> np.ndarray:
+        """The highest rank of any block that wrote a file, by file."""
+        counts = file_counts(self._grid, self._file_shape)
+        ranks = np.zeros(counts, np.int32)
+        for table in self._tables.values():
+            spread = table.rank.reshape(table.grid.shape)
+            for axis, count in enumerate(counts):
+                each = -(-table.grid.block_shape[axis] // self._file_shape[axis])
+                spread = np.repeat(spread, each, axis).take(range(count), axis)
+            np.maximum(ranks, spread, out=ranks)
+        return ranks
+
+    def _all_files(self, grid: BlockGrid, by_file: np.ndarray) -> np.ndarray:
+        """Whether all files of each block of a grid are true, by flat index."""
+        for axis in range(by_file.ndim):
+            each = -(-grid.block_shape[axis] // self._file_shape[axis])
+            starts = range(0, by_file.shape[axis], each)
+            by_file = np.logical_and.reduceat(by_file, list(starts), axis)
+        return by_file.ravel()
+
+
+def file_counts(grid: BlockGrid, file_shape: Coordinate) -> tuple[int, ...]:
+    """Number of output files of a grid's volume along ``(t, z, y, x)``."""
+    pairs = zip(grid.volume.shape, file_shape, strict=True)
+    return tuple(-(-voxels // file) for voxels, file in pairs)
+
+
+def _whole_numbers(rows: list[tuple[int, ...]]) -> np.ndarray:
+    """The rows as a table of int64, without those that hold anything else."""
+    try:
+        table = np.array(rows)
+    except ValueError:
+        table = np.array([], object)
+    if table.dtype != np.int64:
+        good = [row for row in rows if all(type(n) is int for n in row)]
+        small = [row for row in good if max(map(abs, row)) < 1 << 62]
+        table = np.array(small, np.int64).reshape(-1, 6)
+    return table

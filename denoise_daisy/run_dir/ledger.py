@@ -1,0 +1,195 @@
+"""The completion ledger: which blocks are done.
+
+Lines of different writers are put in order without their clocks: every start of the
+scheduler (and every `verify`) is an *epoch*, numbered upwards.  A later epoch's word on
+a block replaces an earlier one's; within an epoch "done" wins over "failed".
+
+Blocks are exact, so a run may go on with another block shape.  Each line tells the
+shape of its grid; a block is done when every output file in it was written by a done
+block, of whatever shape.
+"""
+
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from funlib.geometry import Coordinate
+
+from denoise_daisy.geometry import BlockGrid, Index
+from denoise_daisy.run_dir.block_tables import BlockTables
+from denoise_daisy.run_dir.ledger_lines import (
+    Entry,
+    LedgerReader,
+    LedgerWriter,
+    LostLinesError,
+)
+
+ENTRY_FIELDS = frozenset(field.name for field in fields(Entry))
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over the done blocks of one epoch."""
+
+    blocks: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+    read_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    write_seconds: float = 0.0
+    clipped: int = 0
+    peak_mib: int = 0
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Count one line of the ledger."""
+        self.blocks += 1
+        self.seconds += line.get("seconds", 0.0)
+        self.longest = max(self.longest, line.get("seconds", 0.0))
+        self.read_seconds += line.get("read_seconds", 0.0)
+        self.compute_seconds += line.get("compute_seconds", 0.0)
+        self.write_seconds += line.get("write_seconds", 0.0)
+        self.clipped += line.get("clipped", 0)
+        self.peak_mib = max(self.peak_mib, line.get("peak_mib", 0))
+
+
+class Ledger:
+    """What all writers have said of a stage's blocks, as of the last `refresh`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run_id: str,
+        grid: BlockGrid,
+        file_shape: Coordinate,
+        *,
+        from_end: bool = False,
+    ) -> None:
+        """Read nothing yet; with `from_end` never read what is there already.
+
+        `run_id` is that of the run whose lines count; `file_shape` is that of an output
+        file in voxels of ``(t, z, y, x)``.
+        """
+        self._folder = folder
+        self._run_id = run_id
+        self._reader = LedgerReader(folder, run_id, from_end=from_end)
+        self._grid = grid
+        self._tables = BlockTables(grid, file_shape)
+        self._reading = threading.Lock()
+        self._began = False
+        self._changed = False
+        self.epoch = 0
+        """The latest epoch in the ledger, or the one set by `begin`."""
+        self.done = np.zeros(grid.size, bool)
+        """By flat index."""
+        self.failures: dict[Index, list[Entry]] = defaultdict(list)
+        """Failed attempts of this epoch, by block."""
+        self.totals = Totals()
+        """Over the blocks done in this epoch."""
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Files with a line that is torn, makes no sense, or is another run's."""
+        return self._reader.unreadable
+
+    def begin(self, epoch: int) -> None:
+        """Count attempts from here on, for a new start of the scheduler."""
+        self._began = True
+        self.epoch = epoch
+        self.failures.clear()
+        self.totals = Totals()
+
+    def writer(self, worker: str, *, durable: bool = True) -> LedgerWriter:
+        """What appends lines for this run, to a file that is named after the worker."""
+        return LedgerWriter(self._folder, self._run_id, worker, durable=durable)
+
+    def is_done(self, block: Index) -> bool:
+        """Whether the block's output is complete."""
+        return bool(self.done[self._grid.flat(block)])
+
+    @property
+    def done_count(self) -> int:
+        """Number of blocks that are done."""
+        return int(np.count_nonzero(self.done))
+
+    def last_failed(self) -> list[Index]:
+        """Blocks whose last word is a failure, in C order."""
+        failed = np.flatnonzero(self._tables.spoken_of() & ~self.done)
+        shape = self._grid.shape
+        return [tuple(map(int, np.unravel_index(i, shape))) for i in failed]
+
+    def done_blocks(self) -> list[tuple[BlockGrid, np.ndarray, np.ndarray]]:
+        """Blocks that are done and not replaced: grid, flat indices and checksums.
+
+        Blocks of an earlier shape are listed as such, in that shape's grid.
+        """
+        return self._tables.done_blocks()
+
+    def done_files(self) -> np.ndarray:
+        """Whether each output file should be there, ``(t, z, y, x)`` in files."""
+        return self._tables.done_files()
+
+    def refresh(self) -> None:
+        """Read what was appended since; any thread may ask for it."""
+        with self._reading:
+            try:
+                self._refresh()
+            except LostLinesError:
+                self._forget()
+                self._refresh()
+
+    def reread(self) -> None:
+        """Read everything again, and believe just what stands there now."""
+        with self._reading:
+            self._forget()
+            self._refresh()
+
+    def _forget(self) -> None:
+        self._reader.restart()
+        self._tables.forget()
+        self.failures = defaultdict(list)
+        self.totals = Totals()
+        self._changed = True
+
+    def _refresh(self) -> None:
+        for file, lines in self._reader.new():
+            self._changed = True
+            self._take(file, lines)
+        if self._changed:
+            self.done = self._tables.done()
+        self._changed = False
+
+    def _take(self, file: str, lines: list[dict[str, Any]]) -> None:
+        """Enter the lines, all of one shape at once: there may be millions."""
+        rows: dict[tuple[int, ...], list[tuple[int, ...]]] = defaultdict(list)
+        for line in lines:
+            try:
+                t, z, y, x = line["block"]
+                epoch, is_done = line["epoch"], line["status"] == "done"
+                row = (t, z, y, x, 2 * epoch + is_done, line.get("crc") or 0)
+                rows[tuple(line["shape"])].append(row)
+                if self._began and epoch == self.epoch:
+                    self._note(line)
+            except (ValueError, KeyError, TypeError):
+                self._reader.complain(file)
+        for shape, table in rows.items():
+            try:
+                last, all_sound = self._tables.enter(shape, table)
+            except (ValueError, TypeError):
+                self._reader.complain(file)
+                continue
+            if not all_sound:
+                self._reader.complain(file)
+            if not self._began:
+                self.epoch = max(self.epoch, last)
+
+    def _note(self, line: dict[str, Any]) -> None:
+        """Keep what a line of this epoch tells beyond its block's state."""
+        if line["status"] == "done":
+            self.totals.add(line)
+        elif tuple(line["shape"]) == tuple(self._grid.block_shape):
+            values = {k: v for k, v in line.items() if k in ENTRY_FIELDS}
+            values |= {k: tuple(line[k]) for k in ("block", "shape")}
+            self.failures[values["block"]].append(Entry(**values))

@@ -1,0 +1,191 @@
+"""The lock: one scheduler per output, and whether it is alive."""
+
+import fcntl
+import json
+import os
+import platform
+import secrets
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import Self
+
+import psutil
+
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import state_shown
+from denoise_daisy.waits import WAITS
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """Who holds, or held, the lock; times are in seconds since 1970."""
+
+    host: str
+    pid: int
+    started: float
+    heartbeat: float
+    running: bool
+    """Whether it holds the lock, or has released it."""
+
+    @classmethod
+    def read(cls, run_dir: RunDir) -> Self | None:
+        """What stands in the lock; None where nothing does that makes sense."""
+        try:
+            values = json.loads(run_dir.lock_file.read_text())
+            return cls(
+                host=str(values["host"]),
+                pid=int(values["pid"]),
+                started=float(values["started"]),
+                heartbeat=float(values["heartbeat"]),
+                running=bool(values["running"]),
+            )
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
+            return None
+
+    def __str__(self) -> str:
+        """Its process and host, in words."""
+        return f"process {self.pid} on {self.host}"
+
+
+class Lock:
+    """One scheduler per output, on whatever file system.
+
+    The kernel's lock on the file tells of schedulers on this host, and on others where
+    the file system passes locks on; a heartbeat in the file tells of the rest.
+    """
+
+    def __init__(self, run_dir: RunDir) -> None:
+        """Take it, and write nothing yet; the run directory must be there.
+
+        Raises
+        ------
+        RefusedError
+            Another scheduler is at work, or the run is somebody else's.
+        """
+        self._run_dir = run_dir
+        self._path = run_dir.lock_file
+        self._started = time.time()
+        self._released = threading.Event()
+        # In a thread of its own: a batch system's commands can take a minute, and
+        # workers leave a scheduler that shows no heartbeat.
+        self._heart: threading.Thread | None = None
+        self.taken_from: LockHolder | None = None
+        """Who held the lock and is dead."""
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        except PermissionError as error:
+            raise RefusedError(
+                f"{str(self._path)!r} can't be written ({error.strerror}). Expected a"
+                " run of your own; ask its owner to start it, or choose another"
+                " output.path."
+            ) from error
+        self._found = LockHolder.read(run_dir)
+        try:
+            self._take(self._found)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def begin(self) -> None:
+        """Show that its holder is at work, from now on.
+
+        Raises
+        ------
+        RefusedError
+            Another scheduler has begun meanwhile, where the file system has no locks.
+        """
+        holder = LockHolder.read(self._run_dir)
+        if holder != self._found:
+            raise self._refusal(holder)
+        self._beat(running=True)
+        self._heart = threading.Thread(target=self._keep_beating, daemon=True)
+        self._heart.start()
+
+    def _take(self, holder: LockHolder | None) -> None:
+        is_here = holder is not None and holder.host == platform.node()
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise self._refusal(holder) from error
+        except OSError:
+            # A file system without locks: process number and heartbeat must do.
+            if holder and holder.running and is_here and _is_alive(holder.pid):
+                raise self._refusal(holder) from None
+        if holder and holder.running:
+            if not is_here and self._age() < WAITS.stale_lock:
+                raise self._refusal(holder)
+            self.taken_from = holder
+
+    def _keep_beating(self) -> None:
+        while not self._released.wait(WAITS.heartbeat):
+            # A disk that is full or away for a while must not stop the heart.
+            with suppress(OSError):
+                self._beat(running=True)
+
+    def _age(self) -> float:
+        """Seconds since the last heartbeat, by the file server's clock."""
+        probe = self._path.with_name(f"lock.{secrets.token_hex(4)}.partial")
+        try:
+            probe.touch()
+            return probe.stat().st_mtime - os.fstat(self._fd).st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _refusal(self, holder: LockHolder | None) -> RefusedError:
+        return RefusedError(
+            "A scheduler is at work on this output already:"
+            f" {holder or 'another process'} ({self._path}). Expected one at a time;"
+            " wait for it or stop it (Ctrl-C, kill)."
+        )
+
+    def _beat(self, *, running: bool) -> None:
+        """Show that the holder lives, by the time in the file."""
+        holder = LockHolder(
+            host=platform.node(),
+            pid=os.getpid(),
+            started=round(self._started, 3),
+            heartbeat=round(time.time(), 3),
+            running=running,
+        )
+        text = json.dumps(asdict(holder)).ljust(200) + "\n"
+        os.pwrite(self._fd, text.encode(), 0)
+
+    def release(self) -> None:
+        """Let the next scheduler in."""
+        self._released.set()
+        try:
+            if self._heart is not None:
+                self._heart.join()
+                self._beat(running=False)
+        finally:
+            os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        try:
+            self.begin()
+        except BaseException:
+            self.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def _is_alive(pid: int) -> bool:
+    return pid > 0 and psutil.pid_exists(pid)
+
+
+def scheduler_is_alive(run_dir: RunDir, worker: str) -> bool:
+    """Whether a scheduler has shown a heartbeat lately.
+
+    The time of the worker's own state file, just written, is the file server's.
+    """
+    holder = LockHolder.read(run_dir)
+    if holder is None or not holder.running:
+        return False
+    beat = run_dir.lock_file.stat().st_mtime
+    return state_shown(run_dir, worker) - beat < WAITS.scheduler_silent

@@ -1,0 +1,72 @@
+"""What each worker says that it is doing; not durable, for it is of this moment."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from denoise_daisy.run_dir.run_dir import RunDir
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What a worker is doing."""
+
+    worker: str
+    host: str
+    pid: int
+    pool: str
+    """The task whose own worker it is; empty for those of the run."""
+    stage: str
+    """The stage of the block."""
+    block: tuple[int, ...] | None
+    since: float
+    """When it took the block, in seconds since 1970 by its own clock."""
+    peak_mib: int
+
+
+def write_state(run_dir: RunDir, state: WorkerState) -> None:
+    """Replace what the worker is doing."""
+    path = _file(run_dir, state.worker)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(asdict(state)))
+    partial.replace(path)
+
+
+def read_state(run_dir: RunDir, worker: str) -> WorkerState | None:
+    """What a worker said last."""
+    try:
+        values = json.loads(_file(run_dir, worker).read_text())
+        if values["block"] is not None:
+            values["block"] = tuple(values["block"])
+        return WorkerState(**values)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def read_states(run_dir: RunDir) -> list[WorkerState]:
+    """What all workers said last."""
+    names = (path.stem for path in sorted(run_dir.workers.glob("*.json")))
+    return [state for name in names if (state := read_state(run_dir, name))]
+
+
+def state_shown(run_dir: RunDir, worker: str) -> float:
+    """When a worker wrote its state last, by the file server's clock."""
+    try:
+        return _file(run_dir, worker).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def remove_states(run_dir: RunDir) -> None:
+    """Forget workers of earlier starts; those that live show themselves again."""
+    for state in read_states(run_dir):
+        remove_state(run_dir, state.worker)
+
+
+def remove_state(run_dir: RunDir, worker: str) -> None:
+    """The worker is gone."""
+    _file(run_dir, worker).unlink(missing_ok=True)
+
+
+def _file(run_dir: RunDir, worker: str) -> Path:
+    return run_dir.workers / f"{worker}.json"

@@ -1,0 +1,140 @@
+"""The OME-Zarr groups of a run: their metadata, and making them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.images.image import Channel
+from denoise_daisy.outputs.ome_metadata import (
+    Resolution,
+    display_metadata,
+    ome_metadata,
+)
+from denoise_daisy.outputs.ome_zarr import (
+    LABELS,
+    create_array,
+    create_group,
+    create_labels,
+    listed_labels,
+    own_attributes,
+)
+from denoise_daisy.resolved.run import ResolvedRun
+
+DisplayRanges = dict[str, tuple[float, float]]
+"""Grey levels shown as black and as full colour, by channel name."""
+
+
+def describe(run: ResolvedRun) -> dict[Path, dict[str, Any]]:
+    """OME metadata of every group; one plane of the image is read for the contrast."""
+    ranges = _display_ranges(run)
+    return {
+        path: _labels(run, path, levels)
+        if levels[0].is_labels
+        else _image(run, path, levels, ranges)
+        for path, levels in _groups(run.stages).items()
+    }
+
+
+def damaged_groups(run: ResolvedRun) -> list[Path]:
+    """Groups that have arrays, but no metadata by which anybody could open them."""
+    groups = {
+        path: levels[0].is_labels
+        for path, levels in _groups(run.stages).items()
+        if any(level.is_there for level in levels)
+    }
+    damaged = [path for path in groups if own_attributes(path) is None]
+    labels = {path.name for path, is_labels in groups.items() if is_labels}
+    if labels - set(listed_labels(run.output)):
+        damaged.append(run.output / LABELS)
+    return damaged
+
+
+def create(run: ResolvedRun, described: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Make all groups and arrays that are not there, all voxels missing."""
+    own = {
+        "version": version("denoise-daisy"),
+        "fingerprint": dict(run.denoising.parameters),
+    }
+    groups = _groups(run.stages)
+    for path, levels in groups.items():
+        create_group(path, described[path], own)
+        for level in levels:
+            create_array(level.path, level.layout)
+    labels = [path.name for path, levels in groups.items() if levels[0].is_labels]
+    create_labels(run.output, labels)
+
+
+def _groups(stages: Iterable[Stage]) -> dict[Path, list[Level]]:
+    """The levels of each OME-Zarr group, the full resolution first."""
+    groups: dict[Path, list[Level]] = defaultdict(list)
+    for stage in stages:
+        if stage.array is not None:
+            groups[stage.array.path.parent].append(stage.array)
+    return groups
+
+
+def _image(
+    run: ResolvedRun, path: Path, levels: list[Level], ranges: DisplayRanges
+) -> dict[str, Any]:
+    first = levels[0]
+    low, high = _value_range(first.dtype)
+    shown = [_shown_range(c, ranges, low, high) for c in first.channels]
+    if first.dtype == "float32":
+        low, high = min(a for a, _ in shown), max(b for _, b in shown)
+    omero = display_metadata(first.channels, shown, (low, high), first.layout.shape[2])
+    return {**_multiscale(run, path, levels), "omero": omero}
+
+
+def _labels(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]:
+    source = {"version": "0.5", "source": {"image": "../../"}}
+    return {**_multiscale(run, path, levels), "image-label": source}
+
+
+def _multiscale(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]:
+    name = path.name.removesuffix(".zarr").removesuffix(".ome")
+    resolutions = [
+        Resolution(
+            path=level.path.name,
+            begin=level.transform.to_image(level.roi).begin,
+            factor=level.transform.factor,
+            is_sampled=level.method == "nearest",
+        )
+        for level in levels
+    ]
+    return ome_metadata(name, run.image, resolutions, levels[-1].method)
+
+
+def _display_ranges(run: ResolvedRun) -> DisplayRanges:
+    """From the file, or from the grey levels of the plane in the middle."""
+    image = run.image
+    t, c, z, _, _ = image.shape
+    plane = image[
+        slice(t // 2, t // 2 + 1), slice(0, c), slice(z // 2, z // 2 + 1), :, :
+    ]
+    finite = np.where(np.isfinite(plane), plane, 0)
+    ranges: DisplayRanges = {}
+    for i, channel in enumerate(image.channels):
+        low, high = np.percentile(finite[:, i], (0.1, 99.9))
+        ranges[channel.name] = channel.display_range or (float(low), float(high))
+    return ranges
+
+
+def _value_range(dtype: str) -> tuple[float, float]:
+    if dtype == "float32":
+        return -np.inf, np.inf
+    return 0.0, float(np.iinfo(dtype).max)
+
+
+def _shown_range(
+    channel: Channel, ranges: DisplayRanges, low: float, high: float
+) -> tuple[float, float]:
+    """Within the range that the type has, and not empty."""
+    start, end = np.clip(ranges.get(channel.name, (0.0, 1.0)), low, high)
+    start = min(start, high - 1)
+    return float(start), float(max(end, start + 1))

@@ -1,0 +1,209 @@
+"""What a run is to do, and refusing what can't work before anything is written."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.config import Config
+from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.machine import free_disk
+from denoise_daisy.progress import duration
+from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.runs.output_files import check_stage
+from denoise_daisy.runs.output_places import check_places
+
+BEST_COMPRESSION = 8
+"""An output that would not even fit compressed by this much is refused."""
+
+logger = logging.getLogger("denoise_daisy")
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """A run that can be: what it computes, and how far that is."""
+
+    run: ResolvedRun
+    record: RunRecord | None
+    """Of the run that goes on; None for a new one."""
+    ledgers: Mapping[str, Ledger]
+    """Of every stage, by name; empty where it is new or done again."""
+    changed: Mapping[str, list[str]]
+    """Stages that have to be done again, and what of them has changed."""
+    asked: tuple[str, ...]
+    """Names of the stages that are to be done."""
+
+    @property
+    def done_again(self) -> list[str]:
+        """Stages whose blocks are thrown away now."""
+        return [name for name in self.changed if name in self.asked]
+
+    @property
+    def asked_stages(self) -> list[Stage]:
+        """The stages that are to be done."""
+        return [stage for stage in self.run.stages if stage.name in self.asked]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left."""
+        return all(self.ledgers[name].done.all() for name in self.asked)
+
+
+def preflight(
+    config: Config,
+    existing: RunRecord | None,
+    *,
+    tasks: Sequence[str] = (),
+    overwrite: bool = False,
+    new_id: str,
+) -> Preflight:
+    """Refuse what can't work; what is to be done, and how far that is.
+
+    `existing` is the record of a run in that place; a new run gets the new id.
+
+    Raises
+    ------
+    InputError, RefusedError
+        As `run` would.
+    """
+    record = None if overwrite else existing
+    run = resolve(config, record, new_id)
+    if record:
+        _check_same(run, record)
+    check_places(run, existing, overwrite=overwrite)
+    changed = _changed_stages(run)
+    ledgers = {}
+    for stage in run.stages:
+        fresh = record is None or stage.name in changed
+        ledgers[stage.name] = _read_ledger(run, stage, fresh=fresh)
+    found = Preflight(run, record, ledgers, changed, _asked(run, ledgers, tasks))
+    if not found.is_done:
+        _check_disk(run, ledgers)
+        _check_walltime(run)
+        for pool in run.pools_for(found.asked):
+            pool.launcher.check()
+    return found
+
+
+def _asked(
+    run: ResolvedRun, ledgers: Mapping[str, Ledger], tasks: Sequence[str]
+) -> tuple[str, ...]:
+    """The stages of these tasks, of all if none is named.
+
+    Raises
+    ------
+    InputError
+        There is no such task, or it reads what is not done and not asked for either.
+    """
+    known = list(dict.fromkeys(stage.task for stage in run.stages))
+    for task in tasks:
+        if task not in known:
+            raise InputError(
+                f"There is no task {task!r}. Expected some of: {', '.join(known)}."
+            )
+    asked = [s for s in run.stages if not tasks or s.task in tasks]
+    names = tuple(stage.name for stage in asked)
+    tasks_of = {stage.name: stage.task for stage in run.stages}
+    for stage in asked:
+        for name in stage.after:
+            if name not in names and not ledgers[name].done.all():
+                left = int((~ledgers[name].done).sum())
+                raise InputError(
+                    f"Task {stage.task!r} reads {name!r}, of which {left} blocks are"
+                    f" not done. Name that task as well: --task {tasks_of[name]}."
+                )
+    return names
+
+
+def _changed_stages(run: ResolvedRun) -> dict[str, list[str]]:
+    """Stages after the denoising that were something else before, and in what."""
+    changed = {}
+    for stage in run.tasks:
+        old = run.recorded.get(stage.name)
+        if old is None:
+            continue
+        differences = _differences(old.parameters, stage.parameters)
+        if differences:
+            changed[stage.name] = differences
+    return changed
+
+
+def _read_ledger(run: ResolvedRun, stage: Stage, *, fresh: bool) -> Ledger:
+    """The ledger of a stage, read to its end unless the stage is new."""
+    folder = run.run_dir.ledger(stage.name)
+    ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
+    if not fresh:
+        ledger.refresh()
+    if ledger.done_files().any():
+        check_stage(stage, folder)
+    return ledger
+
+
+def _check_same(run: ResolvedRun, record: RunRecord) -> None:
+    """Refuse to go on with a run that had other settings, naming each."""
+    denoising = run.denoising
+    kept = record.stages.get(denoising.name)
+    changes = _differences(kept.parameters if kept else {}, denoising.parameters)
+    if changes:
+        raise RefusedError(
+            f"The output {str(run.output)!r} belongs to a run with other settings or"
+            f" another input: {'; '.join(changes)}. Restore these to go on, choose"
+            " another output.path, or start over with --overwrite."
+        )
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
+        for name in dict.fromkeys([*old, *new])
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _check_disk(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> None:
+    """Refuse outputs that can't fit; warn of those that may not."""
+    needed, files = 0.0, 0
+    for stage in run.stages:
+        if stage.array is not None:
+            done = stage.grid.voxels_in(ledgers[stage.name].done)
+            share = 1 - done / stage.grid.voxels_written
+            needed += stage.array.layout.nbytes * share
+            files += math.ceil(stage.array.layout.files * share)
+    free, free_files = free_disk(run.output)
+    too_many = free_files is not None and files > free_files
+    if needed / BEST_COMPRESSION > free or too_many:
+        raise InputError(
+            f"The output needs up to {needed / GIB:.3g} GiB in {files} files, but only"
+            f" {free / GIB:.3g} GiB and {free_files} files are free at"
+            f" {str(run.output.parent)!r}. Make room, or choose another output.path."
+        )
+    if needed > free:
+        logger.warning(
+            "The output needs %.3g GiB uncompressed, and %.3g GiB are free: it fits"
+            " only if it compresses well.",
+            needed / GIB,
+            free / GIB,
+        )
+
+
+def _check_walltime(run: ResolvedRun) -> None:
+    """Refuse blocks that no worker could finish before its job's time is up."""
+    workers = run.config.workers
+    limit, key = workers.walltime_seconds, workers.walltime_key
+    if limit is None:
+        return
+    channels = run.image.shape[1]
+    voxels = run.denoising.grid.largest_read * channels
+    seconds = voxels * run.denoiser.seconds_per_voxel(channels)
+    if seconds > limit:
+        raise InputError(
+            f"A block takes about {duration(seconds)} (measured on this machine), but"
+            f" {key} gives a worker {duration(limit)}. Raise {key}, or make the"
+            " blocks smaller with blocks.memory_gib or blocks.shape."
+        )

@@ -1,0 +1,199 @@
+"""A whole run: refuse what can't work, prepare, run, say how it went."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from secrets import token_hex
+
+from denoise_daisy.config import Config
+from denoise_daisy.durable import make_folders
+from denoise_daisy.errors import RefusedError, RunStopped
+from denoise_daisy.resolved.resolve import with_denoiser
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
+from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.clearing import make_room
+from denoise_daisy.runs.log_file import log_file
+from denoise_daisy.runs.output_files import gone_files
+from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
+from denoise_daisy.runs.output_places import check_output, check_owner
+from denoise_daisy.runs.preflight import Preflight, preflight
+from denoise_daisy.runs.start import Start
+from denoise_daisy.runs.warnings import warnings_of
+
+Say = Callable[[str], None]
+
+logger = logging.getLogger("denoise_daisy")
+
+
+def run(
+    config: Config,
+    *,
+    tasks: Sequence[str] = (),
+    overwrite: bool = False,
+    grace_seconds: float = 30.0,
+    unchecked_ndsafir: bool = False,
+    say: Say = print,
+) -> None:
+    """Denoise what a config asks for; go on where an earlier start stopped.
+
+    Parameters
+    ----------
+    config
+        Paths in it must be absolute, as `Config.load` makes them.
+    tasks
+        Do only these tasks of the config (``denoise`` is the first); none: all.
+    overwrite
+        Delete an output of this program at that place and start over.
+    grace_seconds
+        What blocks in flight get to finish after the first SIGINT or SIGTERM.
+    unchecked_ndsafir
+        Accept a version of ndsafir that the tiling law was not checked with.
+    say
+        Takes the summary, and what a person should read before it.
+
+    Raises
+    ------
+    InputError, RefusedError
+        The run can't be; nothing was started or written.
+    BlocksFailed, RunStopped, Interrupted
+        The run ended without all blocks done; start again to go on.
+    """
+    if not unchecked_ndsafir:
+        config.denoise.check_engine()
+    run_dir = RunDir.of_output(Path(config.output.path))
+    check_output(config, run_dir)
+    with _stopped_by_full_disk(run_dir), ExitStack() as stack:
+        lock = None
+        if run_dir.lock_file.exists():
+            lock = Lock(run_dir)
+            stack.callback(lock.release)
+        existing = RunRecord.read(run_dir)
+        check_owner(run_dir.output, existing, overwrite=overwrite)
+        found = preflight(
+            config, existing, tasks=tasks, overwrite=overwrite, new_id=token_hex(8)
+        )
+        if found.is_done and not damaged_groups(found.run):
+            _say_done_before(found, say)
+            return
+        found, described = _prepared(found, say)
+        if lock is None:
+            lock = _new_lock(run_dir, existing)
+            stack.callback(lock.release)
+        lock.begin()
+        make_room(found, existing, overwrite=overwrite)
+        epoch = _record_start(found)
+        create(found.run, described)
+        with log_file(run_dir.logs / "scheduler.log"):
+            logger.info("Start %d of %s", epoch, found.run.output)
+            if lock.taken_from:
+                logger.warning("Took over from %s, which is dead.", lock.taken_from)
+            Start(found, epoch, grace_seconds, say).run()
+
+
+def known_denoiser(found: Preflight) -> tuple[ResolvedRun, tuple[str, ...]]:
+    """The run whose denoiser knows the image, and what is doubtful about that.
+
+    What is known is held against the image as long as there is something to denoise.
+
+    Raises
+    ------
+    InputError
+        The image tells nothing of what the denoiser needs to know.
+    """
+    run = found.run
+    name = run.denoising.name
+    denoises = name in found.asked and not found.ledgers[name].done.all()
+    if not (denoises or run.denoiser.needs_probing):
+        return run, ()
+    denoiser, doubts = run.denoiser.probe(run.image)
+    return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), doubts
+
+
+def _say_done_before(found: Preflight, say: Say) -> None:
+    if gone := gone_files(found.asked_stages, found.ledgers):
+        raise RefusedError(gone)
+    blocks = sum(found.ledgers[name].done.size for name in found.asked)
+    say(f"All {blocks} blocks were done before.\nOutput: {found.run.output}")
+
+
+def _prepared(
+    found: Preflight, say: Say
+) -> tuple[Preflight, dict[Path, dict[str, object]]]:
+    """What has to be found out before the first block, and the outputs' metadata."""
+    for line in _done_again(found):
+        say(line)
+    if found.run.denoiser.needs_probing:
+        say("Calibrating the noise...")
+    run, doubts = known_denoiser(found)
+    if run.denoiser.probed:
+        say(f"Noise: {run.denoiser.noise_text}.")
+    for warning in (*warnings_of(run), *doubts):
+        logger.warning("%s", warning)
+    return replace(found, run=run), describe(run)
+
+
+def _done_again(found: Preflight) -> Iterator[str]:
+    """Which tasks are done again, and why: of themselves, or for what they read."""
+    task_of = {stage.name: stage.task for stage in found.run.stages}
+    reasons: dict[str, list[str]] = {}
+    for name in found.done_again:
+        changes = found.changed[name]
+        own = [change for change in changes if not change.startswith("input ")]
+        reasons.setdefault(task_of[name], []).extend(own)
+    for task, whys in reasons.items():
+        why = "; ".join(dict.fromkeys(whys)) or "what it reads has changed"
+        yield f"Task {task} is done again: {why}."
+
+
+def _new_lock(run_dir: RunDir, existing: RunRecord | None) -> Lock:
+    """The lock of a run that has none yet, in a directory that is made if need be.
+
+    `existing` is what was read without it.
+    """
+    make_folders(run_dir.path)
+    lock = Lock(run_dir)
+    if RunRecord.read(run_dir) != existing:
+        lock.release()
+        raise RefusedError(
+            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
+            " Expected one at a time; start again once it has ended."
+        )
+    return lock
+
+
+def _record_start(found: Preflight) -> int:
+    """Begin a new epoch of the ledgers, and tell workers what to do; the epoch."""
+    run, before = found.run, found.record
+    for ledger in found.ledgers.values():
+        ledger.refresh()
+    last = before.epoch if before else 0
+    epoch = max(last, *(ledger.epoch for ledger in found.ledgers.values())) + 1
+    for ledger in found.ledgers.values():
+        ledger.begin(epoch)
+    run.run_dir.make(found.ledgers)
+    record = run.record(epoch)
+    if before is not None:
+        # What is not asked for now is still what it was.
+        later = found.changed.keys() - found.done_again
+        record = record.with_stages({name: before.stages[name] for name in later})
+    record.write(run.run_dir)
+    return epoch
+
+
+@contextmanager
+def _stopped_by_full_disk(run_dir: RunDir) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = error.filename or run_dir.output
+        raise RunStopped(
+            f"The run can't write ({error.strerror}: {place}). What is done is kept;"
+            " make room and start again to go on."
+        ) from error

@@ -1,0 +1,134 @@
+"""One start of a run: from its first block to its last, and how it went."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.blockwise.targets import SingleFile
+from denoise_daisy.durable import remove_partials
+from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.worker_states import read_states, remove_states
+from denoise_daisy.runs.output_files import gone_files
+from denoise_daisy.runs.preflight import Preflight
+from denoise_daisy.runs.summary import failures, summary
+from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.scheduling.stage_state import StageState, stage_states
+
+logger = logging.getLogger("denoise_daisy")
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a run, once everything is prepared."""
+
+    found: Preflight
+    epoch: int
+    grace_seconds: float
+    say: Callable[[str], None]
+
+    def run(self) -> None:
+        """Do the blocks that are left, and say how it went.
+
+        Raises
+        ------
+        BlocksFailed, RunStopped, Interrupted
+            Not all is done.
+        """
+        run, stages = self.found.run, self.found.asked_stages
+        self._warn_of_lines()
+        pools = run.pools_for(self.found.asked)
+        self._end_jobs_of_earlier_starts(pools)
+        remove_states(run.run_dir)
+        retries = {name: n for pool in run.pools for name, n in pool.retries.items()}
+        states = stage_states(stages, self.found.ledgers, retries)
+        self._do_blocks(states, pools)
+        ledgers = {name: state.ledger for name, state in states.items()}
+        if gone := gone_files(stages, ledgers):
+            raise RunStopped(gone)
+        failed = [s for s in states.values() if s.ledger.last_failed() or s.orphans]
+        if failed:
+            raise BlocksFailed(failures(failed, run.run_dir))
+
+    def _warn_of_lines(self) -> None:
+        for stage, ledger in self.found.ledgers.items():
+            for name in ledger.unreadable:
+                logger.warning(
+                    "Ledger file %s/%s has lines that are torn, or another run's; they"
+                    " are left out.",
+                    stage,
+                    name,
+                )
+
+    def _end_jobs_of_earlier_starts(self, asked: Sequence[Pool]) -> None:
+        """Jobs of a scheduler that was killed may still be in the queue."""
+        names = [pool.name for pool in asked]
+        for pool in self.found.run.pools:
+            try:
+                pool.launcher.end_all()
+            except InputError:
+                # No batch system here, which matters only to a pool that is asked for.
+                if pool.name in names:
+                    raise
+
+    def _do_blocks(self, states: dict[str, StageState], pools: Sequence[Pool]) -> None:
+        run = self.found.run
+        before = {name: state.ledger.done_count for name, state in states.items()}
+        started = time.time()
+        sweep = threading.Thread(target=_sweep, args=(run, started))
+        sweep.start()
+        self._announce(states, before, pools)
+        try:
+            Scheduler(
+                states,
+                pools,
+                run.run_dir,
+                epoch=self.epoch,
+                grace_seconds=self.grace_seconds,
+            ).run()
+        finally:
+            sweep.join()
+            if not read_states(run.run_dir):
+                _sweep(run, math.inf)
+            for state in states.values():
+                state.ledger.refresh()
+                state.update()
+            said = summary(run, states, before, time.time() - started)
+            logger.info("%s", said)
+            self.say(said)
+
+    def _announce(
+        self,
+        states: dict[str, StageState],
+        before: dict[str, int],
+        pools: Sequence[Pool],
+    ) -> None:
+        run = self.found.run
+        blocks = sum(state.stage.grid.size for state in states.values())
+        workers = ", ".join(
+            f"{pool.workers.number} {f'for {pool.name}' if pool.name else 'workers'}"
+            for pool in pools
+        )
+        self.say(
+            f"{blocks} blocks ({sum(before.values())} done before), {workers},"
+            f" {run.memory / GIB:.2f} GiB each. Logs: {run.run_dir.logs}"
+        )
+
+
+def _sweep(run: ResolvedRun, older_than: float) -> None:
+    """Remove what dead writers left in the middle of a file."""
+    beside = run.output.parent
+    folders = {stage.target.place.parent for stage in run.stages}
+    for folder in {run.output, run.run_dir.path, *folders} - {beside}:
+        if folder.is_dir():
+            remove_partials(folder, older_than=older_than)
+    for stage in run.stages:
+        if isinstance(stage.target, SingleFile):
+            place = stage.target.place
+            mine = f"{place.name}.*.partial"
+            remove_partials(place.parent, older_than=older_than, pattern=mine)

@@ -1,0 +1,60 @@
+"""How far a run is, in words."""
+
+import time
+from collections.abc import Iterator
+
+from denoise_daisy.progress import duration
+from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.lock import LockHolder
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import WorkerState, read_states
+
+
+def status(run_dir: RunDir) -> str:
+    """How far a run is, from its files alone, whether a scheduler is at work or not.
+
+    Raises
+    ------
+    RefusedError
+        The input has changed since, or run.json can't be read.
+    """
+    run = restore(RunRecord.of(run_dir), run_dir)
+    lines, failures = [], []
+    for stage in run.stages:
+        folder = run_dir.ledger(stage.name)
+        ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
+        ledger.refresh()
+        failed = ledger.last_failed()
+        left = stage.grid.size - ledger.done_count - len(failed)
+        lines.append(
+            f"{stage.name}: {ledger.done_count} done, {len(failed)} failed, {left} left"
+            f" of {stage.grid.size} blocks"
+            f" ({ledger.done_count / stage.grid.size:.1%} done)"
+        )
+        failures += [f"failed: {stage.name} block {list(block)}" for block in failed]
+        failures += [f"ledger lines left out: {name}" for name in ledger.unreadable]
+    lines += [*_scheduler_lines(run_dir), *failures]
+    if run.denoiser.probed:
+        lines.append(f"noise: {run.denoiser.noise_text}")
+    lines.append(f"output: {run_dir.output}")
+    return "\n".join(lines)
+
+
+def _scheduler_lines(run_dir: RunDir) -> Iterator[str]:
+    holder = LockHolder.read(run_dir)
+    if holder is None or not holder.running:
+        yield "scheduler: none at work"
+        return
+    age = duration(max(0.0, time.time() - holder.heartbeat))
+    yield f"scheduler: {holder}, last heartbeat {age} ago"
+    for state in read_states(run_dir):
+        yield f"  {state.worker}: {_doing(state)}, peak {state.peak_mib} MiB"
+
+
+def _doing(state: WorkerState) -> str:
+    if state.block is None:
+        return "idle"
+    since = duration(max(0.0, time.time() - state.since))
+    return f"block {list(state.block)} of {state.stage} for {since}"

@@ -1,0 +1,114 @@
+"""How a start of a run went, in words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.progress import duration, listing
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger import Totals
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.scheduling.stage_state import StageState
+
+
+def summary(
+    run: ResolvedRun,
+    states: Mapping[str, StageState],
+    before: Mapping[str, int],
+    seconds: float,
+) -> str:
+    """Blocks, speed, where the time went, and where the outputs are.
+
+    `before` tells how many blocks of each stage were done before this start, which took
+    so many seconds.
+    """
+    every = list(states.values())
+    skipped = sum(before.values())
+    done = sum(s.ledger.done_count for s in every) - skipped
+    failed = sum(len(s.ledger.last_failed()) for s in every)
+    orphans = sum(s.orphans for s in every)
+    left = sum(s.stage.grid.size for s in every) - done - skipped - failed - orphans
+    lines = [
+        f"{done} blocks done, {skipped} skipped (done before), {failed} failed"
+        + (f", {orphans} waiting for those" if orphans else "")
+        + (f", {left} left" if left else "")
+        + f", in {duration(seconds)}."
+    ]
+    if len(every) > 1:
+        lines += [
+            f"  {name}: {s.ledger.done_count}/{s.stage.grid.size} blocks"
+            for name, s in states.items()
+        ]
+    totals = {name: s.ledger.totals for name, s in states.items()}
+    lines += _speed(run, totals, seconds)
+    for s in every:
+        if s.ledger.totals.clipped and s.stage.array:
+            lines.append(
+                f"{s.ledger.totals.clipped} voxels were beyond the range of"
+                f" {s.stage.array.dtype} and were clipped, in {s.stage.name}."
+            )
+    lines.append(f"Output: {run.output}")
+    lines += [f"Output: {place}" for place in _beside(run, [s.stage for s in every])]
+    return "\n".join(lines)
+
+
+def _speed(
+    run: ResolvedRun, totals: Mapping[str, Totals], seconds: float
+) -> Iterator[str]:
+    denoise, grid = run.denoising.name, run.denoising.grid
+    if denoise in totals and totals[denoise].blocks:
+        share = totals[denoise].blocks / grid.size
+        voxels = grid.voxels_written * run.image.shape[1] * share
+        yield f"{voxels / seconds / 1e6:.2f} Mvoxel/s denoised."
+    if not any(t.blocks for t in totals.values()):
+        return
+    spent = max(sum(t.seconds for t in totals.values()), 1e-9)
+    computing = {name: t.compute_seconds for name, t in totals.items()}
+    denoising = computing.pop(denoise, 0.0)
+    shares = {
+        f"in {run.denoiser.kind}": denoising,
+        "in tasks": sum(computing.values()),
+        "reading": sum(t.read_seconds for t in totals.values()),
+        "writing": sum(t.write_seconds for t in totals.values()),
+    }
+    parts = [f"{part / spent:.0%} {name}" for name, part in shares.items() if part]
+    peak = max(t.peak_mib for t in totals.values())
+    yield (
+        f"Of the workers' time {', '.join(parts)}; peak memory {peak / 1024:.2f} GiB."
+    )
+
+
+def _beside(run: ResolvedRun, stages: Sequence[Stage]) -> list[str]:
+    """What was written beside the output."""
+    places = [(stage, stage.target.place) for stage in stages]
+    return sorted(
+        {
+            str(place.parent if stage.array else place)
+            for stage, place in places
+            if not {run.output, run.run_dir.path} & set(place.parents)
+        }
+    )
+
+
+def failures(states: Sequence[StageState], run_dir: RunDir) -> str:
+    """The blocks that were given up, and why; and those that wait for them."""
+    lines = []
+    for state in states:
+        name, ledger = state.stage.name, state.ledger
+        size, failed, whys = state.stage.grid.size, ledger.last_failed(), []
+        for block in failed:
+            entries = ledger.failures.get(block)
+            why = f"{entries[-1].reason}: {entries[-1].error}" if entries else "damaged"
+            whys.append(f"block {list(block)} (t z y x): {why}")
+        if failed:
+            lines.append(f"{len(failed)} of {size} blocks of {name} failed for good:")
+            lines += listing(whys)
+            lines.append(f"  Tracebacks are in {run_dir.ledger(name)}.")
+        if state.is_abandoned:
+            lines.append(f"  {state.orphans} more of {name} were not tried.")
+        elif state.orphans:
+            lines.append(
+                f"{state.orphans} of {size} blocks of {name} wait for blocks that"
+                " failed."
+            )
+    lines.append("All others are done; the next start tries these blocks again.")
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""Read an output back and hold it against the ledger's checksums."""
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from denoise_daisy.blockwise.read_back import find_damage, slab_bytes
+from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
+from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
+from denoise_daisy.geometry import BlockGrid, Index
+from denoise_daisy.machine import cores
+from denoise_daisy.progress import listing
+from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.output_files import check_stage
+from denoise_daisy.runs.output_metadata import damaged_groups
+from denoise_daisy.runs.undo import Damage, undo
+
+MEMORY_BYTES = 1 << 30
+"""What all blocks that are read at once may take together."""
+
+AHEAD = 4
+"""Blocks that wait to be read, for each thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A block as the ledger has it."""
+
+    stage: Stage
+    grid: BlockGrid
+    index: Index
+    crc: int
+
+
+def verify(run_dir: RunDir) -> str:
+    """Check all done blocks; damaged ones count as undone from then on.
+
+    So do the blocks that read them, since these may have been computed from the damage.
+
+    Raises
+    ------
+    RefusedError
+        A scheduler is at work.
+    BlocksFailed
+        Some blocks are damaged or missing; the next run computes just them.
+    RunStopped
+        All that was written is right, but the run is not finished; or something could
+        not be read for another reason than damage, and nothing was marked.
+    """
+    with Lock(run_dir):
+        record = RunRecord.of(run_dir)
+        run = restore(record, run_dir)
+        _check_groups(run)
+        stages = [run.denoising, *_as_recorded(run, record)]
+        ledgers = {stage.name: _ledger(stage, run) for stage in stages}
+        checked = sum(map(_count, ledgers.values()))
+        damages = _damages(stages, ledgers)
+        readers = _marked(run_dir, record, stages, ledgers, damages)
+    if damages:
+        lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
+        lines += listing([str(damage) for damage in damages])
+        also = f", and so do {readers} blocks that read them" if readers else ""
+        lines.append(
+            f"They count as undone now{also}; start the run again to compute them."
+        )
+        raise BlocksFailed("\n".join(lines))
+    left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
+    if left:
+        raise RunStopped(
+            f"All {checked} blocks that are done are as they were written; {left} are"
+            " not done yet. Start the run to go on."
+        )
+    blocks = sum(stage.grid.size for stage in stages)
+    return f"All {blocks} blocks are as they were written. Output: {run.output}"
+
+
+def _check_groups(run: ResolvedRun) -> None:
+    """Refuse an output that nobody can open, however good its voxels are."""
+    if damaged := damaged_groups(run):
+        raise RefusedError(
+            f"The metadata of {str(damaged[0])!r} are damaged or gone. Start the run"
+            " again, which writes them again, and verify then."
+        )
+
+
+def _as_recorded(run: ResolvedRun, record: RunRecord) -> Iterator[Stage]:
+    """Tasks' stages that are what the config asks for now; others await --task."""
+    for stage in run.tasks:
+        if record.stages[stage.name].parameters == stage.parameters:
+            yield stage
+
+
+def _ledger(stage: Stage, run: ResolvedRun) -> Ledger:
+    folder = run.run_dir.ledger(stage.name)
+    ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
+    ledger.refresh()
+    if ledger.done_files().any():
+        check_stage(stage, folder)
+    return ledger
+
+
+def _marked(
+    run_dir: RunDir,
+    record: RunRecord,
+    stages: Sequence[Stage],
+    ledgers: Mapping[str, Ledger],
+    damages: Sequence[Damage],
+) -> int:
+    """Mark damaged blocks as undone, and how many blocks that read them."""
+    if not damages:
+        return 0
+    # An array that has gone in between is no damage of its blocks.
+    damaged = {damage.stage for damage in damages}
+    for stage in stages:
+        if stage.name in damaged:
+            check_stage(stage, run_dir.ledger(stage.name))
+    last = max(ledger.epoch for ledger in ledgers.values())
+    return undo(stages, ledgers, damages, max(last, record.epoch) + 1)
+
+
+def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
+    """All damaged blocks; each was looked at twice, for nothing is marked lightly.
+
+    Raises
+    ------
+    RunStopped
+        A block could not be read, which tells nothing about it.
+    """
+    blocks = (block for stage in stages for block in _written(stage, ledgers))
+    most = max(1, *map(_memory, stages))
+    threads = max(1, min(cores(), MEMORY_BYTES // most))
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            results = tqdm(
+                _found_in(pool, blocks, threads * AHEAD),
+                desc="verify",
+                total=sum(map(_count, ledgers.values())),
+                unit="block",
+                file=sys.stderr,
+                mininterval=1 if sys.stderr.isatty() else 30,
+            )
+            suspects = [block for block, what in results if what]
+            found = list(_found_in(pool, suspects, threads * AHEAD))
+    except (OSError, MemoryError) as error:
+        raise RunStopped(
+            f"The output can't be read ({type(error).__name__}: {error}), which says"
+            " nothing about what was written. No block was marked; correct that and"
+            " verify again."
+        ) from error
+    return [Damage(b.stage.name, b.grid, b.index, what) for b, what in found if what]
+
+
+def _count(ledger: Ledger) -> int:
+    """Number of blocks that are done, in whatever grid."""
+    return sum(len(flat) for _, flat, _ in ledger.done_blocks())
+
+
+def _written(stage: Stage, ledgers: Mapping[str, Ledger]) -> Iterator[_Written]:
+    for grid, flat, crcs in ledgers[stage.name].done_blocks():
+        for i, crc in zip(flat, crcs, strict=True):
+            index = tuple(map(int, np.unravel_index(i, grid.shape)))
+            yield _Written(stage, grid, index, int(crc))
+
+
+def _look_at(block: _Written) -> str | None:
+    return find_damage(block.stage, block.grid, block.index, block.crc)
+
+
+def _found_in(
+    pool: ThreadPoolExecutor, blocks: Iterable[_Written], most: int
+) -> Iterator[tuple[_Written, str | None]]:
+    """The blocks and what is wrong with them, of which so many wait at most."""
+    waiting: deque[tuple[_Written, Future[str | None]]] = deque()
+    try:
+        for block in blocks:
+            waiting.append((block, pool.submit(_look_at, block)))
+            if len(waiting) == most:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for block, future in waiting:
+            yield block, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _memory(stage: Stage) -> int:
+    """Bytes that reading back a block of an array takes; files are small."""
+    if stage.array is None:
+        return 0
+    return slab_bytes(stage.array, stage.grid.write_roi(ONLY_BLOCK))

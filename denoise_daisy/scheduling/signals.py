@@ -1,0 +1,58 @@
+"""SIGINT and SIGTERM: counted while a run goes on, and acted on by its loop."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from denoise_daisy.waits import WAITS
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Signals:
+    """The signals that came; in another thread than the main one: none ever does."""
+
+    def __init__(self) -> None:
+        self._taken: list[int] = []
+        self._last = -math.inf
+
+    @property
+    def count(self) -> int:
+        """How many came, those that follow each other at once as one."""
+        return len(self._taken)
+
+    @property
+    def first(self) -> int:
+        """Number of the first."""
+        return self._taken[0]
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Take signals meanwhile, and leave things as they were."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in NUMBERS}
+        self.handle()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def handle(self) -> None:
+        """Take the signals from whoever has them."""
+        if threading.current_thread() is threading.main_thread():
+            for number in NUMBERS:
+                signal.signal(number, self._take)
+
+    def _take(self, number: int, _: object) -> None:
+        # One Ctrl-C, or one bkill, can come twice: from the terminal or the batch
+        # system itself, and from a script in between.
+        now = time.monotonic()
+        if now - self._last > WAITS.same_signal:
+            self._taken.append(number)
+        self._last = now

@@ -1,0 +1,80 @@
+"""All pools of workers of a run together."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.scheduling.stage_state import StageState
+from denoise_daisy.scheduling.worker_pool import WorkerPool
+from denoise_daisy.waits import WAITS
+
+LOOPBACK = "127.0.0.1"
+
+
+class Workforce:
+    """The pools of a run, for one start of the scheduler."""
+
+    def __init__(
+        self, pools: Sequence[Pool], run_dir: RunDir, states: Mapping[str, StageState]
+    ) -> None:
+        self.pools = pools
+        self._workers = [WorkerPool(pool, run_dir, states) for pool in pools]
+
+    @property
+    def address(self) -> str:
+        """Where all of them find the scheduler: on this machine, or from others too."""
+        addresses = (pool.workers.address for pool in self.pools)
+        return next((a for a in addresses if a != LOOPBACK), LOOPBACK)
+
+    @property
+    def timeouts(self) -> dict[str, float]:
+        """How long a block may take, in seconds, by stage."""
+        return {
+            name: pool.timeout_seconds for pool in self.pools for name in pool.stages
+        }
+
+    def maintain(self) -> None:
+        """See to every pool: no more workers than blocks that they could do."""
+        for workers in self._workers:
+            workers.maintain(min(workers.pool.workers.number, workers.ready))
+
+    def cancel_waiting(self) -> None:
+        """Take back the workers that have not begun."""
+        for workers in self._workers:
+            workers.cancel_waiting()
+
+    def end_all(self) -> None:
+        """End every worker at once."""
+        for workers in self._workers:
+            workers.end_all()
+
+    def let_leave(self) -> None:
+        """Give workers that find nothing to do a while to leave by themselves."""
+        deadline = time.monotonic() + WAITS.leave
+        while any(w.is_present() for w in self._workers):
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(WAITS.tick / 5)
+
+    def in_flight(self) -> int:
+        """How many workers of ours have a block right now."""
+        return sum(workers.in_flight() for workers in self._workers)
+
+    def at_work(self) -> list[str]:
+        """The stages whose blocks workers had lately, once for each block."""
+        return [name for workers in self._workers for name in workers.at_work()]
+
+    def waits_for(self) -> str:
+        """What workers, or blocks, wait for, in words."""
+        return ", ".join(filter(None, self._waits()))
+
+    def _waits(self) -> Iterator[str]:
+        for workers in self._workers:
+            yield workers.waits_for()
+        for workers in self._workers:
+            pool = workers.pool
+            if workers.ready and not pool.workers.number and not workers.at_work():
+                whom = f" (--task {pool.name})" if pool.name else ""
+                yield f"waiting for manually started workers{whom}"
+                return

@@ -1,0 +1,209 @@
+"""Denoise: the stage that every run begins with."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+
+from denoise_daisy.blockwise.block_shape import (
+    GIB,
+    WORKER_BYTES,
+    Blocks,
+    Workload,
+    choose_shape,
+)
+from denoise_daisy.blockwise.sources import Raw
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.denoisers.base import Denoiser
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES, BlockGrid
+from denoise_daisy.images.image import Image, roi_of
+from denoise_daisy.outputs.layout import (
+    Layout,
+    chunks_of,
+    explicit_shards,
+    with_c,
+    without_c,
+)
+from denoise_daisy.sections import by_axis
+from denoise_daisy.tasks.builder import StageBuilder
+
+DENOISE = "denoise"
+"""Name of the task and of its stage."""
+
+ALGORITHM = 1
+"""Goes up when this program's own part in the result's bytes changes."""
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """What is asked for: by what, in which blocks, within which memory."""
+
+    denoiser: Denoiser
+    blocks: Blocks
+    workers: int
+    threads: int
+    memory: Callable[[], int]
+    """Bytes that one worker may take; asked for only where that matters."""
+    tasks_bytes: int
+    """Memory that later tasks take in a worker before its first block."""
+    source: Mapping[str, Any]
+    """What of the input's section decides the bytes, by name."""
+
+    def context(self, image: Image) -> Coordinate:
+        """Voxels read around a block."""
+        reach = self.denoiser.stencil.reach
+        if not isinstance(self.blocks.context, dict):
+            return reach
+        exact = dict(zip(AXES, reach, strict=True))
+        asked = by_axis(self.blocks.context, "tzyx", exact)
+        return Coordinate(map(min, asked, roi_of(image).shape))
+
+    def workload(self, image: Image) -> Workload:
+        """What decides memory and time beside the geometry."""
+        per_voxel = self.denoiser.bytes_per_voxel + image.dtype.itemsize
+        more = max(self.denoiser.process_bytes, self.tasks_bytes)
+        return Workload(
+            bytes_per_voxel=image.shape[1] * per_voxel,
+            base=WORKER_BYTES + more,
+            workers=max(1, self.workers),
+        )
+
+
+def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
+    """One stage, which reads the image and writes the output's full resolution.
+
+    Raises
+    ------
+    InputError
+        It can't work with that image; the message has the number to change.
+    """
+    grid, shards = _cut(asked, builder)
+    image, output = builder.image, builder.cutting.output
+    dtype = image.dtype.name if output.dtype == "input" else output.dtype
+    layout = builder.cutting.layout(
+        grid.volume, image.shape[1], dtype, grid.block_shape, shards
+    )
+    denoiser = asked.denoiser
+
+    def compute(block: Block) -> np.ndarray:
+        return denoiser.denoise(block.arrays[0])
+
+    stage = Stage(
+        name=DENOISE,
+        task=DENOISE,
+        grid=grid,
+        sources=(Raw(image),),
+        after=(),
+        compute=compute,
+        parameters=_parameters(asked, builder, grid, layout),
+        target=builder.places.level(
+            DENOISE, builder.places.denoised, layout, image.channels, grid.volume
+        ),
+        probed=denoiser.probed,
+        load=denoiser.load,
+        is_essential=True,
+        work_per_voxel=1.0,
+    )
+    builder.add(stage)
+    builder.offer("denoised", stage)
+
+
+def _cut(
+    asked: Denoising, builder: StageBuilder
+) -> tuple[BlockGrid, tuple[int, ...] | None]:
+    """The blocks, and shards that do not follow from them."""
+    image = builder.image
+    output, volume = builder.cutting.output, builder.cutting.volume
+    shape = with_c(volume.shape, image.shape[1])
+    chunks = chunks_of(output, shape)
+    shards = explicit_shards(output, shape, chunks)
+    if output.shards == "auto" and DENOISE in builder.recorded:
+        # A run may go on with another block shape, but not with other shards.
+        shards = _recorded_shards(builder.recorded[DENOISE].parameters)
+    file_shape = without_c(shards or chunks)
+    grid = BlockGrid(
+        readable_roi=roi_of(image),
+        volume=volume,
+        block_shape=volume.shape,
+        context=asked.context(image),
+        stencil=asked.denoiser.stencil,
+    )
+    work = asked.workload(image)
+    memory = 0 if builder.is_restored else asked.memory()
+
+    def choose(kept: Coordinate | None) -> Coordinate:
+        if kept and work.memory(replace(grid, block_shape=kept)) <= memory:
+            return kept
+        return choose_shape(grid, file_shape, work, memory)
+
+    block_shape = builder.cutting.block_shape(
+        DENOISE,
+        asked.blocks,
+        volume,
+        choose,
+        key="blocks.shape",
+        file_shape=file_shape,
+    )
+    grid = replace(grid, block_shape=block_shape)
+    needed = work.memory(grid)
+    if needed > memory and not builder.is_restored:
+        raise InputError(
+            f"Blocks of blocks.shape and their context need {needed / GIB:.2f} GiB per"
+            f" worker, but only {memory / GIB:.2f} GiB are there. Raise"
+            " blocks.memory_gib, lower workers.count, or make the blocks smaller."
+        )
+    return grid, shards
+
+
+def _recorded_shards(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:
+    shards = parameters.get("output.shards")
+    return tuple(shards) if isinstance(shards, list) else None
+
+
+def _parameters(
+    asked: Denoising, builder: StageBuilder, grid: BlockGrid, layout: Layout
+) -> dict[str, Any]:
+    """Everything that decides the bytes of the output, by name."""
+    exact = is_exact(asked.denoiser, grid)
+    parameters: dict[str, Any] = {
+        **{f"input {name}": v for name, v in builder.image.identity.items()},
+        **asked.source,
+        "input.roi": ranges_of(grid.volume),
+        "output.dtype": layout.dtype,
+        "output.chunks": layout.chunks,
+        "output.shards": layout.shards,
+        "output.compression_level": layout.compression_level,
+        **asked.denoiser.parameters,
+        "algorithm": ALGORITHM,
+        "exact": exact,
+    }
+    if not exact:
+        parameters |= {
+            "blocks.shape": grid.block_shape,
+            "blocks.context": grid.context,
+            "workers.threads_per_worker": asked.threads,
+        }
+    plain: dict[str, Any] = json.loads(json.dumps(parameters))
+    return plain
+
+
+def ranges_of(roi: Roi) -> list[tuple[int, int]]:
+    """Begin and end along each axis."""
+    return list(zip(roi.begin, roi.end, strict=True))
+
+
+def missing_context(grid: BlockGrid) -> dict[str, tuple[int, int]]:
+    """Context and the denoiser's reach, by axis, where the context is smaller."""
+    shape = grid.readable_roi.shape
+    axes = zip(AXES, grid.context, grid.stencil.reach, shape, strict=True)
+    return {a: (c, r) for a, c, r, voxels in axes if c < min(r, voxels)}
+
+
+def is_exact(denoiser: Denoiser, grid: BlockGrid) -> bool:
+    """Whether the bytes depend on neither blocks nor workers."""
+    return denoiser.repeats and not missing_context(grid)

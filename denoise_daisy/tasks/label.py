@@ -1,0 +1,291 @@
+"""Label: connected components of the whole volume, right across block borders.
+
+Three stages.  The *pieces*: each block is labelled alone, and its faces and a table of
+its pieces are kept.  The *union*: for each time point, pieces that touch across blocks
+become objects, which are numbered.  The labels: each block is labelled again, in the
+same way, and its pieces get their objects' ids.  Voxels are in memory a block at a
+time; of the rest, only faces and tables.
+"""
+
+import io
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from funlib.geometry import Coordinate
+from pydantic import Field, PositiveInt
+
+from denoise_daisy.algorithms.labelling import label_block, pieces_of
+from denoise_daisy.blockwise.sources import Source
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.errors import InputError
+from denoise_daisy.outputs.layout import Layout
+from denoise_daisy.outputs.object_table import Format, check_format, to_file
+from denoise_daisy.tasks.base import InputName, OneInput
+from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
+from denoise_daisy.tasks.label_files import joined, npz, packed
+
+
+class Label(OneInput):
+    """Connected components of a mask, over the whole volume.
+
+    Each time point and channel by itself; ids are dense from 1, in the order of the
+    objects' first voxels (z, then y, then x).
+    """
+
+    kind: Literal["label"]
+    """Numbered objects."""
+
+    connectivity: Annotated[int, Field(ge=1, le=3)] = 1
+    """As in scikit-image: 1 joins voxels that share a face, 2 an edge, 3 a corner."""
+
+    min_voxels: PositiveInt = 1
+    """Objects of fewer voxels are left out."""
+
+    table: Format | None = None
+    """Write a table of all objects beside the output, OUTPUT.NAME.csv or .parquet: id,
+    voxels, bounding box, centroid, mean intensity per channel."""
+
+    intensity: InputName = "denoised"
+    """The image that the table's intensities are measured in."""
+
+    def build(self, builder: StageBuilder) -> None:
+        """The stages NAME.pieces, NAME.union and NAME, and NAME.table if asked for."""
+        mask_product, mask = builder.array(self, self.input)
+        inputs, image = {self.input: mask_product}, None
+        if self.table:
+            inputs[self.intensity], image = builder.array(self, self.intensity)
+            if image.transform != mask.transform:
+                raise InputError(
+                    f"Task {self.name!r} labels {self.input!r} and measures"
+                    f" {self.intensity!r}, which have different resolutions. Expected"
+                    " an intensity image of the mask's."
+                )
+            check_format(self.table, self.name)
+        read = _Read(inputs, mask, image)
+        pieces = _pieces(self, builder, read)
+        union = _union(self, builder, read, pieces)
+        labels = _labels(self, builder, read, pieces, union)
+        builder.add(pieces, union, labels)
+        if self.table and image is not None:
+            builder.add(_table(self, self.table, builder, read, image, union))
+        builder.offer(self.name, labels)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the task reads."""
+
+    inputs: dict[str, Product]
+    """By name; the mask is the first."""
+    mask: Source
+    image: Source | None
+    """What is measured for the table."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The mask, and the image if there is one."""
+        return (self.mask,) if self.image is None else (self.mask, self.image)
+
+
+def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
+    transform = read.mask.transform
+    volume = builder.cutting.volume_in(transform)
+    _, *zyx = builder.task_blocks(task, f"{task.name}.pieces", volume)
+    shape = Coordinate(1, *zyx)
+
+    def compute(block: Block) -> bytes:
+        mask, *images = block.arrays
+        begin = (block.write_roi.begin - volume.begin)[1:]
+        image = images[0][0] if images else None
+        pieces = []
+        for channel in mask[0]:
+            labels, count = label_block(channel, task.connectivity)
+            pieces.append(pieces_of(labels, count, begin, volume.shape[1:], image))
+        return packed(pieces)
+
+    name, grid = f"{task.name}.pieces", builder.cutting.grid([], transform, shape)
+    return Stage(
+        name=name,
+        task=task.name,
+        grid=grid,
+        sources=read.sources,
+        after=tuple(name for p in read.inputs.values() for name in p.after),
+        compute=compute,
+        parameters=_parameters(task, read.inputs, shape, unused=("min_voxels",)),
+        target=builder.places.files(name, grid),
+        transform=transform,
+    )
+
+
+def _union(task: Label, builder: StageBuilder, read: _Read, pieces: Stage) -> Stage:
+    def compute(block: Block) -> bytes:
+        archives = {
+            position: partial(pieces.read_file, (block.index[0], *position))
+            for position in itertools.product(*map(range, pieces.grid.shape[1:]))
+        }
+        arrays: dict[str, np.ndarray] = {}
+        for channel in range(len(read.mask.channels)):
+            found = joined(
+                archives,
+                channel,
+                connectivity=task.connectivity,
+                min_voxels=task.min_voxels,
+                with_table=task.table is not None,
+            )
+            arrays |= {f"{name}{channel}": array for name, array in found.items()}
+        return npz(arrays)
+
+    name = f"{task.name}.union"
+    whole = Coordinate(1, *pieces.grid.volume.shape[1:])
+    grid = builder.cutting.grid([], pieces.transform, whole)
+    return Stage(
+        name=name,
+        task=task.name,
+        grid=grid,
+        sources=(),
+        after=(pieces.name,),
+        compute=compute,
+        parameters=_parameters(task, read.inputs, pieces.grid.block_shape),
+        target=builder.places.files(name, grid),
+        transform=pieces.transform,
+    )
+
+
+def _labels(
+    task: Label, builder: StageBuilder, read: _Read, pieces: Stage, union: Stage
+) -> Stage:
+    transform, shape = pieces.transform, pieces.grid.block_shape
+    mask, product = read.mask, read.inputs[task.input]
+    layout = builder.cutting.layout(
+        pieces.grid.volume, len(mask.channels), "uint32", shape
+    )
+
+    ids = _Ids(union)
+
+    def compute(block: Block) -> np.ndarray:
+        t, *position = block.index
+        place = int(np.ravel_multi_index(position, pieces.grid.shape[1:]))
+        result = np.empty(block.arrays[0].shape, np.uint32)
+        for channel, voxels in enumerate(block.arrays[0][0]):
+            own = ids.of_block(t, channel, place)
+            labels, count = label_block(voxels, task.connectivity)
+            if len(own) != count:
+                raise ValueError(
+                    f"the block has {count} pieces now and had {len(own)} before: what"
+                    f" it read has changed; `verify` finds the cause"
+                )
+            result[0, channel] = np.concatenate(([0], own)).astype(np.uint32)[labels]
+        return result
+
+    return Stage(
+        name=task.name,
+        task=task.name,
+        grid=builder.cutting.grid([], transform, shape),
+        sources=(mask,),
+        after=(*product.after, union.name),
+        compute=compute,
+        parameters=_parameters(task, {task.input: product}, shape, layout),
+        target=builder.places.level(
+            task.name,
+            builder.places.labels(task.name),
+            layout,
+            mask.channels,
+            pieces.grid.volume,
+            transform=transform,
+            method=mask.method,
+        ),
+        transform=transform,
+    )
+
+
+class _Ids:
+    """The ids of pieces; those of one time point are held."""
+
+    def __init__(self, union: Stage) -> None:
+        self._union = union
+        self._version = (-1, -1)
+        """Of what is held: the time point, and when its union was written."""
+        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """Starts and ids, by channel."""
+
+    def of_block(self, t: int, channel: int, place: int) -> np.ndarray:
+        """Those of the pieces of a block, by its place in C order."""
+        index = (t, 0, 0, 0)
+        (file,) = self._union.target.files(self._union.grid, index)
+        # A union that was written again has others.
+        version = (t, file.stat().st_mtime_ns)
+        if version != self._version:
+            self._version, self._held = version, {}
+        if channel not in self._held:
+            with np.load(io.BytesIO(self._union.read_file(index))) as archive:
+                arrays = archive[f"starts{channel}"], archive[f"ids{channel}"]
+                self._held[channel] = arrays
+        starts, ids = self._held[channel]
+        return ids[starts[place] : starts[place + 1]]
+
+
+def _table(
+    task: Label,
+    kind: Format,
+    builder: StageBuilder,
+    read: _Read,
+    image: Source,
+    union: Stage,
+) -> Stage:
+    volume, mask = union.grid.volume, read.mask
+    factors, origin = union.transform.factor[1:], union.transform.origin[1:]
+    sizes = zip(builder.image.scale_um, factors, strict=True)
+    scale_um = [size * factor if size else None for size, factor in sizes]
+    shift = [
+        (o + (0.0 if mask.method == "nearest" else (f - 1) / 2)) / f
+        for o, f in zip(origin, factors, strict=True)
+    ]
+
+    def parts() -> Iterator[tuple[int, str, np.ndarray]]:
+        for index in union.grid.indices():
+            with np.load(io.BytesIO(union.read_file(index))) as archive:
+                for i, channel in enumerate(mask.channels):
+                    t = union.transform.origin[0] + volume.begin[0] + index[0]
+                    yield t, channel.name, archive[f"objects{i}"]
+
+    def compute(_: Block) -> bytes:
+        names = [channel.name for channel in image.channels]
+        return to_file(parts(), names, scale_um, volume.begin[1:], shift, kind)
+
+    name = f"{task.name}.table"
+    grid = builder.cutting.grid([], union.transform, volume.shape)
+    more = {"table": kind, "scale_um": scale_um, "shift": shift}
+    return Stage(
+        name=name,
+        task=task.name,
+        grid=grid,
+        sources=(),
+        after=(union.name,),
+        compute=compute,
+        parameters={**union.parameters, **more},
+        target=builder.places.file(
+            name, grid, builder.places.beside(f"{task.name}.{kind}")
+        ),
+        transform=union.transform,
+    )
+
+
+def _parameters(
+    task: Label,
+    inputs: dict[str, Product],
+    shape: Coordinate,
+    layout: Layout | None = None,
+    unused: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """What decides the bytes; pieces belong to blocks: cut otherwise, they are others.
+
+    What is measured is among the inputs; the table's format matters to itself only.
+    """
+    every = task_parameters(task, inputs, layout, block_shape=list(shape))
+    without = {"table", "intensity", *unused}
+    return {name: value for name, value in every.items() if name not in without}

@@ -1,0 +1,142 @@
+"""Pyramid: the coarser levels of an image or of labels, a stage each."""
+
+from typing import Literal
+
+import numpy as np
+from funlib.geometry import Coordinate
+from pydantic import NonNegativeInt
+
+from denoise_daisy.algorithms.pooling import Method, next_factors, pool
+from denoise_daisy.blockwise.block_shape import TaskBlocks
+from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import FULL_RESOLUTION, LevelTransform
+from denoise_daisy.tasks.base import OneInput
+from denoise_daisy.tasks.builder import StageBuilder, layout_parameters
+
+SMALLEST_PLANE = 256
+"""A level whose Y-X plane is no larger is the last one."""
+
+FOR_IMAGES: Method = "mean"
+FOR_LABELS: Method = "nearest"
+
+
+class Pyramid(OneInput):
+    """Coarser levels of an image or of labels, for viewers.
+
+    Whatever the run writes gets a pyramid; this is to have another one.
+    """
+
+    kind: Literal["pyramid"]
+    """Multiscale levels."""
+
+    levels: NonNegativeInt | Literal["auto"] = "auto"
+    """Levels beside the full resolution; auto: until Y-X planes are 256 x 256 at
+    most; 0: none."""
+
+    method: Method | Literal["auto"] = "auto"
+    """What becomes of the voxels of a cell: their mean, the first, or the most
+    frequent; auto: mean for images, nearest for labels."""
+
+    def build(self, builder: StageBuilder) -> None:
+        """A stage for each level of what the task reads."""
+        product = builder.product(self, self.input)
+        level = product.stage.array if product.stage else None
+        if level is None or level.transform != FULL_RESOLUTION:
+            builder.array(self, self.input)
+            raise InputError(
+                f"Task {self.name!r} makes levels of {self.input!r}, which is no image"
+                " in full resolution that this run writes. Expected denoised, or a"
+                " task."
+            )
+        method = None if self.method == "auto" else self.method
+        levels = None if self.levels == "auto" else self.levels
+        build_levels(builder, self.input, self.name, self.name, levels, method)
+
+
+def build_levels(
+    builder: StageBuilder,
+    product: str,
+    name: str,
+    task: str,
+    levels: int | None = None,
+    method: Method | None = None,
+) -> None:
+    """Stages NAME.1, NAME.2, ... of a product; None stands for what suits the array."""
+    stage = builder.products[product].stage
+    while stage is not None and stage.array is not None:
+        level = stage.array
+        number = int(level.path.name)
+        chosen = method or (FOR_LABELS if level.is_labels else FOR_IMAGES)
+        factors = _factors(builder, level)
+        is_last = number >= levels if levels is not None else _is_small(level)
+        if is_last or factors == Coordinate(1, 1, 1, 1):
+            break
+        stage = _stage(builder, stage, f"{name}.{number + 1}", task, factors, chosen)
+        builder.add(stage)
+        builder.offer(stage.name, stage)
+
+
+def _is_small(level: Level) -> bool:
+    return max(level.layout.shape[-2:]) <= SMALLEST_PLANE
+
+
+def _factors(builder: StageBuilder, level: Level) -> Coordinate:
+    """From this level to the next."""
+    sizes = zip(builder.image.scale_um, level.transform.factor[1:], strict=True)
+    scale = [size * factor if size else None for size, factor in sizes]
+    return Coordinate(next_factors(level.roi.shape, scale))
+
+
+def _stage(
+    builder: StageBuilder,
+    finer: Stage,
+    name: str,
+    task: str,
+    factors: Coordinate,
+    method: Method,
+) -> Stage:
+    level = finer.array
+    if level is None:
+        raise TypeError(
+            f"stage {finer.name!r} writes no array, of which levels are made"
+        )
+    cutting = builder.cutting
+    transform = LevelTransform(level.transform.factor * factors, cutting.volume.begin)
+    volume = cutting.volume_in(transform)
+    finer_shape = finer.grid.block_shape
+    shape = cutting.block_shape(
+        name,
+        TaskBlocks(),
+        volume,
+        lambda kept: kept or cutting.pooled_shape(finer_shape, factors, volume),
+    )
+    layout = cutting.layout(volume, len(level.channels), level.dtype, shape)
+
+    parameters = {"kind": "pyramid", "method": method, "factors": list(factors)}
+    parameters["input level"] = finer.fingerprint
+
+    def compute(block: Block) -> np.ndarray:
+        return pool(block.arrays[0], factors, method)
+
+    return Stage(
+        name=name,
+        task=task,
+        grid=cutting.grid([], transform, shape),
+        sources=(level,),
+        after=(finer.name,),
+        compute=compute,
+        parameters=parameters | layout_parameters(layout),
+        target=builder.places.level(
+            name,
+            level.path.with_name(str(int(level.path.name) + 1)),
+            layout,
+            level.channels,
+            volume,
+            transform=transform,
+            method=method,
+        ),
+        transform=transform,
+    )

@@ -1,0 +1,64 @@
+"""Smooth: a Gaussian filter, each block with the context that it needs."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from funlib.geometry import Coordinate
+from pydantic import Field
+
+from denoise_daisy.algorithms.filters import gaussian, gaussian_reach, scipy_version
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.sections import OutputType, Sigma, SpaceTime, by_axis
+from denoise_daisy.tasks.base import OneInput
+from denoise_daisy.tasks.builder import StageBuilder, task_parameters
+
+
+class Smooth(OneInput):
+    """A Gaussian filter, as scipy.ndimage.gaussian_filter on the whole image."""
+
+    kind: Literal["smooth"]
+    """Gaussian filter."""
+
+    sigma: Annotated[dict[SpaceTime, Sigma], Field(min_length=1)]
+    """Standard deviation in voxels, by axis; 0 for an axis not named."""
+
+    dtype: OutputType = "float32"
+    """Type of the voxels written."""
+
+    def build(self, builder: StageBuilder) -> None:
+        """One stage; it writes an image of its own, beside the output."""
+        product, source = builder.array(self, self.input)
+        sigma = by_axis(self.sigma, "tzyx", dict.fromkeys("tzyx", 0.0))
+        volume = builder.cutting.volume_in(source.transform)
+        shape = builder.task_blocks(self, self.name, volume)
+        dtype = source.dtype if self.dtype == "input" else self.dtype
+        layout = builder.cutting.layout(volume, len(source.channels), dtype, shape)
+        reach = Coordinate(gaussian_reach(sigma))
+
+        def compute(block: Block) -> np.ndarray:
+            return gaussian(block.arrays[0], sigma)
+
+        stage = Stage(
+            name=self.name,
+            task=self.name,
+            grid=builder.cutting.grid([source], source.transform, shape, reach),
+            sources=(source,),
+            after=product.after,
+            compute=compute,
+            parameters=task_parameters(
+                self, {self.input: product}, layout, **scipy_version()
+            ),
+            target=builder.places.level(
+                self.name,
+                builder.places.image(self.name),
+                layout,
+                source.channels,
+                volume,
+                transform=source.transform,
+                method=source.method,
+            ),
+            transform=source.transform,
+        )
+        builder.add(stage)
+        builder.offer(self.name, stage)

@@ -1,0 +1,70 @@
+"""All stages of a run, the denoising first, each after those that it reads."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from denoise_daisy.blockwise.block_shape import check_shape
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import FULL_RESOLUTION
+from denoise_daisy.tasks.base import AnyTask
+from denoise_daisy.tasks.builder import StageBuilder
+from denoise_daisy.tasks.denoise import Denoising, build_denoise
+from denoise_daisy.tasks.pyramid import Pyramid, build_levels
+
+
+def build_stages(
+    denoising: Denoising, tasks: Sequence[AnyTask], builder: StageBuilder
+) -> tuple[Stage, ...]:
+    """The stages of the denoising and of all tasks, with the levels that they get.
+
+    Raises
+    ------
+    InputError
+        The denoising can't work with the image, or a task with what it reads.
+    """
+    builder.offer_raw()
+    build_denoise(denoising, builder)
+    with_own_levels = {task.input for task in tasks if isinstance(task, Pyramid)}
+    if "denoised" not in with_own_levels:
+        build_levels(builder, "denoised", "pyramid", "pyramid")
+    for task in tasks:
+        task.build(builder)
+        if task.name not in with_own_levels and _is_full_resolution(builder, task.name):
+            build_levels(builder, task.name, f"{task.name}.pyramid", task.name)
+    _check(builder.stages)
+    return tuple(builder.stages)
+
+
+def _is_full_resolution(builder: StageBuilder, name: str) -> bool:
+    product = builder.products.get(name)
+    return (
+        product is not None
+        and product.source is not None
+        and product.source.transform == FULL_RESOLUTION
+    )
+
+
+def _check(stages: Sequence[Stage]) -> None:
+    """Refuse stages of one name, in one place, or whose blocks would share files."""
+    names = [stage.name for stage in stages]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise InputError(
+            f"Two tasks would both have stages of the names {sorted(twice)}. Expected"
+            " names that differ; 'pyramid' is that of the output's own levels."
+        )
+    places: dict[Path, str] = {}
+    for stage in stages:
+        place = stage.target.place
+        if places.setdefault(place, stage.task) != stage.task:
+            raise InputError(
+                f"Tasks {places[place]!r} and {stage.task!r} would both write"
+                f" {str(place)!r}. Leave one of them away."
+            )
+        check_shape(
+            stage.grid.block_shape,
+            stage.file_shape,
+            stage.grid.volume.shape,
+            f"The block shape of {stage.name}",
+        )

@@ -1,0 +1,149 @@
+"""Threshold: a mask, above a value that is given or found from samples."""
+
+import json
+from importlib.metadata import version
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import FiniteFloat, NonNegativeInt, model_validator
+
+from denoise_daisy.algorithms.thresholds import (
+    Method,
+    above,
+    find_threshold,
+    sample_windows,
+)
+from denoise_daisy.blockwise.sources import Source
+from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.errors import InputError
+from denoise_daisy.sections import Text
+from denoise_daisy.tasks.base import OneInput
+from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
+
+
+class Threshold(OneInput):
+    """A mask: 1 where the input is strictly above a value, else 0."""
+
+    kind: Literal["threshold"]
+    """Mask of what is bright."""
+
+    value: FiniteFloat | None = None
+    """Grey level."""
+
+    method: Method | None = None
+    """Find the value by this method of scikit-image, from samples of each channel."""
+
+    channel: NonNegativeInt | Text | None = None
+    """Channel by index or name; null: every channel, by itself."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.value is None) == (self.method is None):
+            raise ValueError("either value or method")
+        return self
+
+    def build(self, builder: StageBuilder) -> None:
+        """One stage that writes a mask, after one that finds the value if need be."""
+        product, source = builder.array(self, self.input)
+        chosen = _channels(self, source)
+        finder = None
+        if self.method is not None:
+            finder = _finder(self, self.method, builder, product, source, chosen)
+            builder.add(finder)
+        volume = builder.cutting.volume_in(source.transform)
+        shape = builder.task_blocks(self, self.name, volume)
+        layout = builder.cutting.layout(volume, len(chosen), "uint8", shape)
+
+        def compute(block: Block) -> np.ndarray:
+            values = [self.value or 0.0] * len(chosen)
+            if finder is not None:
+                values = json.loads(finder.read_file(ONLY_BLOCK))["values"]
+            return above(block.arrays[0][:, chosen], values)
+
+        stage = Stage(
+            name=self.name,
+            task=self.name,
+            grid=builder.cutting.grid([source], source.transform, shape),
+            sources=(source,),
+            after=(*product.after, *([finder.name] if finder else [])),
+            compute=compute,
+            parameters=task_parameters(
+                self,
+                {self.input: product},
+                layout,
+                **(_skimage_version() if finder else {}),
+            ),
+            target=builder.places.level(
+                self.name,
+                builder.places.labels(self.name),
+                layout,
+                tuple(source.channels[i] for i in chosen),
+                volume,
+                transform=source.transform,
+                method=source.method,
+            ),
+            transform=source.transform,
+        )
+        builder.add(stage)
+        builder.offer(self.name, stage)
+
+
+def _skimage_version() -> dict[str, str]:
+    """What may change the values that are found."""
+    return {"scikit-image": version("scikit-image")}
+
+
+def _finder(
+    task: Threshold,
+    method: Method,
+    builder: StageBuilder,
+    product: Product,
+    source: Source,
+    chosen: list[int],
+) -> Stage:
+    """One block that samples the whole volume, once that is there."""
+    volume = builder.cutting.volume_in(source.transform)
+
+    def compute(block: Block) -> bytes:
+        rois = [roi + volume.begin for roi in sample_windows(volume.shape)]
+        found = []
+        for channel in chosen:
+            # One after the other, for the memory's sake.
+            parts = (block.read(0, roi)[:, channel].ravel() for roi in rois)
+            found.append(find_threshold(np.concatenate(list(parts)), method))
+        return json.dumps({"method": method, "values": found}).encode()
+
+    name = f"{task.name}.value"
+    grid = builder.cutting.grid([source], source.transform, volume.shape)
+    file = builder.places.run_dir.work_folder(task.name) / "value.json"
+    return Stage(
+        name=name,
+        task=task.name,
+        grid=grid,
+        sources=(source,),
+        after=product.after,
+        compute=compute,
+        parameters=task_parameters(
+            task, {task.input: product}, None, **_skimage_version()
+        ),
+        target=builder.places.file(name, grid, file),
+        transform=source.transform,
+        reads_parts=True,
+    )
+
+
+def _channels(task: Threshold, source: Source) -> list[int]:
+    """The channels asked for, by position."""
+    names = [channel.name for channel in source.channels]
+    if task.channel is None:
+        return list(range(len(names)))
+    if isinstance(task.channel, str) and names.count(task.channel) == 1:
+        return [names.index(task.channel)]
+    if isinstance(task.channel, int) and task.channel < len(names):
+        return [task.channel]
+    raise InputError(
+        f"Task {task.name!r} names channel {task.channel!r}, but {task.input!r} has"
+        f" {len(names)}: {names}. Expected an index below {len(names)}, or a name that"
+        " stands there once."
+    )

@@ -1,0 +1,129 @@
+"""How long the program waits, in one place.
+
+All are in seconds.  `DENOISE_DAISY_WAITS`, a JSON object of names and seconds, sets
+some of them otherwise, in a scheduler and in the workers that it starts: without it,
+tests of what happens after a long wait would take as long.
+"""
+
+import json
+import math
+import os
+from dataclasses import dataclass, fields
+
+VARIABLE = "DENOISE_DAISY_WAITS"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Waiting times, each in seconds."""
+
+    # The scheduler
+
+    tick: float = 0.25
+    """Between two looks at ledgers and workers."""
+    same_signal: float = 0.3
+    """Signals that follow each other so closely count as one."""
+    ledger_lag: float = 5.0
+    """How late a finished block's line may show, on a file system of several hosts."""
+    output_gone: float = 20.0
+    """The run stops when its output or its run directory is away for so long."""
+    leave: float = 5.0
+    """What workers get to leave by themselves once there is no more work."""
+
+    # Its pools of workers
+
+    worker_stuck: float = 300.0
+    """A worker without a block, while there are some, is given up after that."""
+    manual_worker_silent: float = 60.0
+    """A manually started worker that shows nothing for so long is gone."""
+    overdue: float = 15.0
+    """What a worker gets beyond the block's timeout to end itself."""
+    first_start_pause: float = 0.5
+    """Between two starts of workers, at first; doubled each time without a block done
+    or failed in between."""
+    longest_start_pause: float = 60.0
+    """Between two starts of workers, at most."""
+
+    # Batch systems
+
+    poll: float = 10.0
+    """Between two polls; doubled while the system doesn't answer."""
+    longest_poll: float = 120.0
+    """Between two polls, at most."""
+    command: float = 60.0
+    """A command of the batch system that takes longer counts as no answer."""
+
+    # The lock of a run directory
+
+    heartbeat: float = 2.0
+    """Between two heartbeats of a scheduler."""
+    scheduler_silent: float = 40.0
+    """A scheduler whose last heartbeat is older is not waited for."""
+    stale_lock: float = 60.0
+    """A lock of another host whose heartbeat is this old belongs to nobody any more."""
+
+    # Workers
+
+    heartbeat_check: float = 4.0
+    """Between two looks at the scheduler's heartbeat."""
+    last_block: float = 30.0
+    """What a block in flight still gets when the scheduler is dead."""
+    connect: float = 30.0
+    """A server that can't be reached within that is unreachable."""
+    ask: float = 0.05
+    """A stage that has no block within that has none just now: others are asked."""
+    ask_pause: float = 0.25
+    """Between two rounds of asking, where no stage has any block."""
+    release: float = 5.0
+    """What Daisy gets to hear that a block is done, before a worker goes on."""
+    idle: float = 60.0
+    """A worker that finds nothing to do for so long leaves."""
+
+    # Files
+
+    file_away: float = 5.0
+    """What is to be read may be away for that long before it is an error."""
+    line_away: float = 90.0
+    """The same for a line of a ledger, which shows late on other hosts."""
+    retry: float = 0.25
+    """Between two tries to read or write what is away."""
+    array_away: float = 30.0
+    """An array that is to be written to may be away for that long."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and 0 < value < math.inf):
+                raise ValueError(
+                    f"{VARIABLE}: {field.name} is {value!r}. Expected seconds, a"
+                    " positive number."
+                )
+
+
+def read_waits(text: str | None) -> Waits:
+    """The waiting times that a JSON object sets; the others are as always.
+
+    Raises
+    ------
+    ValueError
+        It is no such object, or names an unknown waiting time or no positive number.
+    """
+    if not text:
+        return Waits()
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{VARIABLE} is no JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{VARIABLE} is {text!r}. Expected a JSON object.")  # noqa: TRY004
+    known = {field.name for field in fields(Waits)}
+    if unknown := sorted(values.keys() - known):
+        raise ValueError(
+            f"{VARIABLE}: there is no {unknown[0]!r}. Expected some of"
+            f" {', '.join(sorted(known))}."
+        )
+    return Waits(**values)
+
+
+WAITS = read_waits(os.environ.get(VARIABLE))

@@ -1,0 +1,163 @@
+"""Doing blocks and recording them: nothing is believed that is not in a ledger."""
+
+import logging
+import time
+import traceback
+from dataclasses import asdict
+from enum import Enum, auto
+from typing import Any
+
+from funlib.geometry import Roi
+
+from denoise_daisy.blockwise.process_block import UnwantedError, process_block
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import OutputGoneError
+from denoise_daisy.geometry import Index
+from denoise_daisy.machine import peak_memory
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.connection import Connection
+from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter, Reason
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.worker.presence import Presence
+
+logger = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a block that was handed out to this worker."""
+
+    DONE = auto()
+    FAILED = auto()
+    NOT_OURS = auto()
+    """It is for another process, and this one should leave."""
+
+
+class BlockRecorder:
+    """Does blocks of some stages, and writes down what became of them."""
+
+    def __init__(
+        self, run: ResolvedRun, stages: dict[str, Stage], presence: Presence, epoch: int
+    ) -> None:
+        self._run = run
+        self._stages = stages
+        self._presence = presence
+        self._epoch = epoch
+        self._durable = run.config.output.durability == "fsync"
+        self._ledgers = {name: self._ledger(stage) for name, stage in stages.items()}
+        self._writers: dict[str, LedgerWriter] = {}
+        self._own_longest = 0.0
+
+    @property
+    def longest_seconds(self) -> float:
+        """Of all blocks that were done in this epoch, as far as is known here."""
+        others = (ledger.totals.longest for ledger in self._ledgers.values())
+        return max(self._own_longest, *others)
+
+    def take(self, name: str, write_roi: Roi) -> Outcome:
+        """Do a block of a stage, unless it is done or for another process."""
+        stage, ledger = self._stages[name], self._ledgers[name]
+        index = stage.index_at(write_roi)
+        ledger.refresh()
+        if ledger.is_done(index):
+            return Outcome.DONE
+        failed_by = {entry.worker for entry in ledger.failures.get(index, ())}
+        now = Connection.read(self._run.run_dir)
+        # Another scheduler's business; or a retry, which is for a new process.
+        if (
+            now is None
+            or now.epoch != self._epoch
+            or self._presence.worker in failed_by
+        ):
+            return Outcome.NOT_OURS
+        return self._do(stage, index)
+
+    def _do(self, stage: Stage, index: Index) -> Outcome:
+        """Compute a block and record the outcome."""
+        self._presence.begin(stage.name, index)
+        started = time.perf_counter()
+        # A straggler finds its ledger gone here, rather than make a new one later.
+        writer = self._writer(stage.name)
+        values = self._outcome(stage, index)
+        seconds = round(time.perf_counter() - started, 3)
+        self._own_longest = max(self._own_longest, seconds)
+        writer.append(
+            Entry(
+                block=index,
+                shape=tuple(stage.grid.block_shape),
+                epoch=self._epoch,
+                worker=self._presence.worker,
+                seconds=seconds,
+                peak_mib=peak_memory() >> 20,
+                **values,
+            )
+        )
+        self._presence.begin("", None)
+        error = values.get("error")
+        logger.info("Block %s of %s: %s.", list(index), stage.name, error or "done")
+        return Outcome.FAILED if error else Outcome.DONE
+
+    def _outcome(self, stage: Stage, index: Index) -> dict[str, Any]:
+        """What is recorded of a block, which was done or has failed.
+
+        Raises
+        ------
+        UnwantedError, OutputGoneError, OSError
+            Not the block is at fault, but the run is over, or the disk full.
+        """
+        try:
+            result = process_block(
+                stage,
+                index,
+                durable=self._durable,
+                is_wanted=lambda: self._is_wanted(stage),
+            )
+        except (UnwantedError, OutputGoneError):
+            raise
+        except MemoryError as error:
+            failure = _failure("memory", error)
+            failure["error"] += (
+                f" at a peak of {peak_memory() >> 20} MiB; make blocks smaller"
+                " (blocks.memory_gib) or give workers more memory"
+            )
+            return failure
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise
+            return _failure("exception", error)
+        return {"status": "done", **asdict(result)}
+
+    def _ledger(self, stage: Stage) -> Ledger:
+        ledger = Ledger(
+            self._run.run_dir.ledger(stage.name),
+            self._run.id,
+            stage.grid,
+            stage.file_shape,
+            from_end=True,
+        )
+        ledger.begin(self._epoch)
+        return ledger
+
+    def _writer(self, stage: str) -> LedgerWriter:
+        if stage not in self._writers:
+            ledger, worker = self._ledgers[stage], self._presence.worker
+            self._writers[stage] = ledger.writer(worker, durable=self._durable)
+        return self._writers[stage]
+
+    def _is_wanted(self, stage: Stage) -> bool:
+        """Whether the output is still that of the run this worker was started for."""
+        record = RunRecord.read(self._run.run_dir)
+        if record is None or record.id != self._run.id:
+            return False
+        kept = record.stages.get(stage.name)
+        return kept is not None and kept.parameters == stage.parameters
+
+
+def _failure(reason: Reason, error: Exception) -> dict[str, Any]:
+    return {
+        "status": "failed",
+        "reason": reason,
+        "error": f"{type(error).__name__}: {error}",
+        "traceback": "".join(traceback.format_exception(error)),
+    }

@@ -1,0 +1,99 @@
+"""Workers started by hand, the scheduler as a job, and what can't work on a cluster."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from harness import ROOT, environment, wait_until
+from harness.clusters import Cluster
+from harness.frames import GONE_SECONDS, Frames, submit
+
+# By hand, and the scheduler as a job.
+
+
+def test_workers_started_by_hand_can_do_all_the_work(
+    cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    """One as a job, one as a process of this machine; late ones do no harm."""
+    it = frames(cluster, frames=12, seconds=600, count=0)
+    run = it.start()
+    wait_until((it.run_dir / "connection.json").exists, "connection.json")
+    cluster.add_worker(it.run_dir, it.slow)
+    wait_until(lambda: it.blocks_begun() == 1, "the job is at work")
+    by_hand = [sys.executable, "workers/block_worker.py", str(it.run_dir)]
+    env = environment(it.slow)
+    with subprocess.Popen(by_hand, cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as it2:
+        wait_until(lambda: it.blocks_begun() == 2, "the process is at work")
+        it.set_seconds(0.2)
+        run.finish()
+        assert it2.wait(GONE_SECONDS) == 0
+    assert len({line["worker"] for line in it.lines("done")}) == 2
+    it.check_nothing_is_left(GONE_SECONDS)
+    it.check_result()
+    late = subprocess.run(by_hand, cwd=ROOT, env=env, check=False, capture_output=True)
+    assert late.returncode == 0, late.stderr
+    it.check_result()
+
+
+@pytest.mark.slurm
+def test_a_scheduler_that_is_told_to_leave_comes_back_until_all_is_done(
+    slurm_cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    """The signal is the one that Slurm sends before a walltime ends."""
+    it = frames(slurm_cluster, frames=16, seconds=1.5, count=2, max_retries=0)
+    log = submit(it)
+    it.wait_for_done(3)
+    (job,) = {j.id for j in slurm_cluster.queue() if j.name == "denoise-scheduler"}
+    slurm_cluster.call("scancel", "--batch", "--signal=TERM", job)
+    wait_until(lambda: "exit code 143" in log.read_text(), "its first end")
+    assert it.done() < 16
+    wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
+    wait_until(lambda: not slurm_cluster.queue(), "an empty queue")
+    it.check_result()
+
+
+# What can't work is said.
+
+
+@pytest.mark.slurm
+def test_an_unknown_partition_is_refused_before_anything_is_written(
+    slurm_cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    it = frames(slurm_cluster, frames=2, count=1, partition="nowhere")
+    run = it.start()
+    assert run.wait() == 2
+    assert "invalid partition specified: nowhere" in run.said
+    assert not it.output.exists()
+    assert not it.run_dir.exists()
+    assert slurm_cluster.queue() == []
+
+
+def test_an_unknown_queue_is_reported_in_bsubs_words(
+    lsf_cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    """LSF has no dry run: its refusal comes with the first submission."""
+    it = frames(lsf_cluster, frames=2, count=1, queue="nowhere")
+    run = it.start()
+    refusal = "nowhere: No such queue. Job not submitted."
+    wait_until(lambda: refusal in run.said, refusal)
+    if run.is_alive:
+        run.signal(signal.SIGINT)
+    assert run.wait() in (2, 5, 130)
+    assert lsf_cluster.queue() == []
+
+
+def test_an_address_that_workers_cant_reach_stops_the_run(
+    cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    """An address of the documentation's networks, which nobody has."""
+    it = frames(cluster, frames=4, count=3, host="198.51.100.7")
+    run = it.start()
+    assert run.wait() == 5, run.said
+    assert re.search(r"can't reach the scheduler at 198\.51\.100\.7 port \d+", run.said)
+    assert "firewall" in run.said
+    assert "workers.host" in run.said
+    it.check_nothing_is_left(GONE_SECONDS)

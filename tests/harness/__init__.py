@@ -1,0 +1,55 @@
+"""What tests of all kinds need.
+
+`images` to denoise and the oracle, the `program` run for real, `waiting` for a state,
+`properties` with how many examples, and what is made once and `shared`.  `hook` puts
+faults into processes of a run; `trials` and `chains` are runs to be hurt; `clusters`
+are the batch systems, and `frames` and `pools` runs on these.
+
+The others have one subject each, which several files of tests share: `czi_files`,
+`examples`, `functions`, `ledgers`, `oracles` of tasks, `refused` and its `mistakes`,
+`fingerprinted` and its `fingerprint_fields`.
+"""
+
+from harness.images import REAL_DATA, ROOT, small_czi, small_image, whole_image
+from harness.program import (
+    GAINS,
+    OFFSETS,
+    Run,
+    cli,
+    config_for,
+    environment,
+    ledger_lines,
+    load,
+    ome_of,
+    output_of,
+    processes_of,
+    start,
+    voxels_of,
+    write_config,
+)
+from harness.waiting import REAL_WAITS, SHORT_WAITS, wait_until
+
+__all__ = [
+    "GAINS",
+    "OFFSETS",
+    "REAL_DATA",
+    "REAL_WAITS",
+    "ROOT",
+    "SHORT_WAITS",
+    "Run",
+    "cli",
+    "config_for",
+    "environment",
+    "ledger_lines",
+    "load",
+    "ome_of",
+    "output_of",
+    "processes_of",
+    "small_czi",
+    "small_image",
+    "start",
+    "voxels_of",
+    "wait_until",
+    "whole_image",
+    "write_config",
+]

@@ -1,0 +1,92 @@
+"""CZI files written for tests, and what is done to them."""
+
+import struct
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from demo_czi import write_czi
+from pylibCZIrw import czi as pylibczi
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images import czi_directory
+from denoise_daisy.images.czi import CziImage, open_czi
+
+ALL = (slice(None),) * 5
+CELLS = "CellDivision_T3_Z5_CH2_X240_Y170.czi"
+LATTICE = "LLS7_small.czi"
+MOSAIC = "S3_1Pos_2Mosaic_T2_Z3_CH2_sm.czi"
+
+Tile = tuple[str, np.ndarray, tuple[int, int]]
+"""Coordinate text, pixels, and x, y of the first pixel."""
+
+
+def noise(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> np.ndarray:
+    """Random values over the whole range of a type."""
+    rng = np.random.default_rng(seed)
+    if dtype == "float32":
+        return rng.normal(0, 1e3, shape).astype(np.float32)
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def write_tiles(path: Path, tiles: Iterable[Tile]) -> Path:
+    """A CZI of any sub-blocks, which pylibCZIrw's own write() has no words for."""
+    with pylibczi.create_czi(str(path)) as writer:
+        for number, (where, pixels, (x, y)) in enumerate(tiles):
+            samples = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+            data = writer._format_data(np.ascontiguousarray(samples))
+            writer._czi_writer.AddTile(where, data, x, y, number, "")
+        writer.write_metadata(path.stem)
+    return path
+
+
+def set_xml(path: Path, change: Callable[[str], str]) -> Path:
+    with pylibczi.edit_czi(str(path)) as editor:
+        xml = editor.read_metadata_xml()
+        with editor.edit_session() as builder:
+            builder.set_xml(change(xml))
+    return path
+
+
+def with_xml(path: Path, inner: str) -> CziImage:
+    """A CZI of two channels whose metadata is this, and nothing else."""
+    write_czi(path, noise((1, 2, 1, 8, 8)), time_step_s=None)
+    set_xml(
+        path, lambda _: f"<ImageDocument><Metadata>{inner}</Metadata></ImageDocument>"
+    )
+    return open_czi(str(path))
+
+
+def patch_entries(
+    path: Path, change: Callable[[bytearray, int, list[int]], None]
+) -> Path:
+    """Change entries of the directory, and their copies in the sub-blocks.
+
+    `change` gets the bytes, where an entry begins, and where its dimensions begin.
+    """
+    data = bytearray(path.read_bytes())
+    directory_at = czi_directory._HEADER.unpack_from(data, 32)[7]
+    (count,) = struct.unpack_from("<i", data, directory_at + 32)
+    at = directory_at + 32 + 128
+    for _ in range(count):
+        position, dimensions = (
+            struct.unpack_from("<q", data, at + 6)[0],
+            struct.unpack_from("<i", data, at + 28)[0],
+        )
+        for entry in (at, position + 32 + 16):
+            change(data, entry, [entry + 32 + 20 * i for i in range(dimensions)])
+        at += 32 + 20 * dimensions
+    path.write_bytes(data)
+    return path
+
+
+def refusal(path: Path | str, **kwargs: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        open_czi(str(path), **kwargs)
+    said = str(caught.value)
+    assert repr(str(path)) in said
+    assert "Expected" in said
+    assert "\n" not in said
+    return said

@@ -1,0 +1,140 @@
+"""Runs on batch systems: an image of small frames, each a block."""
+
+import contextlib
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from demo_czi import write_czi
+
+from harness.clusters import Cluster
+from harness.hook import MARK, Hook
+from harness.images import ROOT, small_image, whole_image
+from harness.program import (
+    Run,
+    config_for,
+    environment,
+    ledger_lines,
+    output_of,
+    processes_of,
+    write_config,
+)
+from harness.waiting import wait_until
+
+GONE_SECONDS = 60
+"""Within that nothing of a run is left, however it ended."""
+
+BRIGHTEST = 65535
+"""What makes a frame's denoising fail."""
+
+AT_ONCE_SECONDS = 20
+"""The same where the scheduler lives: as long as the batch system takes to tidy up."""
+
+
+class Frames:
+    """An image of small frames, each a block, and runs that denoise it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cluster: Cluster | None,
+        stack: contextlib.ExitStack,
+        *,
+        frames: int,
+        seconds: float = 0.0,
+        marked: int | None = None,
+        **workers: Any,
+    ) -> None:
+        """`seconds` is how long a block takes, `marked` the frame that fails."""
+        self.folder, self.cluster, self._stack = folder, cluster, stack
+        self.image = small_image((frames, 1, 2, 32, 32))
+        if marked is not None:
+            self.image[marked] = BRIGHTEST
+        self.output = folder / "out.zarr"
+        self.run_dir = folder / "out.zarr.run"
+        self._hook = Hook(folder / "hook")
+        self.set_seconds(seconds)
+        self.env = cluster.env if cluster else {}
+        path = f"{self._hook.folder}:{ROOT}"
+        self.slow = self.env | {"PYTHONPATH": path}
+        if cluster:
+            workers = {
+                "kind": cluster.kind,
+                "memory_gib": 1,
+                "environment": f"export PYTHONPATH={shlex.quote(path)}",
+            } | workers
+        else:
+            self.env = self.slow
+        self.config = config_for(
+            write_czi(folder / "in.czi", self.image),
+            self.output,
+            output={"dtype": "float32"},
+            blocks={"shape": {"t": 1}},
+        ) | {"workers": workers}
+        self.config_file = write_config(folder / "config.json", self.config)
+        self._starts = 0
+
+    def set_seconds(self, seconds: float) -> None:
+        bad = {str(BRIGHTEST - MARK): "exception"}
+        self._hook.set(sleep=seconds, fail=bad)
+
+    def start(self, *words: str) -> Run:
+        """In the background; no process of it outlives the test."""
+        self._starts += 1
+        command = [*words] or [sys.executable, "-m", "denoise_daisy", "run"]
+        log = self.folder / f"start-{self._starts}"
+        run = Run([*command, str(self.config_file)], self.env, log)
+        self._stack.callback(run.process.wait)
+        self._stack.callback(run.process.kill)
+        return run
+
+    def lines(self, status: str) -> list[dict[str, Any]]:
+        return [x for x in ledger_lines(self.output) if x["status"] == status]
+
+    def done(self) -> int:
+        return len({tuple(line["block"]) for line in self.lines("done")})
+
+    def blocks_begun(self) -> int:
+        return len(self._hook.begun())
+
+    def wait_for_done(self, count: int) -> None:
+        wait_until(lambda: self.done() >= count, f"{count} blocks done")
+
+    def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
+        assert self.cluster
+        queue = self.cluster.queue
+        wait_until(
+            lambda: not (queue() or processes_of(self.run_dir)),
+            "an empty queue and no worker",
+            seconds,
+        )
+
+    def check_result(self, *, failed: int = 0) -> None:
+        """All is done, right, and no more blocks were counted as failed."""
+        assert self.done() == len(self.image)
+        assert [line["error"] for line in self.lines("failed")][failed:] == []
+        expected = whole_image(self.image, self.config)
+        np.testing.assert_array_equal(output_of(self.output), expected)
+        assert not list(self.output.rglob("*.partial"))
+        assert not list((self.run_dir / "workers").iterdir())
+
+
+def submit(it: Frames, *options: str) -> Path:
+    """Submit the scheduler as a job of its own; its log."""
+    assert it.cluster
+    done = subprocess.run(
+        [ROOT / "scripts" / f"submit_{it.cluster.kind}", it.config_file, *options],
+        env=environment(it.env) | {"PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    log = Path(f"{it.config_file}.log")
+    assert f"Log: {log}" in done.stdout
+    wait_until(log.exists, "the scheduler's log")
+    return log

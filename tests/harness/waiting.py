@@ -1,0 +1,50 @@
+"""Waiting for a state to come, and how long the program waits meanwhile."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from denoise_daisy.waits import VARIABLE
+
+Value = TypeVar("Value")
+
+SHORT_WAITS = {
+    VARIABLE: json.dumps(
+        {
+            "output_gone": 6,
+            "overdue": 4,
+            "first_start_pause": 0.25,
+            "longest_start_pause": 2,
+            "poll": 2,
+            "heartbeat": 0.5,
+            "heartbeat_check": 1.5,
+            "last_block": 8,
+            "idle": 10,
+            "file_away": 2.5,
+            "array_away": 10,
+        }
+    )
+}
+"""An environment in which runs wait for less: for what never comes.
+
+Time within which something has to happen is as long as ever, and a heart may miss some
+seconds, for the machine may be loaded.
+"""
+
+REAL_WAITS = {VARIABLE: ""}
+"""An environment in which runs wait as they do for people."""
+
+PATIENCE = 120
+"""Seconds that a test waits for what it says will come."""
+
+
+def wait_until(
+    condition: Callable[[], Value], what: str, seconds: float = PATIENCE
+) -> Value:
+    """Wait for a state; what it is."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"Not within {seconds:g} s: {what}."
+        time.sleep(0.05)
+    return value

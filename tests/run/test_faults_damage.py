@@ -1,0 +1,134 @@
+"""Files of a finished run that are damaged cost what was in them, no more."""
+
+import json
+import shutil
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.trials import ALL, Trial, flat, index
+
+
+def test_verify_finds_every_damage_and_the_next_run_repairs_just_that(
+    finished: Trial,
+) -> None:
+    finished.shard(1).unlink()
+    size = finished.shard(3).stat().st_size
+    for block, position in ((3, size // 2), (4, -1), (5, 0)):
+        data = bytearray(finished.shard(block).read_bytes())
+        data[position] ^= 0x10
+        finished.shard(block).write_bytes(data)
+    finished.shard(6).write_bytes(finished.shard(6).read_bytes()[: size // 2])
+    finished.shard(7).write_bytes(b"")
+    shutil.copy(finished.shard(10), finished.shard(8))
+    damaged = [1, 3, 4, 5, 6, 7, 8]
+    checked = finished.cli("verify", finished.path)
+    assert checked.returncode == 3, checked.stderr
+    assert "7 of 12 blocks are not what was written" in checked.stderr
+    assert "Traceback (most recent" not in checked.stderr
+    named = [b for b in sorted(ALL) if f"block {index(b)}: " in checked.stderr]
+    assert named == damaged
+    assert "0/c/0/0/0/0/1 is missing" in checked.stderr
+    status = finished.cli("status", finished.run_dir).stdout
+    assert "5 done, 7 failed, 0 left of 12" in status
+    assert all(f"failed: denoise block {index(block)}" in status for block in damaged)
+    assert finished.finish() == damaged
+
+
+def test_torn_and_truncated_ledger_files_cost_their_lost_lines_only(
+    trial: Trial,
+) -> None:
+    trial.change(workers={"count": 1})
+    assert trial.run().returncode == 0
+    (file,) = trial.run_dir.glob("ledger/denoise/local-*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 12
+    file.write_bytes(b"".join(lines[:9]) + lines[9][:-20])
+    status = trial.cli("status", trial.output).stdout
+    assert "9 done, 0 failed, 3 left" in status
+    assert f"ledger lines left out: {file.name}" in status
+    assert trial.finish() == [9, 10, 11]
+    assert f"{file.name} has lines that are torn" in trial.log()
+
+
+def test_a_lost_ledger_file_costs_its_blocks_only(trial: Trial) -> None:
+    assert trial.run(sleep=1).returncode == 0
+    file, *others = sorted(trial.run_dir.glob("ledger/denoise/local-*.jsonl"))
+    assert others
+    lost = sorted(flat(json.loads(x)["block"]) for x in file.read_text().splitlines())
+    assert 0 < len(lost) < 12
+    file.unlink()
+    assert trial.finish() == lost
+    shutil.rmtree(trial.run_dir / "ledger")
+    assert trial.finish() == sorted(ALL)
+
+
+def test_garbage_in_the_ledgers_folder_is_left_out(finished: Trial) -> None:
+    folder = finished.run_dir / "ledger" / "denoise"
+    good = finished.lines("done")[0]
+    (folder / "noise.jsonl").write_bytes(np.random.default_rng(0).bytes(5000))
+    (folder / "empty.jsonl").write_bytes(b"")
+    (folder / "lines.jsonl").write_bytes(b"\n\n\n")
+    (folder / "old.jsonl.bak").write_bytes(b"{}\n")
+    (folder / "a folder.jsonl").mkdir()
+    odd: list[Any] = [
+        3,
+        None,
+        [],
+        {},
+        good | {"block": [9, 9, 9, 9]},
+        good | {"block": [0, 0, -1, 0]},
+        good | {"block": [0, 0]},
+        good | {"block": "0000"},
+        good | {"shape": [0, 0, 0, 0]},
+        good | {"shape": [1, 2]},
+        good | {"epoch": "1"},
+        good | {"status": None, "block": None},
+    ]
+    text = "".join(json.dumps(value) + "\n" for value in odd)
+    (folder / "odd.jsonl").write_text(text)
+    (lost,) = {flat(good["block"])}
+    for file in folder.glob("local-*.jsonl"):
+        lines = file.read_text().splitlines(keepends=True)
+        kept = [x for x in lines if json.loads(x)["block"] != good["block"]]
+        file.write_text("".join(kept))
+    status = finished.cli("status", finished.output)
+    assert status.returncode == 0, status.stderr
+    assert "11 done, 0 failed, 1 left" in status.stdout
+    assert "ledger lines left out: noise.jsonl" in status.stdout
+    assert "ledger lines left out: odd.jsonl" in status.stdout
+    assert finished.finish() == [lost]
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json"])
+def test_damaged_metadata_is_refused_or_repaired(finished: Trial, name: str) -> None:
+    file = finished.output / name
+    good = file.read_bytes()
+    for bad in (good[: len(good) // 2], b""):
+        file.write_bytes(bad)
+        for words in (("verify", finished.output), ("run", finished.path)):
+            end = finished.cli(*words)
+            assert end.returncode != 1, end.stderr
+            assert "Traceback (most recent" not in end.stderr
+    file.write_bytes(good)
+    assert finished.finish() == []
+
+
+def test_an_output_or_a_record_that_is_gone_is_refused(finished: Trial) -> None:
+    finished.output.rename(finished.folder / "elsewhere")
+    end = finished.run()
+    assert end.returncode == 4, end.stderr
+    assert "recorded as done" in end.stderr
+    (finished.folder / "elsewhere").rename(finished.output)
+    record = finished.run_dir / "run.json"
+    text = record.read_text()
+    record.unlink()
+    end = finished.run()
+    assert end.returncode == 4, end.stderr
+    record.write_text(text[:100])
+    end = finished.run()
+    assert end.returncode == 4, end.stderr
+    assert "Traceback (most recent" not in end.stderr
+    record.write_text(text)
+    assert finished.finish() == []

@@ -1,0 +1,69 @@
+"""How long ndsafir takes on several threads; in which plane places are compared."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from funlib.geometry import Coordinate
+from unit.test_noise_samples import sampled
+
+from denoise_daisy.denoisers import base, ndsafir
+from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
+from denoise_daisy.denoisers.noise import GaussianNoise, PoissonGaussian
+from denoise_daisy.geometry import largest_radius, neighbourhood
+
+
+def test_four_threads_take_a_quarter_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ndsafir, "timed", lambda *_: 2.0)
+    denoiser = NdsafirDenoiser(Ndsafir(), "gaussian", None, threads=4)
+    assert denoiser.seconds_per_voxel(channels=1) == 0.5
+
+
+def test_places_are_compared_in_the_middle_of_their_depth() -> None:
+    """In the first plane the darkest place of the middle is the brightest."""
+    image = np.zeros((1, 1, 16, 160, 480), np.uint16)
+    image[..., :160], image[..., 160:320], image[..., 320:] = 3, 2, 1
+    first = image[0, 0, 0]
+    first[:, :160], first[:, 160:320], first[:, 320:] = 10, 20, 30
+    assert sampled(image).tolist() == [2, 3, 10, 20]
+
+
+def test_noise_numbers_of_another_model_are_not_taken_over() -> None:
+    """After a change of noise.kind the noise is calibrated again."""
+    found = {"gains": [4.0], "offsets": [-300.0], "noise_std": None}
+    for noise, is_known in (
+        (PoissonGaussian(), True),
+        (GaussianNoise(kind="gaussian"), False),
+    ):
+        denoiser = Ndsafir().denoiser(noise=noise, channels=1, threads=1, probed=found)
+        assert denoiser.needs_probing is not is_known
+
+
+def test_an_axis_of_one_voxel_takes_every_radius_along_t_and_z_alone() -> None:
+    assert [largest_radius(axis, 1) for axis in "tzyx"] == [None, None, 0, 0]
+
+
+def test_the_time_to_load_an_engine_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hundred seconds, at the latest when it is used first."""
+    clock: Any = SimpleNamespace(now=0.0)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr(base, "time", clock)
+    loaded: list[str] = []
+
+    def load() -> None:
+        if not loaded:
+            loaded.append("engine")
+            clock.now += 100.0
+
+    def denoise(image: np.ndarray) -> None:
+        load()
+        clock.now += 2.0 * image.size
+
+    stencil = neighbourhood(Coordinate(0, 1, 1, 1))
+    denoiser: Any = SimpleNamespace(stencil=stencil, load=load, denoise=denoise)
+    assert base.timed(denoiser, channels=3) == 2.0

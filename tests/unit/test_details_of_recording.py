@@ -1,0 +1,128 @@
+"""What a worker shows while it does a block and after it, and the longest so far."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from denoise_daisy.blockwise import process_block as processing
+from denoise_daisy.blockwise.process_block import process_block
+from denoise_daisy.blockwise.targets import Content, FilePerBlock
+from denoise_daisy.run_dir.checksums import Checksums
+from denoise_daisy.run_dir.connection import Connection
+from denoise_daisy.run_dir.ledger import Ledger, Totals
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import read_state
+from denoise_daisy.worker import recording
+from denoise_daisy.worker.presence import Presence
+from denoise_daisy.worker.recording import BlockRecorder, Outcome
+from harness.one_pool import eight_blocks
+
+
+@pytest.fixture
+def recorder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[Any], bytes]], BlockRecorder]:
+    """A worker w of a run of one stage, whose blocks are computed so."""
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.make(["soft"])
+    Connection("127.0.0.1", 1, "0", 3).write(run_dir)
+    monkeypatch.setattr(BlockRecorder, "_is_wanted", lambda *_: True)
+    output = SimpleNamespace(durability="none")
+    run: Any = SimpleNamespace(
+        id="run", run_dir=run_dir, config=SimpleNamespace(output=output)
+    )
+    folder = run_dir.work_folder("soft")
+    target = FilePerBlock(folder, Checksums(run_dir.ledger("soft"), "run", [1], [1]))
+
+    def make(compute: Callable[[Any], bytes]) -> BlockRecorder:
+        stage = replace(eight_blocks("soft"), target=target, compute=compute)
+        return BlockRecorder(run, {"soft": stage}, Presence(run_dir, "w", ""), 3)
+
+    return make
+
+
+def take(recorder: BlockRecorder, block: int) -> Outcome:
+    grid = eight_blocks("soft").grid
+    return recorder.take("soft", grid.write_roi((0, 0, 0, block)))
+
+
+def test_a_worker_shows_its_block_until_that_is_done(
+    recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    shown = []
+
+    def look() -> None:
+        state = read_state(RunDir(tmp_path / "out.zarr.run"), "w")
+        shown.append(state and (state.stage, state.block))
+
+    def compute(_: object) -> bytes:
+        look()
+        return b"done"
+
+    assert take(recorder(compute), 5) is Outcome.DONE
+    look()
+    assert shown == [("soft", (0, 0, 0, 5)), ("", None)]
+
+
+def test_the_longest_block_is_remembered_after_shorter_ones(
+    recorder: Callable[..., BlockRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the worker itself: the ledger of another host may show late."""
+    clock: Any = SimpleNamespace(now=0.0)
+    clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr(recording, "time", clock)
+
+    def compute(block: Any) -> bytes:
+        clock.now += 50.0 if block.index[3] == 0 else 2.0
+        return b"done"
+
+    one = recorder(compute)
+    monkeypatch.setattr(Ledger, "refresh", lambda _: None)
+    for block in (0, 1, 2):
+        assert take(one, block) is Outcome.DONE
+    assert one.longest_seconds == 50.0
+
+
+def test_reading_computing_and_writing_are_timed_each_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([0.0, 1.0, 3.0, 7.0])
+    clock = SimpleNamespace(perf_counter=lambda: next(times))
+    monkeypatch.setattr(processing, "time", clock)
+    stage: Any = SimpleNamespace(
+        grid=None,
+        read_block=lambda _: None,
+        compute=lambda _: b"",
+        target=SimpleNamespace(
+            content=lambda *_: Content(b"", 0, ""), write=lambda *_, **__: None
+        ),
+    )
+    done = process_block(stage, (0, 0, 0, 0), durable=False, is_wanted=lambda: True)
+    assert (done.read_seconds, done.compute_seconds, done.write_seconds) == (1, 2, 4)
+
+
+def test_work_counts_every_channel_that_is_written() -> None:
+    stage = eight_blocks("soft")
+    target = replace(stage.target, channels_written=3)  # type: ignore[type-var]
+    assert replace(stage, target=target, work_per_voxel=0.5).work_of(10) == 15
+    assert replace(stage, target=target, work_per_voxel=0.5).work == 24
+
+
+def test_every_time_of_a_line_is_added_to_its_own_sum() -> None:
+    totals = Totals()
+    for scale in (1, 10):
+        totals.add(
+            {
+                "seconds": 7.0 * scale,
+                "read_seconds": 1.0 * scale,
+                "compute_seconds": 2.0 * scale,
+                "write_seconds": 4.0 * scale,
+                "clipped": 5 * scale,
+                "peak_mib": 300 - scale,
+            }
+        )
+    assert totals == Totals(2, 77.0, 70.0, 11.0, 22.0, 44.0, 55, 299)

@@ -1,0 +1,47 @@
+"""A segment with room to spare at the end of a file; blocks of several channels."""
+
+import struct
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from demo_czi import write_czi
+from unit.test_czi_tiles import ALL, noise, segments
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.czi import open_czi
+from denoise_daisy.runs.preflight import _check_walltime
+
+
+def test_what_a_segment_has_allocated_and_not_used_need_not_be_there(
+    tmp_path: Path,
+) -> None:
+    image, path = noise((1, 1, 2, 8, 8)), tmp_path / "a.czi"
+    write_czi(path, image)
+    data = bytearray(path.read_bytes())
+    for name, at in segments(data):
+        if name in ("ZISRAWDIRECTORY", "ZISRAWMETADATA", "ZISRAWSUBBLOCK"):
+            allocated, used = struct.unpack_from("<qq", data, at + 16)
+            assert 0 < used <= allocated
+            struct.pack_into("<q", data, at + 16, len(data))
+    path.write_bytes(data)
+    np.testing.assert_array_equal(open_czi(str(path))[ALL], image)
+
+
+@pytest.mark.parametrize("limit", [119, 121])
+def test_a_block_takes_as_long_as_all_of_its_channels(limit: int) -> None:
+    """Three channels of ten voxels, for four seconds each: two minutes."""
+    workers = SimpleNamespace(walltime_seconds=limit, walltime_key="workers.time")
+    run: Any = SimpleNamespace(
+        config=SimpleNamespace(workers=workers),
+        image=SimpleNamespace(shape=(1, 3, 1, 1, 10)),
+        denoising=SimpleNamespace(grid=SimpleNamespace(largest_read=10)),
+        denoiser=SimpleNamespace(seconds_per_voxel=lambda _: 4.0),
+    )
+    if limit > 120:
+        _check_walltime(run)
+    else:
+        with pytest.raises(InputError, match="A block takes about 2 min"):
+            _check_walltime(run)

@@ -1,0 +1,202 @@
+"""What is cleared away, and what an old run is told before."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from denoise_daisy.durable import remove_partials
+from denoise_daisy.run_dir.connection import Connection, read_ready
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import Entry
+from denoise_daisy.run_dir.record import RunRecord, StageRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import WorkerState, read_states, write_state
+from denoise_daisy.runs import clearing, start
+from denoise_daisy.runs.summary import summary
+from denoise_daisy.scheduling.ready_hint import ReadyHint
+from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from harness.one_start import forty_blocks
+
+
+def test_a_partial_file_that_is_gone_in_between_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its writer may be alive, and have renamed it."""
+    left = tmp_path / "b.partial"
+    left.touch()
+
+    def glob(folder: Path, _: str) -> Iterator[Path]:
+        yield from (folder / "a.partial", left)
+
+    monkeypatch.setattr(Path, "glob", glob)
+    remove_partials(tmp_path, older_than=math.inf)
+    assert not left.exists()
+
+
+def test_all_but_the_lock_and_the_record_is_cleared(tmp_path: Path) -> None:
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.make(["denoise"])
+    run_dir.work_folder("cells.pieces").mkdir(parents=True)
+    for file in (
+        run_dir.lock_file,
+        run_dir.run_file,
+        run_dir.connection_file,
+        run_dir.ledger("denoise") / "w.jsonl",
+        run_dir.workers / "w.json",
+        run_dir.worker_log("w"),
+    ):
+        file.touch()
+    run_dir.clear()
+    assert sorted(path.name for path in run_dir.path.iterdir()) == ["lock", "run.json"]
+
+
+def test_an_old_run_is_told_that_it_is_over_before_anything_of_it_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.make(["denoise"])
+    old = RunRecord(id="old", epoch=3, config={}, stages={}, versions={})
+    old.write(run_dir)
+    found: Any = SimpleNamespace(
+        run=SimpleNamespace(id="new", run_dir=run_dir), record=None
+    )
+    seen = []
+
+    def clear(_: RunDir) -> None:
+        record = RunRecord.read(run_dir)
+        seen.append(record and (record.id, record.epoch))
+
+    monkeypatch.setattr(RunDir, "clear", clear)
+    monkeypatch.setattr(clearing, "remove_all", lambda *_: None)
+    clearing.make_room(found, old, overwrite=True)
+    assert seen == [("new", 3)]
+
+
+def test_what_became_of_a_block_is_read_before_it_is_handed_out_again(
+    tmp_path: Path,
+) -> None:
+    """Daisy hands out again what was lost on the way, though its line is there."""
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    stage = forty_blocks(tmp_path / "denoise.zarr", folder, "denoise", ())
+    ledger = Ledger(folder, "run", stage.grid, stage.file_shape)
+    state = StageState(stage, ledger, retries=0, upstream=[])
+    block = (0, 0, 0, 7)
+    assert state.verdict(block) is Verdict.HAND_OUT
+    writer = ledger.writer("w", durable=False)
+    writer.append(
+        Entry(block=block, shape=(1, 1, 1, 2), status="done", epoch=1, worker="w")
+    )
+    writer.close()
+    assert state.verdict(block) is Verdict.FINISHED
+
+
+def test_workers_are_told_what_is_ready_only_when_that_has_changed(
+    tmp_path: Path,
+) -> None:
+    """Four times a second many hosts would have to read the file again."""
+    run_dir = RunDir(tmp_path)
+    states: Any = {"soft": SimpleNamespace(ready=3)}
+    hint, told = ReadyHint(run_dir, states), []
+    for at_work in ([], [], ["soft"]):
+        hint.say(at_work)
+        told.append((read_ready(run_dir), run_dir.ready_file.stat().st_ino))
+    (first, file), same, (third, _) = told
+    assert first == {"soft": 3}
+    assert same == (first, file)
+    assert third == {"soft": 2}
+
+
+def test_where_a_scheduler_listens_only_its_owner_can_read(tmp_path: Path) -> None:
+    """It holds the name by which a worker is let in."""
+    run_dir = RunDir(tmp_path)
+    Connection("127.0.0.1", 1, "secret", 1).write(run_dir)
+    assert run_dir.connection_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_stages_of_a_record_are_replaced_and_the_others_kept() -> None:
+    old, other = (
+        StageRecord(
+            fingerprint=name,
+            parameters={},
+            block_shape=(1, 1, 1, 1),
+            probed=None,
+            output=name,
+        )
+        for name in ("old", "other")
+    )
+    stages = {"soft": old, "cells": old}
+    record = RunRecord(id="a", epoch=1, config={}, stages=stages, versions={})
+    changed = record.with_stages({"soft": other, "dim": other})
+    assert changed.stages == {"soft": other, "cells": old, "dim": other}
+    assert record.stages == stages
+
+
+def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
+    """Of twice 40 blocks 38 are done, one has failed, and one waits for that."""
+    states: dict[str, StageState] = {}
+    for name, after in (("denoise", ()), ("soft", ("denoise",))):
+        folder = tmp_path / name
+        folder.mkdir()
+        stage = forty_blocks(tmp_path / f"{name}.zarr", folder, name, after)
+        ledger = Ledger(folder, "run", stage.grid, stage.file_shape)
+        ledger.begin(1)
+        states[name] = StageState(
+            stage, ledger, retries=0, upstream=[states[n] for n in after]
+        )
+    writer = states["denoise"].ledger.writer("w", durable=False)
+    for x in range(39):
+        status: Any = "done" if x else "failed"
+        block = (0, 0, 0, x)
+        writer.append(
+            Entry(block=block, shape=(1, 1, 1, 2), status=status, epoch=1, worker="w")
+        )
+    writer.close()
+    states["soft"].refresh()
+    run: Any = SimpleNamespace(
+        denoising=states["denoise"].stage,
+        denoiser=SimpleNamespace(kind="median"),
+        image=SimpleNamespace(shape=(1, 1, 1, 1, 80)),
+        output=tmp_path / "out.zarr",
+        run_dir=RunDir(tmp_path / "out.zarr.run"),
+    )
+    said = summary(run, states, dict.fromkeys(states, 0), 9.0).splitlines()
+    assert said[0] == (
+        "38 blocks done, 0 skipped (done before), 1 failed, 1 waiting for those,"
+        " 40 left, in 9 s."
+    )
+
+
+def test_what_workers_of_an_earlier_start_showed_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would be taken for workers that were started by hand."""
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.make([])
+    write_state(run_dir, WorkerState("w", "node7", 1, "", "soft", (0, 0, 0, 0), 1.0, 9))
+    shown = []
+
+    class FakeScheduler:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def run(self) -> None:
+            shown.append(read_states(run_dir))
+
+    monkeypatch.setattr(start, "Scheduler", FakeScheduler)
+    run = SimpleNamespace(
+        run_dir=run_dir,
+        output=tmp_path / "out.zarr",
+        stages=(),
+        pools=(),
+        pools_for=lambda _: [],
+        memory=0,
+        denoising=SimpleNamespace(name="denoise", grid=None),
+    )
+    found: Any = SimpleNamespace(run=run, asked_stages=[], asked=(), ledgers={})
+    assert len(read_states(run_dir)) == 1
+    start.Start(found, 1, 30.0, lambda _: None).run()
+    assert shown == [[]]

@@ -1,0 +1,265 @@
+"""The jobs that are submitted, word for word, and what bash makes of their scripts.
+
+The expected text is in `data/`, or here; nothing in the environment of the test makes
+another one right.  The scripts are run with a stand-in for Python that notes what it
+was given, so that a script which only looks right is found out.
+"""
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
+from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
+from denoise_daisy.run_dir.run_dir import RunDir
+from harness import ROOT
+
+DATA = ROOT / "tests" / "data"
+PYTHON = "/home/me/my venv/bin/python"
+SETUP = "module load python/3.11\nsource '/home/me/my venv/bin/activate'"
+
+EVERY_SLURM_OPTION = SlurmWorkers(
+    kind="slurm",
+    count=3,
+    partition="long,gpu",
+    account="lab 7",
+    qos="high",
+    time="2-12:30",
+    cpus_per_task=4,
+    memory_gib=7.5,
+    constraint="avx2&ib",
+    nodelist="n[1-4]",
+    exclude="n3",
+    extra_args=("--mail-type=FAIL", "--comment=all of it"),
+    environment=SETUP,
+)
+
+EVERY_LSF_OPTION = LsfWorkers(
+    kind="lsf",
+    count=3,
+    queue="long",
+    project="lab 7",
+    walltime_minutes=480,
+    cores=4,
+    memory_gib=7.5,
+    extra_args=("-G", "all of it"),
+    environment=SETUP,
+)
+
+NAMED = RunDir(Path("/data/Ann's embryo.zarr.run")), "denoise-0123456789abcdef"
+PLAIN = RunDir(Path("/data/out.zarr.run")), "denoise-cafe"
+
+PLAIN_SLURM_JOB = """\
+sbatch --parsable --array=0-0 --job-name=denoise-cafe --ntasks=1 --cpus-per-task=1\
+ --mem=4096M --output=/dev/null --signal=B:USR1@60 --no-requeue
+
+#!/bin/bash
+name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+exec >>/data/out.zarr.run/logs/"$name".log 2>&1
+:
+job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+ends_at=$SLURM_JOB_END_TIME
+if [ -z "$ends_at" ]; then
+    end=$(squeue -h -j "$job" -o %e)
+    [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
+fi
+exec '/home/me/my venv/bin/python' -m denoise_daisy.worker /data/out.zarr.run \\
+    --name "$name" --task=cells --ends-at "${ends_at:-0}"
+"""
+
+PLAIN_LSF_JOB = """\
+bsub -J 'denoise-cafe[1-1]' -n 1 -R 'span[hosts=1]' -M 4096MB -R 'rusage[mem=4096MB]'\
+ -o /dev/null
+
+#!/bin/bash
+name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+ends_at=0
+exec >>/data/out.zarr.run/logs/"$name".log 2>&1
+:
+exec '/home/me/my venv/bin/python' -m denoise_daisy.worker /data/out.zarr.run \\
+    --name "$name" --task=cells --ends-at "$ends_at"
+"""
+
+
+def job(system: Slurm | Lsf, count: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The command of a submission, and the script that it gets."""
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", PYTHON)
+        return f"{shlex.join(system.submit_command(count))}\n\n{system.script()}"
+
+
+@pytest.mark.parametrize(
+    ("system", "file"),
+    [
+        (Slurm(EVERY_SLURM_OPTION, *NAMED), "slurm_job.txt"),
+        (Lsf(EVERY_LSF_OPTION, *NAMED), "lsf_job.txt"),
+    ],
+    ids=["slurm", "lsf"],
+)
+def test_a_job_with_every_option_is_the_recorded_one(
+    system: Slurm | Lsf, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job(system, 3, monkeypatch) == (DATA / file).read_text()
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (Slurm(SlurmWorkers(kind="slurm", count=1), *PLAIN, "cells"), PLAIN_SLURM_JOB),
+        (Lsf(LsfWorkers(kind="lsf", count=1), *PLAIN, "cells"), PLAIN_LSF_JOB),
+    ],
+    ids=["slurm", "lsf"],
+)
+def test_a_job_of_a_task_without_options_is_as_written_here(
+    system: Slurm | Lsf, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job(system, 1, monkeypatch) == expected
+
+
+class Node:
+    """Where a job script is run, with programs of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run_dir = RunDir(folder / "Ann's embryo.zarr.run")
+        self.run_dir.logs.mkdir(parents=True)
+        self._bin = folder / "bin"
+        self._bin.mkdir()
+        self._words = folder / "words"
+        self.program("python", f'printf "%s\\n" "$@" >{shlex.quote(str(self._words))}')
+        self.python = str(self._bin / "python")
+
+    def program(self, name: str, script: str) -> None:
+        (self._bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self._bin / name).chmod(0o755)
+
+    def run(self, script: str, *arguments: str, **environment: str) -> list[str] | None:
+        """The words that Python was given; None where it was not called."""
+        subprocess.run(
+            ["bash", "-s", "--", *arguments],
+            input=script,
+            text=True,
+            env={"PATH": f"{self._bin}:/usr/bin:/bin"} | environment,
+            check=False,
+            timeout=30,
+        )
+        if not self._words.exists():
+            return None
+        return self._words.read_text().splitlines()
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    node = Node(tmp_path)
+    monkeypatch.setattr(sys, "executable", node.python)
+    return node
+
+
+SLURM_JOB = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "7"}
+LSF_JOB = {"LSB_JOBID": "41", "LSB_JOBINDEX": "7"}
+
+
+def slurm_script(node: Node, environment: str | None = None) -> str:
+    workers = SlurmWorkers(kind="slurm", count=1, environment=environment)
+    return Slurm(workers, node.run_dir, "denoise-cafe").script()
+
+
+def test_a_slurm_job_becomes_a_worker_named_after_it(node: Node) -> None:
+    words = node.run(slurm_script(node), SLURM_JOB_END_TIME="1800000000", **SLURM_JOB)
+    assert words == [
+        *("-m", "denoise_daisy.worker", str(node.run_dir.path)),
+        *("--name", "slurm-41-7", "--ends-at", "1800000000"),
+    ]
+
+
+def test_an_older_slurm_is_asked_for_the_end_of_the_job(node: Node) -> None:
+    asked = shlex.quote(str(node.run_dir.path / "asked"))
+    node.program("squeue", f'echo "$@" >{asked}; echo 2027-01-15T08:00:00')
+    words = node.run(slurm_script(node), TZ="UTC", **SLURM_JOB)
+    assert words is not None
+    assert words[-2:] == ["--ends-at", "1800000000"]
+    assert (node.run_dir.path / "asked").read_text() == "-h -j 41_7 -o %e\n"
+
+
+def test_a_slurm_job_without_a_time_limit_never_ends(node: Node) -> None:
+    node.program("squeue", "echo NONE")
+    words = node.run(slurm_script(node), **SLURM_JOB)
+    assert words is not None
+    assert words[-2:] == ["--ends-at", "0"]
+
+
+def test_a_slurm_that_does_not_answer_sets_no_end(node: Node) -> None:
+    """For `date -d ''` is last midnight, and the worker would leave."""
+    node.program("squeue", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    words = node.run(slurm_script(node), **SLURM_JOB)
+    assert words is not None
+    assert words[-2:] == ["--ends-at", "0"]
+
+
+@pytest.mark.parametrize(
+    ("squeue", "ends_at"),
+    [
+        pytest.param("echo 2027-01-15T08:00:00", "1800000000", id="until then"),
+        pytest.param("echo NONE", "0", id="no limit"),
+        pytest.param("exit 1", "0", id="no answer"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("variables", "job"),
+    [
+        ({"SLURM_JOB_ID": "48"}, "48"),
+        ({"SLURM_JOB_ID": "48"} | SLURM_JOB, "41_7"),
+    ],
+    ids=["alone", "of an array"],
+)
+def test_a_worker_that_is_sent_manually_knows_its_end_too(
+    squeue: str, ends_at: str, variables: dict[str, str], job: str, node: Node
+) -> None:
+    asked = node.run_dir.path / "asked"
+    node.program("squeue", f'echo "$@" >{shlex.quote(str(asked))}; {squeue}')
+    script = (ROOT / "workers" / "slurm_worker.sh").read_text()
+    run_dir = str(node.run_dir.path)
+    words = node.run(script, run_dir, "--task", "cells", TZ="UTC", **variables)
+    assert words == [
+        *("-m", "denoise_daisy.worker", run_dir),
+        *("--ends-at", ends_at, "--task", "cells"),
+    ]
+    assert asked.read_text() == f"-h -j {job} -o %e\n"
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(480, 28800), (None, None)])
+def test_an_lsf_job_counts_its_walltime_from_its_start(
+    minutes: int | None, seconds: int | None, node: Node
+) -> None:
+    workers = LsfWorkers(kind="lsf", count=1, walltime_minutes=minutes)
+    before = int(time.time())
+    words = node.run(Lsf(workers, node.run_dir, "denoise-cafe").script(), **LSF_JOB)
+    assert words is not None
+    *words, ends_at = words
+    assert words == [
+        *("-m", "denoise_daisy.worker", str(node.run_dir.path)),
+        *("--name", "lsf-41-7", "--ends-at"),
+    ]
+    if seconds is None:
+        assert ends_at == "0"
+    else:
+        assert before + seconds <= int(ends_at) <= time.time() + seconds
+
+
+def test_the_users_lines_come_first_and_what_they_say_is_in_the_workers_log(
+    node: Node,
+) -> None:
+    script = slurm_script(node, environment="echo set up\nexport A='b c'; echo $A")
+    words = node.run(script, SLURM_JOB_END_TIME="1", **SLURM_JOB)
+    assert words is not None
+    log = node.run_dir.worker_log("slurm-41-7").read_text()
+    assert log == "set up\nb c\n"
+
+
+def test_a_line_of_the_users_that_fails_ends_the_job(node: Node) -> None:
+    script = slurm_script(node, environment="false\necho never said")
+    assert node.run(script, SLURM_JOB_END_TIME="1", **SLURM_JOB) is None
+    assert node.run_dir.worker_log("slurm-41-7").read_text() == ""

@@ -1,0 +1,81 @@
+"""What a run needs to know is found out once, and handed down.
+
+A green run would mean nothing if nothing was counted: a first start counts, too.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denoise_daisy import run
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.scheduling.scheduler import Scheduler
+from harness import config_for, load, small_czi
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    values = config_for(source, tmp_path / "out.zarr")
+    own = {"kind": "local", "count": 1}
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}, "workers": own}
+    return values | {"tasks": [soft]}
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Readings of run.json and makings of launchers from now on; no block is done."""
+    calls: Counter[str] = Counter()
+    read, launcher = RunRecord.read, LocalWorkers.launcher
+
+    def counted_read(run_dir: RunDir) -> RunRecord | None:
+        calls["run.json"] += 1
+        return read(run_dir)
+
+    def counted_launcher(self: LocalWorkers, *arguments: Any) -> Any:
+        calls[f"launcher of {arguments[-1] or 'the run'}"] += 1
+        return launcher(self, *arguments)
+
+    monkeypatch.setattr(RunRecord, "read", counted_read)
+    monkeypatch.setattr(LocalWorkers, "launcher", counted_launcher)
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    return calls
+
+
+def test_a_start_reads_run_json_once_and_makes_each_launcher_once(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = count_calls(monkeypatch)
+    once = {"launcher of the run": 1, "launcher of soft": 1}
+    run(load(config), say=lambda _: None)
+    # Once more where there was no run whose lock could be taken before.
+    assert calls == once | {"run.json": 2}
+    calls.clear()
+    run(load(config), say=lambda _: None)
+    assert calls == once | {"run.json": 1}
+
+
+def test_a_run_that_another_has_just_begun_is_left_alone(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at a free place and taking its lock."""
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    file = tmp_path / "out.zarr.run" / "run.json"
+
+    class LockTakenLate(Lock):
+        def __init__(self, run_dir: RunDir) -> None:
+            monkeypatch.undo()
+            monkeypatch.setattr(Scheduler, "run", lambda _: None)
+            run(load(config), say=lambda _: None)
+            super().__init__(run_dir)
+
+    monkeypatch.setattr("denoise_daisy.runs.run.Lock", LockTakenLate)
+    with pytest.raises(RefusedError, match="has just started a run"):
+        run(load(config), say=lambda _: None)
+    assert json.loads(file.read_text())["epoch"] == 1

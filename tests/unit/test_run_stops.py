@@ -1,0 +1,213 @@
+"""When a start stops before all is done: for a signal, or where it has no hope.
+
+A test that plans something says when the start has to end, so that nothing is green
+because it never came to pass.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.scheduling.signals import Signals
+from harness.one_start import OneStart, handlers_kept
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., OneStart]]:
+    """Makes a start whose time is its own."""
+
+    def make(*stages: str, **more: Any) -> OneStart:
+        return OneStart(tmp_path, monkeypatch, stages or ("denoise",), **more)
+
+    with handlers_kept():
+        yield make
+
+
+# Signals.
+
+
+@pytest.fixture
+def busy(start: Callable[..., OneStart]) -> OneStart:
+    """At 10 s a worker is in the middle of a block."""
+    it = start()
+    it.time.at(10, lambda: it.show("w1", 0))
+    return it
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_first_signal_stops_gently_and_is_named(name: str, busy: OneStart) -> None:
+    """No more blocks, no more workers; what is in flight may finish."""
+    number = signal.Signals[name]
+    busy.time.at(20, lambda: busy.take(number))
+    hands_out = [True]
+    busy.time.at(22, lambda: hands_out.append(not busy.server.is_stopped))
+    busy.time.at(25, lambda: busy.show("w1", None))
+    with pytest.raises(Interrupted, match=f"Stopped by {name}") as stopped:
+        busy.run()
+    assert stopped.value.exit_code == 128 + number
+    assert 25 <= busy.time.now < 26
+    assert hands_out == [True, False]
+    assert busy.connection is None
+    assert busy.launcher.taken_back
+    assert busy.launcher.ends >= 1
+
+
+def test_blocks_in_flight_get_just_the_grace(busy: OneStart) -> None:
+    busy.time.at(20, lambda: busy.take(signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        busy.run(grace=30)
+    assert 50 <= busy.time.now < 51
+
+
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.25])
+def test_two_signals_at_almost_the_same_time_are_one(
+    after: float, busy: OneStart
+) -> None:
+    """A terminal or a batch system may send one, and a script in between another."""
+    busy.time.at(20, lambda: busy.take(signal.SIGTERM))
+    busy.time.at(20, lambda: busy.take(signal.SIGINT, after=after))
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        busy.run(grace=30)
+    assert 50 <= busy.time.now < 51
+
+
+@pytest.mark.parametrize("after", [0.35, 0.5, 5.0])
+def test_a_second_signal_ends_workers_in_the_middle_of_their_blocks(
+    after: float, busy: OneStart
+) -> None:
+    busy.time.at(20, lambda: busy.take(signal.SIGTERM))
+    busy.time.at(20, lambda: busy.take(signal.SIGINT, after=after))
+    with pytest.raises(Interrupted, match="SIGTERM") as stopped:
+        busy.run(grace=30)
+    assert stopped.value.exit_code == 143
+    assert 20 + after <= busy.time.now < 21 + after
+    assert busy.launcher.ends >= 1
+
+
+def test_a_volley_of_signals_is_one(busy: OneStart) -> None:
+    busy.time.at(20, lambda: busy.take(signal.SIGTERM))
+    for _ in range(5):
+        busy.time.at(20, lambda: busy.take(signal.SIGTERM, after=0.2))
+    with pytest.raises(Interrupted):
+        busy.run(grace=30)
+    # The grace counts from when the scheduler notices, after the volley.
+    assert 51 <= busy.time.now < 52
+
+
+def test_signals_are_left_alone_in_another_thread_than_the_main_one() -> None:
+    """Python lets only the main one take them."""
+    before = signal.getsignal(signal.SIGTERM)
+    taken = []
+
+    def use() -> None:
+        signals = Signals()
+        with signals.handled():
+            signals.handle()
+            taken.append((signals.count, signal.getsignal(signal.SIGTERM)))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+    assert taken == [(0, before)]
+
+
+# Blocks that all fail.
+
+
+def test_five_failed_blocks_for_each_worker_and_none_done_stop_the_run(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start(count=2)
+    it.time.at(10, lambda: it.say("denoise", "failed", *range(9)))
+    it.time.at(50, lambda: it.say("denoise", "failed", 9))
+    with pytest.raises(RunStopped, match="first 10 blocks of denoise") as stopped:
+        it.run()
+    assert 50 <= it.time.now < 52
+    assert "Block [0, 0, 0, 0]: bad voxels." in str(stopped.value)
+
+
+def test_a_run_without_workers_of_its_own_counts_as_one_with_one(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start(count=0)
+    it.time.at(10, lambda: it.say("denoise", "failed", *range(4)))
+    it.time.at(50, lambda: it.say("denoise", "failed", 4))
+    with pytest.raises(RunStopped, match="first 5 blocks"):
+        it.run()
+    assert 50 <= it.time.now < 52
+
+
+def test_one_block_that_is_done_gives_hope(start: Callable[..., OneStart]) -> None:
+    it = start(count=2)
+    it.time.at(10, lambda: it.say("denoise", "done", 39))
+    it.time.at(10, lambda: it.say("denoise", "failed", *range(30)))
+    it.time.at(50, lambda: it.say("denoise", "done", *range(40)))
+    it.run()
+    assert it.time.now >= 50
+
+
+def test_a_block_that_fails_often_counts_once(start: Callable[..., OneStart]) -> None:
+    it = start(count=1, retries=100)
+    it.time.at(10, lambda: it.say("denoise", "failed", *[0] * 20, 1, 2, 3))
+    it.time.at(50, it.finish)
+    it.run()
+    assert it.time.now >= 50
+
+
+def test_a_task_without_hope_ends_alone(
+    start: Callable[..., OneStart], caplog: pytest.LogCaptureFixture
+) -> None:
+    it = start("denoise", "soft", count=2)
+    it.time.at(10, lambda: it.say("soft", "failed", *range(9)))
+    it.time.at(30, lambda: it.say("soft", "failed", 9))
+    it.time.at(50, lambda: it.say("denoise", "done", *range(40)))
+    it.run()
+    assert 50 <= it.time.now < 52
+    assert it.states["soft"].is_abandoned
+    said = [r.getMessage() for r in caplog.records if "goes on without" in r.message]
+    assert len(said) == 1
+    assert said[0].startswith("The first 10 blocks of soft have all failed")
+
+
+# Places that are gone.
+
+
+def record(it: OneStart) -> Path:
+    return it.run_dir.run_file
+
+
+def output(it: OneStart) -> Path:
+    return it.run_dir.path.with_name("soft.zarr") / "zarr.json"
+
+
+@pytest.mark.parametrize("place", [record, output])
+def test_an_output_that_is_away_for_twenty_seconds_stops_the_run(
+    place: Callable[[OneStart], Path], start: Callable[..., OneStart]
+) -> None:
+    it = start("denoise", "soft")
+    it.time.at(10, place(it).unlink)
+    with pytest.raises(RunStopped, match="moved or deleted") as stopped:
+        it.run()
+    assert 29.5 <= it.time.now <= 31
+    assert f"{str(place(it))!r} is not there" in str(stopped.value)
+    assert it.launcher.ends >= 1
+
+
+@pytest.mark.parametrize("place", [record, output])
+def test_an_output_that_comes_back_in_time_stops_nothing(
+    place: Callable[[OneStart], Path], start: Callable[..., OneStart]
+) -> None:
+    it = start("denoise", "soft")
+    for begin in (10, 40):
+        it.time.at(begin, place(it).unlink)
+        it.time.at(begin + 19, place(it).touch)
+    it.time.at(70, it.finish)
+    it.run()
+    assert it.time.now >= 70

@@ -1,0 +1,300 @@
+"""When a start goes on, and where workers find it: on our own clock.
+
+A test that plans something says when the start has to end, so that nothing is green
+because it never came to pass.
+"""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.geometry import Index
+from denoise_daisy.run_dir.connection import read_ready
+from denoise_daisy.run_dir.worker_states import remove_state
+from denoise_daisy.scheduling.daisy_server import BlockServer
+from denoise_daisy.scheduling.stage_state import Verdict
+from harness.one_pool import eight_blocks
+from harness.one_start import FakeServer, OneStart, handlers_kept
+from harness.waiting import wait_until
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., OneStart]]:
+    """Makes a start whose time is its own."""
+
+    def make(*stages: str, **more: Any) -> OneStart:
+        return OneStart(tmp_path, monkeypatch, stages or ("denoise",), **more)
+
+    with handlers_kept():
+        yield make
+
+
+def test_a_start_ends_once_all_is_done(start: Callable[..., OneStart]) -> None:
+    it = start()
+    it.time.at(50, it.finish)
+    it.run()
+    assert 50 <= it.time.now < 52
+    assert it.launcher.most == 2
+    assert it.connection is None
+
+
+# Daisy's server.
+
+
+def test_ten_servers_in_a_row_that_end_early_stop_the_run(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+
+    def die(server: FakeServer) -> None:
+        server.is_alive = False
+        server.error = RuntimeError(f"panic {len(it.servers)}")
+
+    FakeServer.on_start = die
+    with pytest.raises(RunStopped, match="10 times in a row") as stopped:
+        it.run()
+    assert "panic 10" in str(stopped.value)
+    assert len(it.servers) == 10
+
+
+def test_a_block_done_lets_the_counting_of_servers_begin_again(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+
+    def die(server: FakeServer) -> None:
+        server.is_alive = False
+        if len(it.servers) == 10:
+            it.say("denoise", "done", 0)
+
+    FakeServer.on_start = die
+    with pytest.raises(RunStopped, match="10 times in a row"):
+        it.run()
+    assert len(it.servers) == 20
+
+
+def test_workers_are_told_where_the_next_server_listens(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+    told = []
+
+    def note() -> None:
+        connection = it.connection
+        assert connection
+        told.append((connection.run_id, connection.epoch))
+
+    def die() -> None:
+        it.server.is_alive = False
+
+    it.time.at(10, note)
+    it.time.at(20, die)
+    it.time.at(30, note)
+    it.time.at(40, it.finish)
+    it.run()
+    assert told == [("0", 1), ("1", 1)]
+
+
+def test_a_server_gets_the_stages_that_are_left_and_their_timeout(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start("denoise", "soft")
+    it.say("denoise", "done", *range(40))
+    it.read_ledgers()
+    it.time.at(10, it.finish)
+    it.run()
+    assert it.server.stages == ["soft"]
+    assert it.server.timeout_seconds["soft"] == 30000
+    assert it.server.host == "127.0.0.1"
+
+
+def ask(it: OneStart, seconds: float) -> list[tuple[Verdict, float]]:
+    """At that time Daisy asks for the first block of `soft`, which reads `denoise`.
+
+    What is to become of it, and how long the answer took.
+    """
+    answers = []
+
+    def act() -> None:
+        server, began = it.server, it.time.now
+        verdict = server.verdict("soft", (0, 0, 0, 0))
+        answers.append((verdict, it.time.now - began))
+        # A server that is ahead of the ledgers ends.
+        server.is_alive = verdict is not Verdict.NOT_YET
+
+    it.time.at(seconds, act)
+    return answers
+
+
+def test_a_line_that_shows_within_five_seconds_is_waited_for(
+    start: Callable[..., OneStart],
+) -> None:
+    """A file system of several hosts may show it late."""
+    it = start("denoise", "soft")
+    answers = ask(it, 10)
+    it.time.at(14.5, lambda: it.say("denoise", "done", 0))
+    it.time.at(50, it.finish)
+    it.run()
+    assert answers == [(Verdict.HAND_OUT, 4.5)]
+    assert len(it.servers) == 1
+
+
+def test_a_line_that_does_not_show_lets_another_server_begin(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start("denoise", "soft")
+    answers = ask(it, 10)
+    it.time.at(50, it.finish)
+    it.run()
+    assert answers == [(Verdict.NOT_YET, 5.0)]
+    assert len(it.servers) == 2
+
+
+def test_a_server_that_is_ahead_of_the_ledger_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is Daisy's own; what it is told after the first block is not asked for."""
+    asked = []
+
+    def verdict(stage: str, index: Index) -> Verdict:
+        asked.append((stage, index))
+        return Verdict.NOT_YET
+
+    server = BlockServer(
+        [eight_blocks("soft")],
+        {"soft": np.zeros(8, bool)},
+        verdict,
+        timeout_seconds={"soft": 600},
+        host="127.0.0.1",
+    )
+    server.finish("soft")
+    wait_until(lambda: not server.is_alive, "the server ends")
+    server.join()
+    assert asked == [("soft", (0, 0, 0, 0))]
+    assert server.error is None
+    assert "Daisy is ahead of the ledger of soft." in caplog.text
+
+
+def test_a_line_that_does_not_show_is_not_waited_for_once_a_signal_came(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start("denoise", "soft")
+    answers = ask(it, 10)
+    it.time.at(12, lambda: it.take(signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        it.run()
+    assert answers == [(Verdict.NOT_YET, 2.0)]
+
+
+def test_a_block_that_is_done_or_given_up_is_finished_for_daisy(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start("denoise", "soft")
+    it.say("denoise", "done", 1)
+    it.say("denoise", "failed", 2)
+    it.read_ledgers()
+    verdicts = []
+
+    def act() -> None:
+        for stage in ("denoise", "soft"):
+            blocks = ((0, 0, 0, 1), (0, 0, 0, 2))
+            verdicts.append([it.server.verdict(stage, block) for block in blocks])
+
+    it.time.at(10, act)
+    it.time.at(20, it.finish)
+    it.run()
+    assert it.servers[0].finished == {"denoise": 2, "soft": 1}
+    assert verdicts == [
+        [Verdict.FINISHED, Verdict.FINISHED],
+        [Verdict.HAND_OUT, Verdict.FINISHED],
+    ]
+
+
+def test_daisy_is_told_of_stages_that_have_no_block_left(
+    start: Callable[..., OneStart],
+) -> None:
+    """But not of the last one: its end is the end of the server."""
+    it = start("denoise", "soft")
+    it.time.at(10, lambda: it.say("denoise", "done", *range(40)))
+    told = []
+    it.time.at(20, lambda: told.append(it.server.asked_to_finish))
+    it.time.at(30, it.finish)
+    it.run()
+    assert told == [{"denoise"}]
+    assert it.server.is_joined
+
+
+def test_workers_are_told_which_stages_have_blocks_the_last_first(
+    start: Callable[..., OneStart],
+) -> None:
+    """Blocks that workers have at hand are not counted."""
+    it = start("denoise", "soft")
+    told = []
+
+    def note() -> None:
+        told.append(list((read_ready(it.run_dir) or {}).items()))
+
+    it.time.at(5, note)
+    it.time.at(10, lambda: it.say("denoise", "done", *range(3)))
+    it.time.at(10, lambda: it.show("w1", 3))
+    it.time.at(15, note)
+    it.time.at(20, it.finish)
+    it.run()
+    assert told == [
+        [("soft", 0), ("denoise", 40)],
+        [("soft", 3), ("denoise", 36)],
+    ]
+
+
+# The end.
+
+
+def test_workers_get_five_seconds_to_leave_once_all_is_done(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+    it.time.at(10, lambda: it.show("w1", None))
+    it.time.at(20, it.finish)
+    it.run()
+    assert 25 <= it.time.now < 26.5
+    assert it.launcher.living() == set()
+
+
+def test_nobody_is_waited_for_who_has_left(start: Callable[..., OneStart]) -> None:
+    it = start()
+    it.time.at(10, lambda: it.show("w1", None))
+    it.time.at(20, it.finish)
+    it.time.at(22, lambda: remove_state(it.run_dir, "w1"))
+    it.run()
+    assert 22 <= it.time.now < 23
+
+
+def test_there_are_no_more_workers_than_blocks_that_are_ready(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start(count=30)
+    it.say("denoise", "done", *range(35))
+    it.read_ledgers()
+    it.time.at(10, it.finish)
+    it.run()
+    assert it.launcher.most == 5
+
+
+def test_blocks_that_wait_for_others_are_no_reason_for_a_worker(
+    start: Callable[..., OneStart],
+) -> None:
+    """Four are left of the first stage; of the second two could be done."""
+    it = start("denoise", "soft", count=30)
+    it.say("denoise", "done", *range(36))
+    it.say("soft", "done", *range(34))
+    it.read_ledgers()
+    it.time.at(10, it.finish)
+    it.run()
+    assert it.launcher.most == 6
