@@ -19,6 +19,7 @@ from denoise_daisy.run_dir.worker_states import WorkerState, read_state, write_s
 from denoise_daisy.scheduling import worker_pool, worker_watch
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.worker_pool import WorkerPool
+from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
 TIMEOUT_SECONDS = 100
@@ -106,19 +107,7 @@ class OnePool:
 
     def say(self, status: str, block: int) -> None:
         """Some worker writes a line into the ledger."""
-        writer = self.ledger.writer("w", durable=False)
-        writer.append(
-            Entry(
-                block=(0, 0, 0, block),
-                shape=(1, 1, 1, 2),
-                status=status,  # type: ignore[arg-type]
-                epoch=3,
-                worker="w",
-                reason=None if status == "done" else "exception",
-                error=None if status == "done" else "no",
-            )
-        )
-        writer.close()
+        say(self.ledger, status, block)
 
     def recorded(self) -> list[Entry]:
         """The failures in the ledger."""

@@ -22,7 +22,6 @@ from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.ledger import Ledger
-from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling import (
@@ -35,6 +34,7 @@ from denoise_daisy.scheduling import (
 )
 from denoise_daisy.scheduling.scheduler import Scheduler
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
 CLOCKS = (giving_up, scheduler, signals, worker_pool, worker_watch, workforce)
@@ -154,20 +154,7 @@ class OneStart:
 
     def say(self, stage: str, status: str, *blocks: int) -> None:
         """Lines of the ledger, as a worker writes them."""
-        writer = self.states[stage].ledger.writer("w", durable=False)
-        for block in blocks:
-            writer.append(
-                Entry(
-                    block=(0, 0, 0, block),
-                    shape=(1, 1, 1, 2),
-                    status=status,  # type: ignore[arg-type]
-                    epoch=1,
-                    worker="w",
-                    reason=None if status == "done" else "exception",
-                    error=None if status == "done" else "bad voxels",
-                )
-            )
-        writer.close()
+        say(self.states[stage].ledger, status, *blocks, error="bad voxels")
 
     def read_ledgers(self) -> None:
         """As it is done before a start."""

@@ -103,6 +103,9 @@ def job(system: Slurm | Lsf, count: int, monkeypatch: pytest.MonkeyPatch) -> str
 def test_a_job_with_every_option_is_the_recorded_one(
     system: Slurm | Lsf, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    options = system.workers_config
+    left = type(options).model_fields.keys() - options.model_fields_set
+    assert left <= {"block_timeout_minutes", "max_retries", "host"}, "not of the system"
     assert job(system, 3, monkeypatch) == (DATA / file).read_text()
 
 

@@ -25,9 +25,9 @@ from denoise_daisy.geometry import (
 )
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.ledger import Ledger
-from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from harness.ledgers import say
 from harness.properties import examples
 
 ONE = Coordinate(1, 1, 1, 1)
@@ -135,20 +135,7 @@ class Chain:
             )
 
     def say(self, stage: str, status: str, *blocks: int) -> None:
-        writer = self.states[stage].ledger.writer("w", durable=False)
-        for block in blocks:
-            writer.append(
-                Entry(
-                    block=(0, 0, 0, block),
-                    shape=(1, 1, 1, 2),
-                    status=status,  # type: ignore[arg-type]
-                    epoch=1,
-                    worker="w",
-                    reason=None if status == "done" else "exception",
-                    error=None if status == "done" else "no",
-                )
-            )
-        writer.close()
+        say(self.states[stage].ledger, status, *blocks)
 
     def update(self) -> None:
         for state in self.states.values():
