@@ -13,6 +13,7 @@ from harness.refused import (
     with_tiles,
     with_zarr_json,
 )
+from harness.task_mistakes import TASKS
 
 GREY8, GREY16 = np.ones((40, 48), np.uint8), np.ones((40, 48), np.uint16)
 
@@ -154,6 +155,14 @@ CONFIGS = {
     ),
     "no workers": Case(("'workers.count' is -1",), {"workers.count": -1}),
     "half a worker": Case(("'workers.count' is 1.5",), {"workers.count": 1.5}),
+    "more memory than a job asks for": Case(
+        ("blocks.memory_gib is 8", "workers.memory_gib 4 only"),
+        {"workers": {"kind": "slurm", "memory_gib": 4}, "blocks.memory_gib": 8},
+    ),
+    "noise for a filter": Case(
+        ("no noise", "gaussian filter"),
+        {"denoise": {"kind": "gaussian", "sigma": {"y": 1}}},
+    ),
     "unknown workers": Case(("'workers'",), {"workers.kind": "sge"}),
     "the output is the input": Case(
         ("in.czi", "at or in the input"), {"output.path": "in.czi"}
@@ -385,6 +394,7 @@ CASES = {
         ("text", CONFIG_TEXTS),
         ("input", INPUTS),
         ("output", OUTPUTS),
+        ("task", TASKS),
     ]
     for name, case in cases.items()
 }
