@@ -57,6 +57,7 @@ def _main(options: argparse.Namespace) -> int:
     logging.raiseExceptions = False
     try:
         _call(options)
+        sys.stdout.flush()
     except DenoiseDaisyError as error:
         print(f"denoise_daisy: {error}", file=sys.stderr)
         return error.exit_code

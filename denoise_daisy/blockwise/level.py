@@ -5,6 +5,7 @@ checksums in the stage's ledger: a file that is away for a moment, or is not wha
 written, is never computed with.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,14 +154,14 @@ class Level:
         OutputGoneError
             It is not there any more; nothing was written.
         """
-        roi = grid.write_roi(index)
+        roi, files = grid.write_roi(index), self.files(grid, index)
 
         def write() -> None:
             if not self.is_there:
                 raise FileNotFoundError(self.path)
-            self._write(roi, np.asarray(content.data))
+            self._write(roi, np.asarray(content.data), files)
             if durable:
-                self._sync(roi)
+                self._sync(files)
 
         try:
             patiently(write, WAITS.array_away)
@@ -170,19 +171,19 @@ class Level:
                 f" ({error})."
             ) from error
 
-    def _write(self, roi: Roi, voxels: np.ndarray) -> None:
+    def _write(self, roi: Roi, voxels: np.ndarray, files: Iterable[Path]) -> None:
         try:
             self.array[roi] = voxels
         except (ValueError, RuntimeError):
             # Zarr looks into a shard that is there, and chokes on a torn one.  Removing
             # it beforehand could lose what another writer has just finished.
-            for file in self.files_in(roi):
+            for file in files:
                 file.unlink(missing_ok=True)
             self.array[roi] = voxels
 
-    def _sync(self, roi: Roi) -> None:
+    def _sync(self, files: Iterable[Path]) -> None:
         folders: set[Path] = set()
-        for file in self.files_in(roi):
+        for file in files:
             sync(file)
             folders.update(p for p in file.parents if self.path in (p, *p.parents))
         for folder in sorted(folders, reverse=True):

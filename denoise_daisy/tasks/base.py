@@ -51,11 +51,6 @@ class AnyTask(Section):
         """The task with every relative path made absolute."""
         return self
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what it reads."""
-        raise NotImplementedError
-
     def build(self, builder: "StageBuilder") -> None:
         """Add its stages, each after those that it reads, and offer what they make.
 
@@ -73,8 +68,3 @@ class OneInput(AnyTask):
     input: InputName = "denoised"
     """What it reads: denoised, raw, the name of a task, or a level of a pyramid, such
     as pyramid.1."""
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of what it reads."""
-        return (self.input,)

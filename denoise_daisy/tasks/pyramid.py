@@ -65,44 +65,44 @@ def build_levels(
     method: Method | None = None,
 ) -> None:
     """Stages NAME.1, NAME.2, ... of a product; None stands for what suits the array."""
-    stage = builder.products[product].stage
-    while stage is not None and stage.array is not None:
-        level = stage.array
-        number = int(level.path.name)
+    finer = builder.products[product].stage
+    while (
+        finer is not None
+        and (level := finer.array) is not None
+        and (factors := _factors(builder, level, levels)) is not None
+    ):
+        number = int(level.path.name) + 1
         chosen = method or (FOR_LABELS if level.is_labels else FOR_IMAGES)
-        factors = _factors(builder, level)
-        is_last = number >= levels if levels is not None else _is_small(level)
-        if is_last or factors == Coordinate(1, 1, 1, 1):
-            break
-        stage = _stage(builder, stage, f"{name}.{number + 1}", task, factors, chosen)
-        builder.add(stage)
-        builder.offer(stage.name, stage)
+        finer = _stage(builder, finer, level, f"{name}.{number}", task, factors, chosen)
+        builder.add(finer)
+        builder.offer(finer.name, finer)
 
 
 def _is_small(level: Level) -> bool:
     return max(level.layout.shape[-2:]) <= SMALLEST_PLANE
 
 
-def _factors(builder: StageBuilder, level: Level) -> Coordinate:
-    """From this level to the next."""
+def _factors(
+    builder: StageBuilder, level: Level, levels: int | None
+) -> Coordinate | None:
+    """From this level to the next; None where it is the last one."""
+    is_last = int(level.path.name) >= levels if levels is not None else _is_small(level)
     sizes = zip(builder.image.scale_um, level.transform.factor[1:], strict=True)
     scale = [size * factor if size else None for size, factor in sizes]
-    return Coordinate(next_factors(level.roi.shape, scale))
+    factors = Coordinate(next_factors(level.roi.shape, scale))
+    return None if is_last or factors == Coordinate(1, 1, 1, 1) else factors
 
 
 def _stage(
     builder: StageBuilder,
     finer: Stage,
+    level: Level,
     name: str,
     task: str,
     factors: Coordinate,
     method: Method,
 ) -> Stage:
-    level = finer.array
-    if level is None:
-        raise TypeError(
-            f"stage {finer.name!r} writes no array, of which levels are made"
-        )
+    """The next level of what a stage writes."""
     cutting = builder.cutting
     transform = LevelTransform(level.transform.factor * factors, cutting.volume.begin)
     volume = cutting.volume_in(transform)

@@ -1,0 +1,73 @@
+"""How the program ends where nothing was wrong with what it was asked for."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from denoise_daisy import __main__, run
+from denoise_daisy.scheduling.scheduler import Scheduler
+from harness import config_for, environment, load, small_czi, write_config
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    values = config_for(tmp_path / "in.czi", tmp_path / "out.zarr")
+    return str(write_config(tmp_path / "config.json", values))
+
+
+def test_ctrl_c_before_the_run_began_ends_it_with_130(
+    config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "plan", stopped)
+    assert __main__.main(["plan", config]) == 130
+    assert capsys.readouterr() == ("", "denoise_daisy: stopped by SIGINT.\n")
+
+
+def test_a_bug_of_ours_leaves_a_report(
+    config: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(__main__, "plan", broken)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["denoise_daisy", "plan", "my.json"])
+    assert __main__.main(["plan", config]) == 1
+    (report,) = tmp_path.glob("denoise_daisy-*.log")
+    said = capsys.readouterr().err
+    assert said.endswith(f"internal error. Please report it with {report}.\n")
+    for text in (said, report.read_text()):
+        assert "ZeroDivisionError: a bug" in text
+    assert report.read_text().startswith("denoise_daisy plan my.json\nTraceback")
+
+
+@pytest.mark.parametrize("verb", ["schema", "status"])
+def test_a_reader_that_leaves_early_is_no_bug(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`schema` says more than Python keeps back for a pipe, `status` does not."""
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    run(load(config_for(source, tmp_path / "out.zarr")), say=lambda _: None)
+    words = [verb, str(tmp_path / "out.zarr")] if verb == "status" else [verb]
+    with subprocess.Popen(
+        [sys.executable, "-m", "denoise_daisy", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

@@ -1,0 +1,205 @@
+"""How a worker process ends, and what becomes of a server that it can't reach."""
+
+import errno
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import pytest
+
+from denoise_daisy.blockwise.process_block import UnwantedError
+from denoise_daisy.blockwise.targets import OutputGoneError
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.run_dir.connection import Connection
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.worker import block_requester, process
+from denoise_daisy.worker.block_requester import (
+    Assignments,
+    BlockRequester,
+    Connector,
+)
+from denoise_daisy.worker.presence import Presence
+from harness import config_for, environment, load, small_czi
+from harness.one_pool import eight_blocks
+from harness.prepared import resolved
+
+ENDS: dict[str, tuple[Exception, int]] = {
+    "its run was replaced": (UnwantedError("another run"), 75),
+    "the run is refused": (RefusedError("another image"), 4),
+    "the output is gone": (OutputGoneError("/out.zarr/0"), 72),
+    "the disk is full": (OSError(errno.ENOSPC, "No space left on device"), 74),
+}
+"""What stops a worker, and with which code it says so to its scheduler."""
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_a_worker_says_by_its_code_what_stopped_it(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    error, code = ENDS[name]
+
+    def work(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(process, "_work", work)
+    for setting in ("read_serially", "limit_threads"):
+        monkeypatch.setattr(process, setting, lambda: None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with caplog.at_level(logging.INFO):
+            assert process.main([str(tmp_path)]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert str(error) in caplog.text
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["--names"], 2)])
+def test_a_command_line_that_is_no_workers_ends_as_argparse_has_it(
+    words: list[str], code: int
+) -> None:
+    command = [sys.executable, "-m", "denoise_daisy.worker", *words]
+    done = subprocess.run(command, capture_output=True, env=environment(), check=False)
+    assert (done.returncode, b"Traceback" in done.stderr) == (code, False)
+
+
+def test_a_teardown_that_fails_is_told_and_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def teardown() -> NoReturn:
+        raise KeyError("my own words")
+
+    process._unload(replace(eight_blocks("soft"), unload=teardown))
+    assert "The teardown of soft failed." in caplog.text
+    assert "KeyError: 'my own words'" in caplog.text
+
+
+def test_a_worker_of_other_settings_than_its_schedulers_refuses(tmp_path: Path) -> None:
+    """The code of a function was edited between the scheduler's start and its own."""
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}}
+    values = config_for(source, tmp_path / "out.zarr") | {"tasks": [soft]}
+    run = resolved(load(values))
+    record = run.record(1)
+    assert set(process._own_stages(run, record, "")) == {"denoise", "soft"}
+    other = record.stages["soft"].model_copy(update={"parameters": {}})
+    with pytest.raises(RefusedError, match="What soft computes has changed"):
+        process._own_stages(run, record.with_stages({"soft": other}), "")
+    with pytest.raises(RefusedError, match="no task 'hard' with workers of its own"):
+        process._own_stages(run, record, "hard")
+
+
+class EndedError(Exception):
+    """The process would have ended with that code."""
+
+
+@pytest.fixture
+def connector(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Assignments], Connector]:
+    """That of a worker whose scheduler is alive."""
+
+    def end(code: int) -> NoReturn:
+        raise EndedError(code)
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr(block_requester, "scheduler_is_alive", lambda *_: True)
+    run_dir = RunDir(tmp_path)
+    run_dir.workers.mkdir()
+    return lambda assignments: Connector(
+        run_dir, Presence(run_dir, "w", ""), assignments
+    )
+
+
+@pytest.fixture
+def nobody() -> Connection:
+    """A server's address at which nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return Connection("127.0.0.1", listener.getsockname()[1], "0", 1)
+
+
+def busy() -> Assignments:
+    """Those of a worker that has a block."""
+    assignments = Assignments()
+    assignments._busy.acquire()
+    return assignments
+
+
+def test_a_server_that_refuses_while_its_scheduler_lives_is_out_of_reach(
+    connector: Callable[..., Connector], nobody: Connection, tmp_path: Path
+) -> None:
+    nobody.write(RunDir(tmp_path))
+    with pytest.raises(EndedError, match="68"):
+        connector(Assignments()).connect(nobody, "soft")
+    assert list(RunDir(tmp_path).workers.iterdir()) == []
+
+
+def test_a_server_that_was_replaced_is_just_over(
+    connector: Callable[..., Connector], nobody: Connection, tmp_path: Path
+) -> None:
+    replace(nobody, epoch=2).write(RunDir(tmp_path))
+    assert connector(Assignments()).connect(nobody, "soft") is None
+
+
+def test_a_worker_finishes_its_block_though_another_stage_is_out_of_reach(
+    connector: Callable[..., Connector],
+    nobody: Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nobody.write(RunDir(tmp_path))
+    assert connector(busy()).connect(nobody, "soft") is None
+
+    def no_answer(_: object) -> NoReturn:
+        raise RuntimeError("the connection was reset")
+
+    monkeypatch.setattr(block_requester.daisy, "Client", no_answer)
+    assert connector(busy()).connect(nobody, "soft") is None
+    with pytest.raises(EndedError, match="68"):
+        connector(Assignments()).connect(nobody, "soft")
+
+
+def test_a_requester_without_a_server_is_over_and_asks_for_nothing() -> None:
+    requester = BlockRequester("soft", lambda _: None, Assignments())
+    requester.ask()
+    assert (requester.is_over, requester.idle.is_set()) == (False, False)
+    requester.run()
+    assert (requester.is_over, requester.idle.is_set()) == (True, True)
+
+
+def test_a_block_that_comes_while_another_is_done_goes_back_to_daisy() -> None:
+    """It counts as failed there, and is handed out again."""
+    status = []
+
+    class Lent:
+        """What daisy.Client.acquire_block gives, once."""
+
+        def __init__(self) -> None:
+            self.block: Any = SimpleNamespace(write_roi=None, status="begun")
+
+        def acquire_block(self) -> "Lent":
+            return self
+
+        def __enter__(self) -> Any:
+            return self.block
+
+        def __exit__(self, *_: object) -> None:
+            status.append(self.block.status)
+            raise RuntimeError("the server has ended")
+
+    client: Any = Lent()
+    requester = BlockRequester("soft", lambda _: client, busy())
+    requester.ask()
+    requester.run()
+    assert status == [block_requester.daisy.BlockStatus.FAILED]
