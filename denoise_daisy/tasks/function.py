@@ -138,6 +138,8 @@ class _Building:
         self, task: Function, builder: StageBuilder, products: Mapping[str, Product]
     ) -> None:
         self.task = task
+        self.declared: dict[str, Any] = {"dtype": task.dtype, "channels": task.channels}
+        self.undeclared = [k for k, value in self.declared.items() if value is None]
         self.builder = builder
         self.products = products
         sources = {n: p.source for n, p in products.items() if p.source is not None}
@@ -218,7 +220,7 @@ class _Building:
             compute=self.caller.with_written(target),
             parameters=self.parameters | layout_parameters(layout),
             target=target,
-            probed=found,
+            probed={k: found[k] for k in self.undeclared} or None,
         )
 
     def _result_type(self) -> dict[str, Any]:
@@ -227,19 +229,18 @@ class _Building:
         What was found before holds as long as all else is the same.
         """
         task, builder = self.task, self.builder
-        found: dict[str, Any] = {"dtype": task.dtype, "channels": task.channels}
-        if None not in found.values():
-            return found
+        if not self.undeclared:
+            return self.declared
         kept = builder.recorded.get(task.name)
-        if kept is not None and kept.probed:
-            before = kept.parameters
+        probed = (kept.probed if kept else None) or {}
+        if kept and probed.keys() >= set(self.undeclared):
             is_same = all(
-                before.get(name) == value
+                kept.parameters.get(name) == value
                 for name, value in self.parameters.items()
-                if name not in found
+                if name not in self.declared
             )
             if is_same or builder.is_restored:
-                return {k: value or kept.probed[k] for k, value in found.items()}
+                return self.declared | {name: probed[name] for name in self.undeclared}
         if builder.is_restored:
             # Of a task that has become another and is not asked for: nothing is there.
             return {"dtype": task.dtype or "float32", "channels": task.channels or 1}
@@ -253,8 +254,7 @@ class _Building:
             task=task.name,
             function=task.function,
             span=task.span,
-            dtype=task.dtype,
-            channels=task.channels,
+            **self.declared,
             is_labels=task.output == "labels",
         )
         return trial.result_type(

@@ -1,6 +1,8 @@
 """The code of functions: its modules, its exceptions, its changes, its neighbours."""
 
 import itertools
+import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,10 @@ import pytest
 from funlib.geometry import Roi
 from scipy import ndimage
 
-from harness import (
-    cli,
-    ledger_lines,
-    output_of,
-    small_image,
-)
+from denoise_daisy import Config, run
+from denoise_daisy.run_dir.run_dir import find
+from denoise_daisy.runs.status import status
+from harness import cli, ledger_lines, output_of, small_image, write_config
 from harness.functions import NOTES, array_of, config_of, done_blocks, finish, notes_of
 
 SAME_NAME = """
@@ -95,6 +95,39 @@ def test_a_block_s_exception_is_in_the_ledger_and_the_others_go_on(
     assert sorted(begun) == [(0, 0, 32, 0), (0, 0, 32, 32)]
     denoised = output_of(tmp_path / "out.zarr")
     np.testing.assert_array_equal(array_of(tmp_path, "bad"), denoised)
+
+
+TYPED = """
+def f(block, context):
+    return block.astype(context.params["type"])
+"""
+
+
+def test_a_type_that_was_found_by_trying_is_found_again_for_other_params(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as nobody asks for the task, what it made is shown as it is."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    own = {"name": "own", "function": "own:f", "params": {"type": "uint8"}}
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}}
+    image = small_image((1, 1, 4, 40, 50))
+    config = config_of(tmp_path, own, soft, module=TYPED, image=image)
+    first = json.loads(config.read_text())
+
+    def start(**more: Any) -> None:
+        tasks = [{"kind": "function"} | own | more, soft]
+        write_config(config, first | {"tasks": tasks})
+        asked = [] if more else ["soft"]
+        run(Config.load(config), tasks=asked, say=lambda _: None)
+
+    start(dtype="uint16", channels=1)
+    assert array_of(tmp_path, "own").dtype == np.uint16
+    start()
+    assert "own: 4 done, 0 failed, 0 left" in status(find(tmp_path / "out.zarr"))
+    start(params={"type": "uint8"})
+    assert array_of(tmp_path, "own").dtype == np.uint8
+    start(params={"type": "float32"})
+    assert array_of(tmp_path, "own").dtype == np.float32
 
 
 PLUS = """

@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from denoise_daisy import Config, run
-from denoise_daisy.errors import InputError
-from harness import (
-    cli,
-)
+from denoise_daisy import Config, plan, run
+from denoise_daisy.errors import BlocksFailed, InputError
+from harness import cli
 from harness.functions import config_of
 
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -75,6 +74,37 @@ def test_the_values_of_a_task_can_t_be_all_that_is_read_or_tried_with(
     for inputs, said in ((["v", "raw"], "image first"), (["raw", "v"], "Declare")):
         task = {"name": "user", "input": inputs, "function": "own:f"}
         refuse(tmp_path, config_of(tmp_path, values, task, module=code), said)
+
+
+@pytest.mark.parametrize(("source", "is_there"), [("denoised", 1), ("pyramid.1", 0)])
+def test_a_function_is_tried_on_the_raw_image_where_its_input_is_not_there_yet(
+    source: str, is_there: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or on as many zeros, where that is no stand-in for it."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    code = """
+def f(block, context):
+    assert block.shape == (1, 1, 2, 10, 64), block.shape
+    assert block.any() == context.params["is_there"]
+    return block / np.float32(2)
+"""
+    params = {"is_there": is_there}
+    task = {"name": "own", "function": "own:f", "input": source, "params": params}
+    image = np.full((1, 1, 2, 10 if is_there else 20, 300), 7, np.uint16)
+    config = config_of(tmp_path, task, module=code, image=image)
+    shape = "1 x 1 x 2 x 10 x 300" if is_there else "1 x 1 x 2 x 10 x 150"
+    assert f"{shape} float32 to" in plan(Config.load(config))
+
+
+def test_a_values_function_that_reads_what_is_written_fails_at_its_block(
+    tmp_path: Path,
+) -> None:
+    """There is no array that it could read."""
+    code = "\ndef f(block, context):\n    return context.written(context.roi)\n"
+    task = {"name": "own", "function": "own:f", "output": "values", "span": "tzyx"}
+    config = config_of(tmp_path, task | {"max_retries": 0}, module=code)
+    with pytest.raises(BlocksFailed, match="writes no array that could be read"):
+        run(Config.load(config), say=lambda _: None)
 
 
 def test_the_command_line_says_no_with_2(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ from skimage.filters import threshold_otsu
 from skimage.measure import regionprops
 
 from denoise_daisy import run
+from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import find
 from harness import ledger_lines, load, ome_of, output_of, voxels_of
 from harness.shared import once
 
@@ -253,6 +256,21 @@ def test_a_table_of_a_level_has_the_time_points_of_the_image(
     """As one of the full resolution, for time points are never pooled."""
     table = pd.read_csv(level_run / f"out.{task}.csv")
     assert sorted(set(table["t"])) == list(range(*REGION["t"]))
+
+
+def test_a_mask_that_has_changed_since_its_pieces_were_counted_is_found_out(
+    level_run: Path,
+) -> None:
+    """Else its objects would get the numbers of others."""
+    run_dir = find(level_run / "out.zarr")
+    stages = restore(RunRecord.of(run_dir), run_dir).stages
+    (cells,) = [stage for stage in stages if stage.name == "cells"]
+    block = cells.read_block((0, 0, 0, 0))
+    pieces = ndimage.label(block.arrays[0][0, 0])[1]
+    assert np.unique(cells.compute(block)).size > 1
+    block.arrays[0][0, 0] = 0
+    with pytest.raises(ValueError, match=f"has 0 pieces now and had {pieces} before"):
+        cells.compute(block)
 
 
 # Values found in a region

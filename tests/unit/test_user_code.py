@@ -87,6 +87,17 @@ def test_a_change_is_told_by_the_modules_name(write: Write, name: str) -> None:
     assert changed == ({f"code {module}"} if module in USED else set())
 
 
+def test_a_module_that_is_no_python_is_code_all_the_same(write: Write) -> None:
+    """It may be imported where its error is expected, and be mended later."""
+    folder = write({"mine.py": "import helper\n", "helper.py": "import late, (\n"})
+    before = code_of("mine", str(folder))
+    assert set(before) == {"code mine", "code helper"}
+    write({"helper.py": "import late\n", "late.py": ""})
+    after = code_of("mine", str(folder))
+    assert set(after) == {"code mine", "code helper", "code late"}
+    assert after["code helper"] != before["code helper"]
+
+
 def test_another_version_of_a_package_is_another_code(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
