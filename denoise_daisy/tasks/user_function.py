@@ -169,7 +169,7 @@ def _module(module: str, folder: str) -> ModuleType:
         # For what it imports from beside itself.
         sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(name, file)
-    if spec is None or spec.loader is None:
+    if spec is None or spec.loader is None:  # pragma: no cover - a .py file has one
         raise ImportError(f"{file} is no module")
     found = importlib.util.module_from_spec(spec)
     sys.modules[name] = found

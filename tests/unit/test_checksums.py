@@ -19,6 +19,7 @@ from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.patience import UnrecordedError
 from denoise_daisy.blockwise.read_back import find_damage
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, neighbourhood
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_zarr import DamagedError, create_array
@@ -173,6 +174,14 @@ def test_any_part_is_read_as_it_was_written(level: Level, seed: int) -> None:
     else:
         np.testing.assert_array_equal(level.read(roi), voxels()[t, :, z, y, x])
     np.testing.assert_array_equal(level.read_so_far(roi), voxels()[t, :, z, y, x])
+
+
+def test_a_channel_too_few_is_an_error_of_who_computed_it(level: Level) -> None:
+    """Zarr would write one channel into all of them."""
+    block = Block((0, 0, 0, 0), level.roi, level.roi, (), lambda *_: voxels())
+    assert level.content(block, voxels()).crc == checksum(voxels())
+    with pytest.raises(ValueError, match="1 channels came out, where 2 were expected"):
+        level.content(block, voxels()[:, :1])
 
 
 def test_a_file_of_another_place_is_found_out(level: Level) -> None:

@@ -14,6 +14,7 @@ from denoise_daisy.blockwise.targets import Content, FilePerBlock
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.ledger import Ledger, Totals
+from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_state
 from denoise_daisy.worker import recording
@@ -66,6 +67,25 @@ def test_a_worker_shows_its_block_until_that_is_done(
     assert take(recorder(compute), 5) is Outcome.DONE
     look()
     assert shown == [("soft", (0, 0, 0, 5)), ("", None)]
+
+
+def test_a_block_that_another_worker_has_done_meanwhile_is_not_done_again(
+    recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    """Daisy hands it out again when it hears nothing of a worker for long."""
+    computed: list[object] = []
+
+    def compute(block: Any) -> bytes:
+        computed.append(block.index[3])
+        return b"done"
+
+    one = recorder(compute)
+    folder = RunDir(tmp_path / "out.zarr.run").ledger("soft")
+    shape = tuple(eight_blocks("soft").grid.block_shape)
+    entry = Entry((0, 0, 0, 5), shape, "done", 3, "other")
+    LedgerWriter(folder, "run", "other", durable=False).append(entry)
+    assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.DONE]
+    assert computed == [6]
 
 
 def test_the_longest_block_is_remembered_after_shorter_ones(

@@ -11,6 +11,7 @@ the error would prove nothing.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import pytest
 from denoise_daisy import run
 from denoise_daisy.blockwise.patience import UnrecordedError
 from denoise_daisy.blockwise.process_block import process_block
+from denoise_daisy.blockwise.read_back import find_damage
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -146,3 +149,37 @@ def test_what_nobody_has_recorded_is_an_error_to_who_reads_it(
     folder = Path(config["output"]["path"]).with_name("out.zarr.run") / "ledger"
     with without(folder / ledger), pytest.raises(UnrecordedError):
         crc_of(stages[stage])
+
+
+def test_an_array_that_is_gone_stops_its_writers_and_is_not_made_again(
+    stages: dict[str, Stage], config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = Waits(array_away=1e-9, retry=1e-9)
+    monkeypatch.setattr("denoise_daisy.blockwise.level.WAITS", waits)
+    array = Path(config["output"]["path"]).with_name("out.soft.zarr") / "0"
+    with without(array):
+        with pytest.raises(OutputGoneError, match="moved or deleted during the run"):
+            crc_of(stages["soft"])
+        assert not array.exists()
+    crc_of(stages["soft"])
+
+
+def test_a_file_that_is_gone_is_damage_and_a_whole_array_is_not(
+    stages: dict[str, Stage], config: dict[str, Any]
+) -> None:
+    """It was there a moment ago: a file system that is away marks nothing damaged."""
+    array = Path(config["output"]["path"]).with_name("out.soft.zarr") / "0"
+    soft = stages["soft"]
+    crc = crc_of(soft)
+    assert find_damage(soft, soft.grid, FIRST, crc) is None
+    with without(array / "c/0/0/0/0/0"):
+        found = find_damage(soft, soft.grid, FIRST, crc)
+    assert found == "0/c/0/0/0/0/0 is missing"
+    fresh = replace(soft, target=replace(soft.target))  # type: ignore[type-var]
+    with without(array), pytest.raises(FileNotFoundError):
+        find_damage(fresh, soft.grid, FIRST, crc)
+
+
+def test_an_array_is_not_read_as_a_file(stages: dict[str, Stage]) -> None:
+    with pytest.raises(TypeError, match="'soft' writes an array"):
+        stages["soft"].read_file(FIRST)

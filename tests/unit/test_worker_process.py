@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
+import daisy
 import pytest
 
 from denoise_daisy.blockwise.process_block import UnwantedError
@@ -164,7 +165,7 @@ def test_a_worker_finishes_its_block_though_another_stage_is_out_of_reach(
     def no_answer(_: object) -> NoReturn:
         raise RuntimeError("the connection was reset")
 
-    monkeypatch.setattr(block_requester.daisy, "Client", no_answer)
+    monkeypatch.setattr(daisy, "Client", no_answer)
     assert connector(busy()).connect(nobody, "soft") is None
     with pytest.raises(EndedError, match="68"):
         connector(Assignments()).connect(nobody, "soft")
@@ -202,4 +203,4 @@ def test_a_block_that_comes_while_another_is_done_goes_back_to_daisy() -> None:
     requester = BlockRequester("soft", lambda _: client, busy())
     requester.ask()
     requester.run()
-    assert status == [block_requester.daisy.BlockStatus.FAILED]
+    assert status == [daisy.BlockStatus.FAILED]
