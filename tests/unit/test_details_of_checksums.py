@@ -3,6 +3,7 @@
 To be added to tests/unit/test_checksums.py, whose `level`, `voxels` and `line` it uses.
 """
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from unit.test_checksums import level as level  # noqa: PLC0414
 
 from denoise_daisy.blockwise import patience
 from denoise_daisy.blockwise.level import Level
-from denoise_daisy.blockwise.patience import patiently
+from denoise_daisy.blockwise.patience import UnrecordedError, patiently
 from denoise_daisy.blockwise.targets import Content
 from denoise_daisy.geometry import BlockGrid, neighbourhood
 from denoise_daisy.outputs.ome_zarr import DamagedError
@@ -63,6 +64,24 @@ def test_a_file_that_is_not_what_was_written_may_be_so_soon(
         return "what was written"
 
     assert patiently(read, 5.0) == "what was written"
+
+
+@pytest.mark.parametrize(("late", "is_read"), [(89, True), (91, False)])
+def test_a_line_of_a_ledger_may_show_a_minute_and_a_half_late(
+    late: float, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other hosts see it once their file system looks again; a file they see sooner."""
+    time = FakeTime()
+    monkeypatch.setattr(patience, "time", time)
+    monkeypatch.setattr(patience, "WAITS", Waits())
+
+    def read() -> str:
+        if time.now < late:
+            raise UnrecordedError
+        return "what was written"
+
+    with nullcontext() if is_read else pytest.raises(UnrecordedError):
+        assert patiently(read) == "what was written"
 
 
 def test_an_array_that_is_away_for_half_a_minute_is_written_to_afterwards(

@@ -14,7 +14,7 @@ import pytest
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.tasks.user_code import code_of
-from denoise_daisy.tasks.user_function import UserFunction
+from denoise_daisy.tasks.user_function import UserFunction, load
 
 FILES = {
     "mine.py": "import numpy as np\nimport helper\n\ndef f(block, context):\n"
@@ -136,7 +136,7 @@ def test_a_helper_of_another_folder_with_the_same_name_is_refused(
         (tmp_path / name / f"{name}.py").write_text("import helper\nf = helper.f\n")
         (tmp_path / name / "helper.py").write_text("def f(b, c):\n    return b\n")
     script = f"""
-from denoise_daisy.tasks.user_function import UserFunction
+from denoise_daisy.tasks.user_function import UserFunction, load
 for name in ("one", "two"):
     folder = {str(tmp_path)!r} + "/" + name
     user = UserFunction(f"{{name}}:f", None, None, folder, {{}}, {{}})
@@ -165,3 +165,12 @@ def test_a_function_whose_helper_has_changed_is_not_called(write: Write) -> None
         assert callable(
             UserFunction("own_f:f", None, None, str(folder), {}, started.code).call
         )
+
+
+def test_an_edited_module_is_loaded_again_and_no_other(write: Write) -> None:
+    """In one process, as a notebook's, which has loaded it before."""
+    folder = str(write({"mine.py": "def f():\n    return 1\n"}))
+    first = load("mine:f", folder)
+    assert load("mine:f", folder) is first
+    write({"mine.py": "def f():\n    return 2\n"})
+    assert (first(), load("mine:f", folder)()) == (1, 2)
