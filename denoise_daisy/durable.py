@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import Any
 
 
 def sync(path: Path) -> None:
@@ -70,9 +71,16 @@ def delete(path: Path) -> None:
     Nothing to delete is fine; whatever can't be deleted raises.
     """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, onerror=_raise_with_whole_path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _raise_with_whole_path(_: object, path: str | Path, failed: Any) -> None:
+    """Not every Python that is supported says more than a file's name."""
+    error: OSError = failed[1]
+    error.filename = str(path)
+    raise error
 
 
 def remove_partials(

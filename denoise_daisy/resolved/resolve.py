@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
 from denoise_daisy.config import Config
+from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.image import Image, roi_of
@@ -53,13 +56,10 @@ def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
     """
     try:
         config = Config.model_validate_json(json.dumps(record.config))
-        known = record.stages[DENOISE].parameters
-    except (ValueError, KeyError) as error:
-        raise RefusedError(
-            f"{str(run_dir.run_file)!r} can't be used: {error}. Expected the record of"
-            " a run of this version; choose another output.path, or move the run"
-            " directory and its output away."
-        ) from error
+    except ValidationError as error:
+        problems = problems_of(Config, error.errors(), record.config)
+        raise _unusable(run_dir, "; ".join(problems)) from error
+    known = _recorded(record, run_dir, DENOISE).parameters
     place = config.output.model_copy(update={"path": str(run_dir.output)})
     config = config.model_copy(update={"output": place})
     image = open_image(config.input)
@@ -73,7 +73,7 @@ def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
             f"The input {config.input.path!r} has changed since the run was started"
             f" ({', '.join(changed)} differ). Expected the same file."
         )
-    return _Resolving(
+    run = _Resolving(
         config=config,
         image=image,
         run_dir=run_dir,
@@ -81,6 +81,24 @@ def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
         recorded=record.stages,
         is_restored=True,
     ).run()
+    for stage in run.tasks:
+        _recorded(record, run_dir, stage.name)
+    return run
+
+
+def _recorded(record: RunRecord, run_dir: RunDir, stage: str) -> StageRecord:
+    """What is kept of a stage that the config asks for."""
+    if stage not in record.stages:
+        raise _unusable(run_dir, f"it tells nothing of {stage!r}")
+    return record.stages[stage]
+
+
+def _unusable(run_dir: RunDir, why: str) -> RefusedError:
+    return RefusedError(
+        f"{str(run_dir.run_file)!r} can't be used: {why}. Expected the record of a run"
+        " of this version; choose another output.path, or move the run directory and"
+        " its output away."
+    )
 
 
 def with_denoiser(run: ResolvedRun, denoiser: Denoiser) -> ResolvedRun:

@@ -10,6 +10,7 @@ import time
 import zlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,22 +92,19 @@ class Checksums:
             self._refresh()
 
     def _refresh(self) -> None:
-        for file, lines in self._reader.new():
+        for _, lines in self._reader.new():
             for line in lines:
-                try:
+                # `Ledger` tells of lines that make no sense.
+                with suppress(ValueError, KeyError, TypeError, IndexError):
                     self._enter(line)
-                except (
-                    ValueError,
-                    KeyError,
-                    TypeError,
-                    IndexError,
-                    OverflowError,
-                ):
-                    self._reader.complain(file)
 
     def _enter(self, line: dict[str, Any]) -> None:
         """Take the word of a line on its chunks, unless a later one has spoken."""
         is_done = line["status"] == "done"
+        numbers = (line["epoch"], *line["block"], *line["shape"])
+        is_sound = all(type(n) is int and 0 <= n < 1 << 30 for n in numbers)
+        if not is_sound or min(line["shape"]) < 1:
+            raise ValueError("no line that this program writes")
         rank = 2 * line["epoch"] + is_done
         block, shape = ((v[0], 0, *v[1:]) for v in (line["block"], line["shape"]))
         part = tuple(

@@ -62,11 +62,6 @@ class Entry:
     error: str | None = None
     traceback: str | None = None
 
-    @property
-    def rank(self) -> int:
-        """Which of two lines about one block holds: the one of higher rank."""
-        return 2 * self.epoch + (self.status == "done")
-
 
 class LedgerWriter:
     """Appends lines to a file of its own."""
@@ -77,13 +72,7 @@ class LedgerWriter:
         """`run_id` is that of the run in whose name the lines are written."""
         self._run_id = run_id
         self._durable = durable
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        for suffix in ("", *(f".{i}" for i in range(1, 10_000))):
-            try:
-                self._fd = os.open(folder / f"{worker}{suffix}.jsonl", flags, 0o644)
-                break
-            except FileExistsError:
-                continue
+        self._fd = _new_file(folder, worker)
         if durable:
             sync(folder)
 
@@ -110,6 +99,18 @@ class LedgerWriter:
     def close(self) -> None:
         """Release the file."""
         os.close(self._fd)
+
+
+def _new_file(folder: Path, worker: str) -> int:
+    """Open a file that nobody else writes to, with a number if its name is taken."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+    number = 0
+    while True:
+        name = f"{worker}.{number}" if number else worker
+        try:
+            return os.open(folder / f"{name}.jsonl", flags, 0o644)
+        except FileExistsError:
+            number += 1
 
 
 class LostLinesError(Exception):

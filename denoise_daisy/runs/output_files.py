@@ -38,14 +38,21 @@ def check_stage(stage: Stage, ledger: Path) -> None:
 
 
 def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
-    """Which files of blocks that are recorded as done are not there, in words.
+    """What of the blocks that are recorded as done is not there, in words.
 
     Empty where all are there.
     """
     count, first = 0, ""
     for stage in stages:
         try:
-            gone = ledgers[stage.name].done_files() & ~_files_there(stage)
+            done = ledgers[stage.name].done_files()
+            if stage.array is not None and done.any() and not stage.array.is_there:
+                return (
+                    f"The metadata of {str(stage.array.path)!r} are gone, without which"
+                    " nobody can read its blocks. Put its zarr.json back and start"
+                    " again."
+                )
+            gone = done & ~_files_there(stage)
             _look_again(stage, gone)
         except OSError as error:
             return (
@@ -103,9 +110,8 @@ def _array_files_there(array: Level, counts: Sequence[int]) -> np.ndarray:
     layout = array.layout
     channels = -(-layout.shape[1] // layout.file_shape[1])
     there = np.zeros((counts[0], channels, *counts[1:]), bool)
-    if array.is_there:
-        for names in _files_in(array.path / "c", depth=5):
-            _mark(there, names)
+    for names in _files_in(array.path / "c", depth=5):
+        _mark(there, names)
     return np.asarray(there.all(axis=1))
 
 

@@ -195,5 +195,5 @@ def _stopped_by_full_disk(run_dir: RunDir) -> Iterator[None]:
         place = error.filename or run_dir.output
         raise RunStopped(
             f"The run can't write ({error.strerror}: {place}). What is done is kept;"
-            " make room and start again to go on."
+            " correct that and start again to go on."
         ) from error

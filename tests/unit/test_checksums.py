@@ -128,6 +128,61 @@ def test_a_later_word_replaces_an_earlier_one(tmp_path: Path) -> None:
     assert not ledger.of(part)[1].any()
 
 
+WRONG: list[dict[str, Any]] = [
+    {"block": 3},
+    {"block": []},
+    {"block": [0, 0, 0]},
+    {"block": ["a", 0, 0, 0]},
+    {"block": [0, 0, 0, -2]},
+    {"block": [2, 0, 0, 0]},
+    {"block": [10**30, 0, 0, 0]},
+    {"shape": None},
+    {"shape": [1, 4]},
+    {"shape": [1, 0, 6, 8]},
+    {"epoch": "x"},
+    {"epoch": None},
+    {"epoch": 2.5},
+    {"epoch": 3_000_000_000},
+    {"epoch": 10**30},
+    {"epoch": -5},
+]
+"""What no writer of this program writes; a damaged file may hold it."""
+
+WRONG_SUMS: list[dict[str, Any]] = [
+    {"chunks": chunks} for chunks in (None, "AAAA", "AAAAAAAAAAA=", "?", 7)
+]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [*WRONG, *WRONG_SUMS, *({"status": "failed"} | wrong for wrong in WRONG)],
+    ids=repr,
+)
+def test_a_line_of_garbage_changes_no_checksum(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    """Though its epoch would have the last word on the block before and after."""
+    array, (first, *_, last) = voxels(), BLOCKS
+    garbage = json.dumps(json.loads(line(array + 1, first, epoch=9)) | wrong)
+    text = line(array, first) + garbage + "\n" + line(array, last)
+    (tmp_path / "a.jsonl").write_text(text)
+    sums, done = Checksums(tmp_path, "r", SHAPE, CHUNKS).of(ALL)
+    expected = np.zeros(COUNTS, bool)
+    expected[0, :, :2, :2, :2] = expected[1, :, 2:, 2:, 2:] = True
+    np.testing.assert_array_equal(done, expected)
+    np.testing.assert_array_equal(sums[done], chunk_checksums(array, CHUNKS)[done])
+
+
+def test_a_line_without_checksums_says_nothing(tmp_path: Path) -> None:
+    array = voxels()
+    values = json.loads(line(array, BLOCKS[0]))
+    del values["chunks"]
+    text = json.dumps(values) + "\n" + line(array, BLOCKS[-1])
+    (tmp_path / "a.jsonl").write_text(text)
+    _, done = Checksums(tmp_path, "r", SHAPE, CHUNKS).of(ALL)
+    assert np.argwhere(done).tolist() == [[1, 0, 2, 2, 2], [1, 1, 2, 2, 2]]
+
+
 BEGIN = Coordinate(1, 2, 3, 4)
 
 

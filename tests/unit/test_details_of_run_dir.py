@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from denoise_daisy.durable import remove_partials
-from denoise_daisy.run_dir.connection import Connection, read_ready
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.run_dir.connection import Connection, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
-from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states, write_state
 from denoise_daisy.runs import clearing, start
+from denoise_daisy.runs.status import status
 from denoise_daisy.runs.summary import summary
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
@@ -109,6 +111,34 @@ def test_workers_are_told_what_is_ready_only_when_that_has_changed(
     assert first == {"soft": 3}
     assert same == (first, file)
     assert third == {"soft": 2}
+
+
+@pytest.mark.parametrize("text", [None, b"", b'{"soft": 3', b"\xff", b"3", b'["soft"]'])
+def test_workers_that_are_told_nothing_of_what_is_ready_know_that(
+    text: bytes | None, tmp_path: Path
+) -> None:
+    """They ask for all of their stages then."""
+    run_dir = RunDir(tmp_path)
+    write_ready(run_dir, {"soft": 3, "denoise": 0})
+    assert list((read_ready(run_dir) or {}).items()) == [("soft", 3), ("denoise", 0)]
+    if text is None:
+        run_dir.ready_file.unlink()
+    else:
+        run_dir.ready_file.write_bytes(text)
+    assert read_ready(run_dir) is None
+
+
+def test_a_record_that_goes_once_its_run_was_found_is_missed(tmp_path: Path) -> None:
+    """Such as while a command waits for the disk."""
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.path.mkdir()
+    RunRecord(id="a", epoch=1, config={}, stages={}, versions={}).write(run_dir)
+    found = find(tmp_path / "out.zarr")
+    assert RunRecord.of(found).id == "a"
+    run_dir.run_file.unlink()
+    with pytest.raises(RefusedError) as refused:
+        status(found)
+    assert str(refused.value).startswith(f"{str(run_dir.run_file)!r} is gone.")
 
 
 def test_where_a_scheduler_listens_only_its_owner_can_read(tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ GARBAGE = [
             {"block": 3},
             {"block": ["a", 0, 0, 0]},
             {"block": [None, 0, 0, 0]},
+            {"block": [[0], 0, 0, 0]},
             {"block": [3, 0, 0, 0]},
             {"block": [-1, 0, 0, 0]},
             {"block": [10**30, 0, 0, 0]},
@@ -345,6 +346,22 @@ def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) ->
     assert (totals.blocks, totals.seconds, totals.clipped) == (2, 7, 7)
     assert totals.peak_mib == 50
     assert done_in(ledger) == {BLOCKS[i] for i in (1, 2, 3, 4)}
+
+
+def test_a_failure_of_another_block_shape_is_no_attempt_at_a_block_of_this_one(
+    tmp_path: Path,
+) -> None:
+    """Else another block would be given up for it."""
+    ledger = Ledger(tmp_path, RUN, GRID, UNIT)
+    ledger.begin(2)
+    other, own = (3, 6, 14, 8), tuple(GRID.block_shape)
+    (tmp_path / "a.jsonl").write_bytes(
+        line((0, 0, 0, 1), shape=other, epoch=2, status="failed")
+        + line((0, 0, 0, 0), shape=own, epoch=2, status="failed")
+    )
+    ledger.refresh()
+    assert list(ledger.failures) == [(0, 0, 0, 0)]
+    assert not ledger.unreadable
 
 
 def test_a_line_that_is_taken_back_is_believed_no_longer(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ import pytest
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.lock import Lock, LockHolder, scheduler_is_alive
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import state_shown
 from denoise_daisy.waits import Waits
 
 SERVER_TIME = 2_000_000_000
@@ -378,6 +379,17 @@ def test_a_worker_tells_by_the_files_whether_its_scheduler_lives(
     leave(run_dir, age=silent, host=ELSEWHERE)
     assert scheduler_is_alive(run_dir, "w") is lives
     leave(run_dir, age=silent, host=ELSEWHERE, running=False)
+    assert scheduler_is_alive(run_dir, "w") is False
+
+
+def test_a_worker_whose_own_file_is_gone_does_not_leave_a_scheduler_for_that(
+    run_dir: RunDir,
+) -> None:
+    """A cleared folder of workers tells nothing about the scheduler."""
+    leave(run_dir, age=1000)
+    assert state_shown(run_dir, "w") == 0
+    assert scheduler_is_alive(run_dir, "w") is True
+    leave(run_dir, running=False)
     assert scheduler_is_alive(run_dir, "w") is False
 
 

@@ -150,6 +150,40 @@ def test_what_somebody_has_put_in_the_place_of_a_task_is_kept(
     assert contents(soft) == before
 
 
+def test_what_somebody_has_put_beside_the_array_of_a_task_is_kept(
+    tmp_path: Path,
+) -> None:
+    """In the group, which is the task's: of that only the array is made again."""
+    start(config(tmp_path, "out.zarr", SOFT))
+    mine = tmp_path / "out.soft.zarr" / "mine"
+    mine.mkdir()
+    (mine / "notes").write_bytes(b"mine")
+    old = tmp_path / "out.soft.zarr" / "0" / "c"
+    old.mkdir()
+    start(config(tmp_path, "out.zarr", OTHER_SOFT))
+    assert contents(mine) == {mine / "notes": b"mine"}
+    assert not old.exists()
+
+
+def test_what_comes_to_an_outputs_place_as_it_is_deleted_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have moved the old output away just then."""
+    output, clear = tmp_path / "out.zarr", RunDir.clear
+
+    def clear_late(run_dir: RunDir) -> None:
+        clear(run_dir)
+        output.rename(tmp_path / "old")
+        output.mkdir()
+        (output / "notes").write_bytes(b"mine")
+
+    start(config(tmp_path, "out.zarr"))
+    monkeypatch.setattr(RunDir, "clear", clear_late)
+    with pytest.raises(RefusedError, match="is not an output of this program"):
+        start(config(tmp_path, "out.zarr"), overwrite=True)
+    assert contents(output) == {output / "notes": b"mine"}
+
+
 PLACES = [
     "precious",
     "../precious",
@@ -229,9 +263,9 @@ def test_a_task_is_another_before_anything_of_it_is_deleted(
         if not seen or seen[-1] != now:
             seen.append(now)
 
-    def rmtree(path: Path, *arguments: Any) -> None:
+    def rmtree(path: Path, **options: Any) -> None:
         look()
-        removed(path, *arguments)
+        removed(path, **options)
         look()
 
     removed = shutil.rmtree

@@ -5,12 +5,14 @@ A green run would mean nothing if nothing was counted: a first start counts, too
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from denoise_daisy import run
+from denoise_daisy.__main__ import main
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.run_dir.lock import Lock
@@ -79,3 +81,46 @@ def test_a_run_that_another_has_just_begun_is_left_alone(
     with pytest.raises(RefusedError, match="has just started a run"):
         run(load(config), say=lambda _: None)
     assert json.loads(file.read_text())["epoch"] == 1
+
+
+# What a run.json must have
+
+
+def with_an_unknown_key(record: dict[str, Any]) -> None:
+    record["config"]["blocks"]["size"] = 1
+
+
+def without_denoise(record: dict[str, Any]) -> None:
+    del record["stages"]["denoise"]
+
+
+def without_soft(record: dict[str, Any]) -> None:
+    del record["stages"]["soft"]
+
+
+@pytest.mark.parametrize("verb", ["status", "verify"])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (with_an_unknown_key, "unknown key 'blocks.size'"),
+        (without_denoise, "it tells nothing of 'denoise'."),
+        (without_soft, "it tells nothing of 'soft'."),
+    ],
+)
+def test_a_record_of_another_version_is_refused(
+    verb: str,
+    change: Callable[[dict[str, Any]], None],
+    why: str,
+    config: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    run(load(config), say=lambda _: None)
+    file = tmp_path / "out.zarr.run" / "run.json"
+    record = json.loads(file.read_text())
+    change(record)
+    file.write_text(json.dumps(record))
+    assert main([verb, str(tmp_path / "out.zarr")]) == 4
+    assert f"{str(file)!r} can't be used: {why}" in capsys.readouterr().err

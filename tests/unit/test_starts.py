@@ -1,0 +1,171 @@
+"""What ends a start before its first block: a batch system that is away, or a disk.
+
+Starts that come to their first block end well there.
+"""
+
+import errno
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from denoise_daisy import run
+from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.scheduling.scheduler import Scheduler
+from harness import config_for, load, small_czi
+
+LSF = {"kind": "lsf", "count": 1}
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A word for each start that has come to its first block."""
+    starts: list[str] = []
+    monkeypatch.setattr(Scheduler, "run", lambda _: starts.append("began"))
+    return starts
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """Of a run with a task."""
+    source = small_czi(tmp_path / "in.czi", (1, 1, 1, 16, 16))
+    values = config_for(source, tmp_path / "out.zarr", workers={"count": 1})
+    del values["noise"]
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}}
+    filtered = {"kind": "median", "size": {"y": 3}}
+    return values | {"denoise": filtered, "tasks": [soft]}
+
+
+# A batch system
+
+
+@pytest.fixture
+def no_lsf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is none here, whatever machine this is."""
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+@pytest.fixture
+def workers_of_soft(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose task has LSF workers of its own."""
+    [soft] = config["tasks"]
+    return config | {"tasks": [soft | {"workers": LSF}]}
+
+
+@pytest.mark.usefixtures("no_lsf")
+def test_a_batch_system_that_no_task_asked_for_needs_may_be_away(
+    workers_of_soft: dict[str, Any], began: list[str]
+) -> None:
+    """Elsewhere jobs of an earlier start may be left in it, but here nobody knows."""
+    run(load(workers_of_soft), tasks=["denoise"], say=lambda _: None)
+    assert began == ["began"]
+
+
+@pytest.mark.usefixtures("no_lsf")
+def test_a_batch_system_that_is_needed_may_not(
+    workers_of_soft: dict[str, Any], began: list[str]
+) -> None:
+    """Else jobs of an earlier start would write along."""
+    with pytest.raises(InputError, match="'bkill' is not on this machine"):
+        run(load(workers_of_soft), say=lambda _: None)
+    assert not began
+
+
+# A disk
+
+
+def mount(*words: str | Path) -> None:
+    if subprocess.run(["mount", *words], check=False, capture_output=True).returncode:
+        pytest.skip("mounting needs root")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount("-t", "tmpfs", "-o", "size=16k", "none", folder)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_start_on_a_full_disk_is_gone_on_with_once_there_is_room(
+    config: dict[str, Any], began: list[str], tiny_disk: Path
+) -> None:
+    """Its image would fit; what is written around that does not."""
+    output = tiny_disk / "out.zarr"
+    config["output"]["path"] = str(output)
+    with pytest.raises(RunStopped) as stopped:
+        run(load(config), say=lambda _: None)
+    said = str(stopped.value)
+    assert said.startswith(f"The run can't write (No space left on device: {output})")
+    assert not began
+    mount("-o", "remount,size=1m", tiny_disk)
+    run(load(config), say=lambda _: None)
+    assert began == ["began"]
+
+
+@pytest.fixture
+def mounted() -> Iterator[Callable[[Path, str], None]]:
+    """Makes a folder a mount of its own, read-only ("ro") or not ("rw")."""
+    folders = []
+
+    def make(folder: Path, how: str) -> None:
+        mount("--bind", folder, folder)
+        folders.append(folder)
+        mount("-o", f"remount,bind,{how}", folder)
+
+    yield make
+    for folder in folders:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_an_overwrite_on_a_read_only_disk_stops(
+    config: dict[str, Any],
+    began: list[str],
+    tmp_path: Path,
+    mounted: Callable[[Path, str], None],
+) -> None:
+    """As any start on such a disk, whatever could not be done there."""
+    run(load(config), say=lambda _: None)
+    file = tmp_path / "out.zarr.run" / "ledger" / "denoise" / "w.jsonl"
+    file.touch()
+    mounted(file.parent, "ro")
+    with pytest.raises(RunStopped) as stopped:
+        run(load(config), overwrite=True, say=lambda _: None)
+    assert f"(Read-only file system: {file})" in str(stopped.value)
+    assert began == ["began"]
+
+
+def test_an_overwrite_says_which_folder_can_not_be_deleted(
+    config: dict[str, Any],
+    began: list[str],
+    tmp_path: Path,
+    mounted: Callable[[Path, str], None],
+) -> None:
+    run(load(config), say=lambda _: None)
+    folder = tmp_path / "out.zarr.run" / "ledger"
+    mounted(folder, "rw")
+    with pytest.raises(RefusedError) as refused:
+        run(load(config), overwrite=True, say=lambda _: None)
+    said = f"{str(folder)!r} of an earlier run can't be deleted (Device or resource"
+    assert str(refused.value).startswith(said)
+    assert began == ["began"]
+
+
+def test_another_error_of_a_disk_is_not_taken_for_a_full_one(
+    config: dict[str, Any], began: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Room would not help."""
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output error") as broken:
+        run(load(config), say=lambda _: None)
+    assert broken.value.errno == errno.EIO
+    assert not began
