@@ -268,11 +268,9 @@ def _user_function(task: Function, builder: StageBuilder) -> UserFunction:
         task.function, task.setup, task.teardown, task.folder, task.params, {}
     )
     if builder.is_restored:
-        code = {
-            name: value
-            for name, value in builder.recorded[task.name].parameters.items()
-            if name.startswith(("code ", "package "))
-        }
+        kept = builder.recorded.get(task.name)
+        before = kept.parameters if kept else {}
+        code = {k: v for k, v in before.items() if k.startswith(("code ", "package "))}
     else:
         user.check()
         code = user.code_now()

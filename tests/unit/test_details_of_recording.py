@@ -1,5 +1,6 @@
 """What a worker shows while it does a block and after it, and the longest so far."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,25 @@ def test_a_block_that_another_worker_has_done_meanwhile_is_not_done_again(
     LedgerWriter(folder, "run", "other", durable=False).append(entry)
     assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.DONE]
     assert computed == [6]
+
+
+def test_a_block_that_had_too_little_memory_tells_how_much_it_took(
+    recorder: Callable[..., BlockRecorder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(recording, "peak_memory", lambda: 7 << 20)
+
+    def compute(_: object) -> bytes:
+        raise MemoryError("no room for an array")
+
+    assert take(recorder(compute), 5) is Outcome.FAILED
+    [file] = RunDir(tmp_path / "out.zarr.run").ledger("soft").iterdir()
+    line = json.loads(file.read_text())
+    assert (line["reason"], line["peak_mib"]) == ("memory", 7)
+    assert (
+        "no room for an array at a peak of 7 MiB; make blocks smaller" in line["error"]
+    )
 
 
 def test_the_longest_block_is_remembered_after_shorter_ones(

@@ -73,3 +73,15 @@ def test_a_worker_that_is_gone_shows_itself_no_more(tmp_path: Path) -> None:
     presence.show()
     presence.begin("", None)
     assert list(run_dir.workers.iterdir()) == []
+
+
+def test_a_worker_shows_its_memory_in_mib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_daisy.worker.presence.peak_memory", lambda: 7 << 20)
+    run_dir = RunDir(tmp_path)
+    run_dir.workers.mkdir()
+    Presence(run_dir, "w1", "")
+    state = read_state(run_dir, "w1")
+    assert state is not None
+    assert state.peak_mib == 7

@@ -26,9 +26,10 @@ from harness import config_for, load, small_czi
 def config(tmp_path: Path) -> dict[str, Any]:
     source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
     values = config_for(source, tmp_path / "out.zarr")
-    own = {"kind": "local", "count": 1}
-    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}, "workers": own}
-    return values | {"tasks": [soft]}
+    workers = {"kind": "local", "count": 1}
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}, "workers": workers}
+    own = {"kind": "function", "name": "own", "function": "operator:pos"}
+    return values | {"tasks": [soft, own | {"dtype": "uint16", "channels": 1}]}
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -98,6 +99,10 @@ def without_soft(record: dict[str, Any]) -> None:
     del record["stages"]["soft"]
 
 
+def without_own(record: dict[str, Any]) -> None:
+    del record["stages"]["own"]
+
+
 @pytest.mark.parametrize("verb", ["status", "verify"])
 @pytest.mark.parametrize(
     ("change", "why"),
@@ -105,6 +110,7 @@ def without_soft(record: dict[str, Any]) -> None:
         (with_an_unknown_key, "unknown key 'blocks.size'"),
         (without_denoise, "it tells nothing of 'denoise'."),
         (without_soft, "it tells nothing of 'soft'."),
+        (without_own, "it tells nothing of 'own'."),
     ],
 )
 def test_a_record_of_another_version_is_refused(
