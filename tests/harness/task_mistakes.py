@@ -46,7 +46,8 @@ TASKS = {
         _tasks(SMOOTH | {"input": "mask"}),
     ),
     "an input that comes later": Case(
-        ("'soft' reads 'mask'", "in the order"), _tasks(SMOOTH | {"input": "mask"}, MASK)
+        ("'soft' reads 'mask'", "in the order"),
+        _tasks(SMOOTH | {"input": "mask"}, MASK),
     ),
     "values where an image is wanted": Case(
         ("'soft' reads 'own'", "no image but values"),
