@@ -17,6 +17,9 @@ CGROUP_LIMITS = (
     ),
 )
 
+KILL_COUNTERS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")
+"""Files that tell how many processes were killed for want of memory."""
+
 
 def cores() -> int:
     """Processor cores that this process may use."""
@@ -37,14 +40,11 @@ def free_memory() -> int:
 
 def out_of_memory_kills() -> int:
     """How many processes the kernel has killed in this container for want of memory."""
-    for line in _lines("/sys/fs/cgroup/memory.events"):
-        name, _, count = line.partition(" ")
-        if name == "oom_kill":
-            return int(count)
-    for line in _lines("/proc/vmstat"):
-        name, _, count = line.partition(" ")
-        if name == "oom_kill":
-            return int(count)
+    for counter in KILL_COUNTERS:
+        for line in _lines(counter):
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
     return 0
 
 

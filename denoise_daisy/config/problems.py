@@ -2,16 +2,12 @@
 
 import difflib
 import json
-import types
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
-
-_HOLDERS = (typing.Union, types.UnionType, Annotated, tuple)
-"""What models may stand in."""
 
 
 def problems_of(
@@ -97,8 +93,8 @@ def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The model that an annotation is, and those that stand in it."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif typing.get_origin(annotation) in _HOLDERS:
-        for part in typing.get_args(annotation):
-            yield from _models(part)
+    for part in typing.get_args(annotation):
+        yield from _models(part)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from denoise_daisy.denoisers.noise import NoiseNumbers
+from denoise_daisy.denoisers.noise import NoiseNumbers, describe
 from denoise_daisy.errors import InputError
 
 BYTES_PER_VOXEL = 28
@@ -92,7 +92,8 @@ def calibrate(sample: np.ndarray, kind: str) -> NoiseNumbers:
     every = (*positive, *(numbers.offsets or ()))
     if min(positive) <= 0 or not all(map(math.isfinite, every)):
         raise InputError(
-            f"Calibration found impossible noise ({numbers}). Give the numbers in the"
-            " config: noise.gains and noise.offsets, or noise.noise_std."
+            f"Calibration found impossible noise ({describe(numbers)}). Give the"
+            " numbers in the config: noise.gains and noise.offsets, or"
+            " noise.noise_std."
         )
     return numbers

@@ -97,9 +97,9 @@ class CziImage:
         except (RuntimeError, ValueError) as error:
             where = " ".join(f"{d} {i}" for d, i in plane.items())
             raise InputError(
-                f"The plane {where} of {self.path!r} can't be read: {error}. Expected a"
-                " complete CZI whose compression pylibCZIrw knows; copy the file again,"
-                " or export it again in ZEN."
+                f"The plane {where} of {self.path!r} can't be read: {_said(error)}."
+                " Expected a complete CZI whose compression pylibCZIrw knows; copy the"
+                " file again, or export it again in ZEN."
             ) from error
         return pixels[..., 0]
 
@@ -251,14 +251,19 @@ def _metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
         reader = pylibczi.CziReader(path)
     except RuntimeError as error:
         raise InputError(
-            f"The input {path!r} can't be opened as CZI: {error}. Expected a complete"
-            " file; copy it again, or finish its acquisition."
+            f"The input {path!r} can't be opened as CZI: {_said(error)}. Expected a"
+            " complete file; copy it again, or finish its acquisition."
         ) from error
     try:
         text = reader.raw_metadata
         return ElementTree.fromstring(text), []
     except (RuntimeError, ElementTree.ParseError) as error:
         return ElementTree.Element("ImageDocument"), [
-            f"The CZI's metadata can't be read ({error}); pixel sizes, time step and"
-            " channel names are missing in the output."
+            f"The CZI's metadata can't be read ({_said(error)}); pixel sizes, time"
+            " step and channel names are missing in the output."
         ]
+
+
+def _said(error: Exception) -> str:
+    """What an error says; pylibCZIrw ends some sentences with a full stop."""
+    return str(error).rstrip(".")

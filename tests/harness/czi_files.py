@@ -11,7 +11,6 @@ from demo_czi import write_czi
 from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import czi_directory
 from denoise_daisy.images.czi import CziImage, open_czi
 
 ALL = (slice(None),) * 5
@@ -21,6 +20,17 @@ MOSAIC = "S3_1Pos_2Mosaic_T2_Z3_CH2_sm.czi"
 
 Tile = tuple[str, np.ndarray, tuple[int, int]]
 """Coordinate text, pixels, and x, y of the first pixel."""
+
+Change = Callable[[bytearray, int, list[int]], None]
+"""Gets a file's bytes, where an entry begins, and where its dimensions begin."""
+
+METADATA_AT, ATTACHMENTS_AT = 32 + 60, 32 + 72
+"""Bytes of a file at which it says where its metadata and its attachments begin."""
+
+
+def directory_at(data: bytes | bytearray) -> int:
+    """Where the directory's segment begins: a number in the file's header."""
+    return int(struct.unpack_from("<q", data, 32 + 52)[0])
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> np.ndarray:
@@ -59,17 +69,20 @@ def with_xml(path: Path, inner: str) -> CziImage:
     return open_czi(str(path))
 
 
-def patch_entries(
-    path: Path, change: Callable[[bytearray, int, list[int]], None]
-) -> Path:
-    """Change entries of the directory, and their copies in the sub-blocks.
-
-    `change` gets the bytes, where an entry begins, and where its dimensions begin.
-    """
+def put(path: Path, at: int, layout: str, value: int) -> Path:
+    """Write a number over some bytes of a file."""
     data = bytearray(path.read_bytes())
-    directory_at = czi_directory._HEADER.unpack_from(data, 32)[7]
-    (count,) = struct.unpack_from("<i", data, directory_at + 32)
-    at = directory_at + 32 + 128
+    struct.pack_into(layout, data, at, value)
+    path.write_bytes(data)
+    return path
+
+
+def patch_entries(path: Path, change: Change) -> Path:
+    """Change entries of the directory, and their copies in the sub-blocks."""
+    data = bytearray(path.read_bytes())
+    begin = directory_at(data)
+    (count,) = struct.unpack_from("<i", data, begin + 32)
+    at = begin + 32 + 128
     for _ in range(count):
         position, dimensions = (
             struct.unpack_from("<q", data, at + 6)[0],

@@ -12,6 +12,7 @@ from harness.refused import (
     with_run_json,
     with_tiles,
     with_zarr_json,
+    with_zarr_json_that_links_to_itself,
 )
 from harness.task_mistakes import TASKS
 
@@ -327,6 +328,11 @@ OUTPUTS = {
     ),
     "a zarr.json that is no JSON": Case(
         ("not made by this program",), prepare=with_zarr_json("{"), code=4
+    ),
+    "a zarr.json that is a link to itself": Case(
+        ("out.zarr", "can't be read (Too many levels of symbolic links)", "who made"),
+        prepare=with_zarr_json_that_links_to_itself,
+        code=4,
     ),
     "an output of ours without its run": Case(
         ("whose run directory", "--overwrite"),

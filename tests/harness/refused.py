@@ -90,6 +90,12 @@ def with_zarr_json(text: str) -> Callable[[Path], None]:
     return prepare
 
 
+def with_zarr_json_that_links_to_itself(folder: Path) -> None:
+    """Nobody can read it, root neither."""
+    (folder / "out.zarr").mkdir()
+    (folder / "out.zarr" / "zarr.json").symlink_to("zarr.json")
+
+
 def with_run_json(text: str) -> Callable[[Path], None]:
     def prepare(folder: Path) -> None:
         (folder / "out.zarr.run").mkdir()

@@ -9,7 +9,16 @@ from demo_czi import write_czi
 
 from denoise_daisy.images import czi_directory
 from denoise_daisy.images.czi import open_czi
-from harness.czi_files import ALL, noise, patch_entries, refusal, with_xml, write_tiles
+from harness.czi_files import (
+    ALL,
+    METADATA_AT,
+    noise,
+    patch_entries,
+    put,
+    refusal,
+    with_xml,
+    write_tiles,
+)
 
 # Pixel types
 
@@ -190,3 +199,19 @@ def test_metadata_that_is_no_xml_is_warned_of(tmp_path: Path) -> None:
     opened = open_czi(str(path))
     assert "metadata can't be read" in opened.warnings[0]
     np.testing.assert_array_equal(opened[ALL], image)
+
+
+def test_a_file_without_metadata_is_read_and_warned_of(tmp_path: Path) -> None:
+    """0 stands for none; names and sizes are those of a file that tells nothing."""
+    image = noise((1, 2, 2, 8, 8))
+    path = write_czi(tmp_path / "a.czi", image, names=("DAPI", "GFP"))
+    assert open_czi(str(path)).warnings == ()
+    opened = open_czi(str(put(path, METADATA_AT, "<q", 0)))
+    np.testing.assert_array_equal(opened[ALL], image)
+    assert opened.scale_um == (None, None, None)
+    assert opened.time_step_s is None
+    assert not {channel.name for channel in opened.channels} & {"DAPI", "GFP"}
+    [warning] = opened.warnings
+    assert "metadata can't be read" in warning
+    assert ".)" not in warning
+    assert "pixel sizes, time step and channel names are missing" in warning

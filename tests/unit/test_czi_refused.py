@@ -12,7 +12,20 @@ from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
-from harness.czi_files import ALL, CELLS, LATTICE, MOSAIC, noise, refusal
+from harness.czi_files import (
+    ALL,
+    ATTACHMENTS_AT,
+    CELLS,
+    LATTICE,
+    MOSAIC,
+    Change,
+    directory_at,
+    noise,
+    patch_entries,
+    put,
+    refusal,
+    write_tiles,
+)
 
 # What is no image
 
@@ -125,3 +138,97 @@ def test_the_identity_tells_a_changed_file(tmp_path: Path) -> None:
     write_czi(path, noise((1, 1, 1, 8, 8)))
     os.utime(path, ns=(0, written))
     assert open_czi(str(path)).identity != before
+
+
+# What is damaged within
+
+
+def set_dimension(name: bytes, at: int, number: int) -> Change:
+    """Writes a number of a dimension: 4 is its first index, 8 its size."""
+
+    def change(data: bytearray, _: int, dimensions: list[int]) -> None:
+        [begin] = [d for d in dimensions if data[d : d + 4].rstrip(b"\0") == name]
+        struct.pack_into("<i", data, begin + at, number)
+
+    return change
+
+
+def rename_dimension(name: bytes) -> Change:
+    def change(data: bytearray, _: int, dimensions: list[int]) -> None:
+        [begin] = [d for d in dimensions if data[d : d + 4].rstrip(b"\0") == name]
+        data[begin : begin + 4] = b"Q".ljust(4, b"\0")
+
+    return change
+
+
+def set_in_entry(at: int, layout: str, value: object) -> Change:
+    return lambda data, entry, _: struct.pack_into(layout, data, entry + at, value)
+
+
+WRONG_ENTRIES: dict[str, Change] = {
+    "of another schema": set_in_entry(0, "<2s", b"DE"),
+    "in another file": set_in_entry(14, "<i", 1),
+    "without dimensions": set_in_entry(28, "<i", 0),
+    "of 33 dimensions": set_in_entry(28, "<i", 33),
+    "of no depth": set_dimension(b"Z", 8, 0),
+    "of less than no width": set_dimension(b"X", 8, -8),
+    "without X": rename_dimension(b"X"),
+    "without Y": rename_dimension(b"Y"),
+}
+"""By the CZI specification an entry is "DV", of file part 0, and has X and Y."""
+
+
+@pytest.mark.parametrize("name", WRONG_ENTRIES)
+def test_a_wrong_entry_of_the_directory_is_refused(name: str, tmp_path: Path) -> None:
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 2, 8, 8)))
+    patch_entries(path, lambda *_: None)
+    assert open_czi(str(path)).shape == (1, 1, 2, 8, 8)
+    said = refusal(patch_entries(path, WRONG_ENTRIES[name]))
+    assert "cut short or damaged" in said
+    assert "an entry of its sub-block directory is wrong" in said
+
+
+@pytest.mark.parametrize("used", [431, 128 + 32 + 19, 128, 3])
+def test_a_directory_that_ends_before_its_last_entry_is_refused(
+    used: int, tmp_path: Path
+) -> None:
+    """Two entries of six dimensions of 20 bytes each, behind a header of 128."""
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 2, 8, 8)))
+    size = directory_at(path.read_bytes()) + 24
+    assert struct.unpack_from("<q", path.read_bytes(), size) == (432,)
+    said = refusal(put(path, size, "<q", used))
+    assert "its sub-block directory ends too early" in said
+
+
+def test_a_directory_that_names_one_plane_more_than_it_has_is_refused(
+    tmp_path: Path,
+) -> None:
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 2, 8, 8)))
+    count = directory_at(path.read_bytes()) + 32
+    said = refusal(put(path, count, "<i", 3))
+    assert "its sub-block directory ends too early" in said
+
+
+def test_planes_that_lie_too_far_apart_are_a_damaged_directory(tmp_path: Path) -> None:
+    """Two planes of 64 pixels may span 128,000, and so 2000 planes, but no more."""
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 1, 8, 8)))
+    assert open_czi(str(path)).shape == (1, 1, 1, 8, 8)
+    for last in (1999, 2000):
+        path.unlink()
+        planes = [(f"T0 C0 Z{z}", noise((8, 8)), (0, 0)) for z in (0, last)]
+        write_tiles(path, planes)
+        if last == 1999:
+            [warning] = open_czi(str(path)).warnings
+            assert "1998 of 2000 planes are missing" in warning
+    said = refusal(path)
+    assert "The directory of" in said
+    assert "spans T 1 C 1 Z 2001 Y 8 X 8, and holds 128 pixels" in said
+
+
+def test_what_pylibczirw_can_not_open_is_refused(tmp_path: Path) -> None:
+    """Its header points to a list of attachments where the file has ended."""
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 1, 8, 8)))
+    said = refusal(put(path, ATTACHMENTS_AT, "<q", 1 << 40))
+    assert "can't be opened as CZI: " in said
+    assert ".. " not in said
+    assert "copy it again" in said

@@ -17,6 +17,7 @@ from pylibCZIrw import czi as pylibczi
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.images.czi_directory import read_directory
+from harness.czi_files import directory_at
 
 ALL = (slice(None),) * 5
 
@@ -89,11 +90,6 @@ def dimensions_of(data: bytes | bytearray, at: int) -> dict[str, int]:
     (count,) = struct.unpack_from("<i", data, at + 28)
     begins = [at + 32 + 20 * i for i in range(count)]
     return {data[b : b + 4].rstrip(b"\0").decode(): b for b in begins}
-
-
-def directory_at(data: bytes | bytearray) -> int:
-    """Where the directory's segment begins: a number in the file's header."""
-    return struct.unpack_from("<q", data, 32 + 4 * 4 + 16 * 2 + 4)[0]
 
 
 @pytest.mark.parametrize("axis", ["X", "Y"])

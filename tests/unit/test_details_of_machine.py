@@ -1,16 +1,29 @@
-"""What a machine has to give, and how much of a list is told."""
+"""What a machine has to give, and how progress, lists and times are told."""
 
+import io
 import os
+import resource
+import socket
+import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from denoise_daisy import __main__, machine, progress
+from denoise_daisy.launchers import local
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
-from denoise_daisy.machine import free_disk, free_memory
-from denoise_daisy.progress import Progress, listing
+from denoise_daisy.machine import (
+    cores,
+    free_disk,
+    free_memory,
+    out_of_memory_kills,
+    own_address,
+    peak_memory,
+)
+from denoise_daisy.progress import Progress, duration, listing
 from denoise_daisy.run_dir.run_dir import RunDir
 from harness import config_for, write_config
 from harness.stand_ins import FakeTime
@@ -95,3 +108,173 @@ def test_a_job_asks_for_no_less_memory_than_was_said(
     workers = SlurmWorkers(kind="slurm", count=1, memory_gib=gib)
     slurm = Slurm(workers, RunDir(tmp_path), "denoise-1")
     assert f"--mem={mib}" in slurm.submit_command(1)
+
+
+@pytest.mark.parametrize(
+    ("count", "threads"), [("auto", 1), (1, 8), (2, 4), (3, 2), (8, 1), (9, 1), (0, 8)]
+)
+def test_workers_share_eight_cores_without_one_too_many(
+    count: Any, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    workers = LocalWorkers(count=count, threads_per_worker="auto").resolved()
+    assert workers.threads_per_worker == threads
+    assert workers.count == (8 if count == "auto" else count)
+
+
+@pytest.mark.parametrize(("known", "said"), [(6, 6), (None, 1)])
+def test_where_a_process_is_bound_to_no_cores_it_has_those_of_the_machine(
+    known: int | None, said: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On macOS, for one; a machine that does not know them has one at least."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: known)
+    assert cores() == said
+
+
+CONTAINER = "low 0\nhigh 0\nmax 31\noom 5\noom_kill 3\noom_group_kill 2\n"
+KERNEL = "pgfault 812\noom_kill 40\nnuma_hit 7\n"
+
+
+@pytest.mark.parametrize(
+    ("container", "kernel", "kills"),
+    [
+        (CONTAINER, KERNEL, 3),
+        (None, KERNEL, 40),
+        ("low 0\noom 5\n", KERNEL, 40),
+        (None, "pgfault 812\n", 0),
+        (None, None, 0),
+    ],
+)
+def test_kills_for_want_of_memory_are_this_containers_if_it_counts_them(
+    container: str | None,
+    kernel: str | None,
+    kills: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Linux writes them in memory.events of a control group, and in vmstat."""
+    files = (tmp_path / "memory.events", tmp_path / "vmstat")
+    for file, text in zip(files, (container, kernel), strict=True):
+        if text is not None:
+            file.write_text(text)
+    monkeypatch.setattr(machine, "KILL_COUNTERS", tuple(map(str, files)))
+    assert out_of_memory_kills() == kills
+
+
+@pytest.mark.parametrize(
+    ("platform", "peak"),
+    [("linux", 5_120_000), ("freebsd14", 5_120_000), ("darwin", 5000)],
+)
+def test_without_proc_the_peak_is_what_getrusage_tells_in_the_systems_unit(
+    platform: str, peak: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """> ru_maxrss: in kilobytes (Linux, FreeBSD), in bytes (macOS)."""
+    usage = SimpleNamespace(ru_maxrss=5000)
+    monkeypatch.setattr(machine, "_lines", lambda _: [])
+    monkeypatch.setattr(resource, "getrusage", lambda _: usage)
+    monkeypatch.setattr(sys, "platform", platform)
+    assert peak_memory() == peak
+
+
+class Routed(socket.socket):
+    """A socket that leads outside by an interface of the address 127.0.0.2."""
+
+    def connect(self, _: Any) -> None:
+        self.bind(("127.0.0.2", 0))
+
+
+class Unrouted(socket.socket):
+    """A socket of a machine without a network."""
+
+    def connect(self, _: Any) -> None:
+        raise OSError(101, "Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    ("resolved", "route", "address"),
+    [
+        ("10.1.2.3", Unrouted, "node7.cluster"),
+        ("127.0.1.1", Routed, "127.0.0.2"),
+        (None, Routed, "127.0.0.2"),
+        ("127.0.1.1", Unrouted, "127.0.0.1"),
+        (None, Unrouted, "127.0.0.1"),
+    ],
+)
+def test_others_are_told_a_name_that_leads_here_else_an_address(
+    resolved: str | None,
+    route: type[socket.socket],
+    address: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`resolved` is what the name server says of this machine's name."""
+
+    def answer(name: str) -> str:
+        assert name == "node7.cluster"
+        if resolved is None:
+            raise socket.gaierror(-2, "Name or service not known")
+        return resolved
+
+    monkeypatch.setattr(socket, "getfqdn", lambda: "node7.cluster")
+    monkeypatch.setattr(socket, "gethostbyname", answer)
+    monkeypatch.setattr(socket, "socket", route)
+    assert own_address() == address
+
+
+class Terminal(io.StringIO):
+    """What is written to a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_in_a_terminal_is_where_the_run_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At each update, and no lines below each other."""
+    time, terminal = FakeTime(), Terminal()
+    monkeypatch.setattr(progress, "time", time)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    shown = Progress(
+        blocks={"denoise": 10}, work=10e6, done={"denoise": 5}, work_done=5e6
+    )
+    said = [terminal.getvalue()]
+    for now, done, failed in ((10.0, 6, 0), (20.0, 8, 1)):
+        time.now = now
+        terminal.truncate(0)
+        shown.update({"denoise": done}, failed, done * 1e6, 2, "3 waiting")
+        said.append(terminal.getvalue())
+    shown.close()
+    for text, percent, status in zip(
+        said,
+        (" 50%", " 60%", " 80%"),
+        (
+            "| 5/10 blocks [",
+            "| 6/10 blocks, 2 in work, 0.10 Mvoxel/s, 3 waiting [",
+            "| 8/10 blocks, 2 in work, 0.15 Mvoxel/s, 3 waiting, 1 failed [",
+        ),
+        strict=True,
+    ):
+        assert f"denoise {percent}|" in text
+        assert status in text
+        assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (45, "45 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (12 * 60, "12 min"),
+        (5399, "90 min"),
+        (5400, "1.5 h"),
+        (3.5 * 3600, "3.5 h"),
+        (48 * 3600 - 1, "48.0 h"),
+        (48 * 3600, "2.0 days"),
+        (2.1 * 86400, "2.1 days"),
+        (40 * 86400, "40.0 days"),
+    ],
+)
+def test_a_time_span_is_said_as_people_say_it(seconds: float, words: str) -> None:
+    assert duration(seconds) == words

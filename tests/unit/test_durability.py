@@ -25,7 +25,7 @@ from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.process_block import process_block
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import FilePerBlock, SingleFile
-from denoise_daisy.durable import make_folders, write_atomic
+from denoise_daisy.durable import make_folders, remove_partials, sync, write_atomic
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, neighbourhood
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_zarr import create_array, create_group, create_labels
@@ -306,6 +306,36 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_atomic(file, b"new")
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_folder_that_may_be_written_but_not_read_takes_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its names are left to the system; a file that can't be synced is not."""
+    really_open = os.open
+
+    def open_to_write(path: Path, flags: int, mode: int = 0o777) -> int:
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            raise PermissionError(13, "Permission denied", str(path))
+        return really_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_to_write)
+    write_atomic(tmp_path / "deep", b"all of it")
+    assert [file.name for file in tmp_path.iterdir()] == ["deep"]
+    with pytest.raises(PermissionError, match="deep"):
+        sync(tmp_path / "deep")
+
+
+def test_partial_files_of_those_who_may_be_at_work_are_kept(tmp_path: Path) -> None:
+    """What a writer has touched since the start, or as it began."""
+    (tmp_path / "c").mkdir()
+    for name, time in (("a", 99), ("b", 100), ("c/a", 101), ("c/b", 99)):
+        file = tmp_path / f"{name}.partial"
+        file.touch()
+        os.utime(file, (time, time))
+    remove_partials(tmp_path, older_than=100)
+    left = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.partial")}
+    assert left == {"b.partial", "c/a.partial"}
 
 
 def test_the_record_of_a_run_is_safe_once_it_is_written(

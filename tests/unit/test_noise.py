@@ -233,6 +233,45 @@ def test_the_largest_numbers_are_no_bug(dtype: str, gain: float, offset: float) 
     assert describe(known)
 
 
+def test_gaussian_noise_is_calibrated_in_grey_levels() -> None:
+    """And nothing is doubted of it, which has neither gains nor a floor."""
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(1000, 30, (1, 2, 16, 160, 160)).astype(np.uint16)
+    numbers, warnings = find_noise(MemoryImage(voxels), "gaussian", None)
+    assert numbers.noise_std == pytest.approx(30, rel=0.02)
+    assert (numbers.gains, numbers.offsets) == (None, None)
+    assert warnings == ()
+
+
+IMPOSSIBLE: dict[str, tuple[str, np.ndarray, str]] = {
+    "less noise where it is brighter": (
+        "poisson-gaussian",
+        5000 - small_image((1, 1, 8, 160, 160)),
+        r"poisson-gaussian, gains -4\.\d+, offsets 2\d{4}",
+    ),
+    "no noise at all": (
+        "gaussian",
+        np.broadcast_to(np.arange(160, dtype=np.float32), (1, 1, 8, 160, 160)),
+        "gaussian, noise_std 0",
+    ),
+    "numbers too large to be squared": (
+        "gaussian",
+        np.random.default_rng(0).normal(1e38, 1e37, (1, 1, 8, 160, 160)),
+        "gaussian, noise_std nan",
+    ),
+}
+"""The kind of noise, an image, and the noise that ndsafir finds in it."""
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_noise_that_no_image_has_is_refused(name: str) -> None:
+    kind, voxels, found = IMPOSSIBLE[name]
+    dtype = np.uint16 if voxels.dtype.kind == "u" else np.float32
+    with pytest.raises(InputError, match=rf"impossible noise \({found}\)") as refused:
+        find_noise(MemoryImage(voxels.astype(dtype)), kind, None)
+    assert "noise.gains and noise.offsets, or noise.noise_std" in str(refused.value)
+
+
 def in_no_patch(patch: tuple[int, ...], extent: tuple[int, ...]) -> np.ndarray:
     """The voxels that `uncovered_layers` and `far_end_strips` tell of."""
     left = np.zeros(extent, bool)

@@ -5,6 +5,7 @@ yaozarrs, which know nothing of this program.  A green run would mean nothing if
 damaged bytes were read as zeros: bytes all over a file are flipped, one by one.
 """
 
+import asyncio
 import json
 import math
 import subprocess
@@ -25,9 +26,11 @@ from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
 from denoise_daisy.outputs.ome_zarr import (
+    DamagedError,
     check_array,
     create_array,
     create_group,
+    damage_told,
     files_of,
     open_array,
     open_written,
@@ -338,6 +341,70 @@ def test_a_file_cut_short_is_an_error_when_read(name: str, tmp_path: Path) -> No
     assert read_without_error(path, file, [good[:n] for n in lengths]) == []
 
 
+def crc32c(data: bytes | bytearray) -> bytes:
+    """The CRC-32C of RFC 3720, bit by bit."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return (crc ^ 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def test_a_chunk_that_was_damaged_before_its_checksum_was_made_is_damaged(
+    tmp_path: Path,
+) -> None:
+    """The checksum fits; it is Blosc that gives up."""
+    layout = Layout((1, 1, 2, 8, 8), "uint16", (1, 1, 2, 8, 8), None, 1)
+    created(tmp_path, layout)[...] = voxels_of(layout)
+    file = tmp_path / "0/c/0/0/0/0/0"
+    bad = bytearray(file.read_bytes()[:-4])
+    assert file.read_bytes() == bad + crc32c(bad)
+    bad[20] ^= 0x10
+    file.write_bytes(bad + crc32c(bad))
+    with pytest.raises(DamagedError, match="blosc decompression"), damage_told():
+        open_written(tmp_path / "0")[...]
+
+
+def test_a_thread_that_can_not_be_started_is_no_damage() -> None:
+    """Else a block would be done again because the machine was busy."""
+    error = RuntimeError("can't start new thread")
+    with pytest.raises(RuntimeError) as raised, damage_told():
+        raise error
+    assert raised.value is error
+
+
+def test_a_file_that_is_gone_is_an_error_in_whichever_way_zarr_reads_it(
+    tmp_path: Path,
+) -> None:
+    """At once, as later versions of Zarr do, or while others are read."""
+    layout = LAYOUTS["unsharded"]
+    created(tmp_path, layout)[...] = voxels_of(layout)
+    store = open_written(tmp_path / "0").store
+    key = "c/0/1/2/1/0"
+    file = tmp_path / "0" / key
+    assert store.get_sync(key).to_bytes() == file.read_bytes()
+    file.unlink()
+    with pytest.raises(FileNotFoundError) as missed:
+        store.get_sync(key)
+    assert missed.value.filename == str(file)
+    with pytest.raises(FileNotFoundError) as missed:
+        asyncio.run(store.get(key))
+    assert missed.value.filename == str(file)
+    assert store.get_sync("not/a/chunk") is None
+
+
+def test_an_array_that_was_moved_away_is_not_made_again_by_looking_for_a_chunk(
+    tmp_path: Path,
+) -> None:
+    layout = LAYOUTS["unsharded"]
+    store = created(tmp_path / "a.zarr", layout).store
+    (tmp_path / "a.zarr").rename(tmp_path / "away")
+    for its in (store, store.with_read_only(read_only=False)):
+        assert its.get_sync("c/0/0/0/0/0") is None
+        assert [path.name for path in tmp_path.iterdir()] == ["away"]
+
+
 def files_on_disk(path: Path) -> set[Path]:
     return {file for file in (path / "0" / "c").rglob("*") if file.is_file()}
 
@@ -395,3 +462,14 @@ def test_an_image_is_removed_whole(tmp_path: Path) -> None:
     created(path, LAYOUTS["sharded"])
     remove_image(path)
     assert not path.exists()
+
+
+def test_metadata_that_can_not_be_read_are_not_taken_for_damaged(
+    tmp_path: Path,
+) -> None:
+    """Damaged ones are written anew; these may be whole."""
+    link = tmp_path / "zarr.json"
+    link.symlink_to(link)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        create_group(tmp_path, {"version": "0.5"}, {})
+    assert link.readlink() == link

@@ -5,10 +5,13 @@ because it never came to pass.
 """
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import daisy
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.run_dir.connection import read_ready
 from denoise_daisy.run_dir.worker_states import remove_state
+from denoise_daisy.scheduling import daisy_server
 from denoise_daisy.scheduling.daisy_server import BlockServer
 from denoise_daisy.scheduling.stage_state import Verdict
 from harness.one_pool import eight_blocks
@@ -157,6 +161,17 @@ def test_a_line_that_does_not_show_lets_another_server_begin(
     assert len(it.servers) == 2
 
 
+def one_server(verdict: Callable[[str, Index], Verdict]) -> BlockServer:
+    """A real one, of a stage of eight blocks none of which is done."""
+    return BlockServer(
+        [eight_blocks("soft")],
+        {"soft": np.zeros(8, bool)},
+        verdict,
+        timeout_seconds={"soft": 600},
+        host="127.0.0.1",
+    )
+
+
 def test_a_server_that_is_ahead_of_the_ledger_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -167,19 +182,78 @@ def test_a_server_that_is_ahead_of_the_ledger_ends(
         asked.append((stage, index))
         return Verdict.NOT_YET
 
-    server = BlockServer(
-        [eight_blocks("soft")],
-        {"soft": np.zeros(8, bool)},
-        verdict,
-        timeout_seconds={"soft": 600},
-        host="127.0.0.1",
-    )
+    server = one_server(verdict)
     server.finish("soft")
     wait_until(lambda: not server.is_alive, "the server ends")
     server.join()
     assert asked == [("soft", (0, 0, 0, 0))]
     assert server.error is None
     assert "Daisy is ahead of the ledger of soft." in caplog.text
+
+
+def test_a_block_that_daisy_hands_to_who_only_asks_is_handed_out_again() -> None:
+    """By a ledger that shows late, say: all eight are to be had afterwards."""
+    asked: list[Index] = []
+
+    def verdict(_: str, index: Index) -> Verdict:
+        asked.append(index)
+        return Verdict.HAND_OUT
+
+    server = one_server(verdict)
+    server.finish("soft")
+    wait_until(lambda: bool(asked), "a block is asked for")
+    context = daisy.Context(
+        hostname="127.0.0.1",
+        port=server.port,
+        task_id=f"soft.{server.run_id}",
+        worker_id=-1,
+        logdir="",
+    )
+    client, got = daisy.Client(context), []
+
+    def take() -> bool:
+        # None may come in between, while the first block is on its way back.
+        with client.acquire_block() as block:
+            if block is not None:
+                got.append(int(block.write_roi.begin[3]))
+        return len(got) == 8
+
+    wait_until(take, "eight blocks are handed out", 20)
+    assert sorted(got) == [0, 2, 4, 6, 8, 10, 12, 14]
+    server.join()
+    assert server.error is None
+
+
+@pytest.mark.parametrize("why", ["no sockets left", None])
+def test_a_server_of_daisys_that_does_not_listen_is_told_of(
+    why: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it ends at once, or is silent for longer than it is waited for."""
+    is_over = threading.Event()
+
+    class MuteServer:
+        def run_blockwise(self, *_: object, **__: object) -> None:
+            if why is not None:
+                raise OSError(why)
+            is_over.wait()
+
+    monkeypatch.setattr(daisy, "Server", MuteServer)
+    monkeypatch.setattr(daisy_server, "START_SECONDS", 600.0 if why else 0.1)
+    with pytest.raises(RuntimeError, match=rf"did not start \({why}\)"):
+        one_server(lambda *_: Verdict.HAND_OUT)
+    is_over.set()
+
+
+def test_blocks_that_daisy_would_cut_otherwise_are_none_of_a_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it calls the eighth block would be nobody's."""
+    other = SimpleNamespace(block_grid_shape=(1, 1, 1, 7))
+    monkeypatch.setattr(daisy, "Task", lambda *_, **__: other)
+    with pytest.raises(
+        RuntimeError, match=r"cuts \(1, 1, 1, 7\) blocks of stage 'soft', not \(1, 1"
+    ):
+        one_server(lambda *_: Verdict.HAND_OUT)
 
 
 def test_a_line_that_does_not_show_is_not_waited_for_once_a_signal_came(
