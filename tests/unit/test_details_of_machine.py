@@ -111,6 +111,17 @@ def test_a_job_asks_for_no_less_memory_than_was_said(
 
 
 @pytest.mark.parametrize(
+    ("threads", "count"), [(1, 8), (2, 4), (3, 2), (8, 1), (9, 1), ("auto", 8)]
+)
+def test_as_many_workers_start_as_have_cores_for_their_threads(
+    threads: Any, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("denoise_daisy.launchers.local.cores", lambda: 8)
+    workers = LocalWorkers(count="auto", threads_per_worker=threads)
+    assert workers.resolved().count == workers.number == count
+
+
+@pytest.mark.parametrize(
     ("count", "threads"), [("auto", 1), (1, 8), (2, 4), (3, 2), (8, 1), (9, 1), (0, 8)]
 )
 def test_workers_share_eight_cores_without_one_too_many(
