@@ -21,6 +21,7 @@ import psutil
 from funlib.geometry import Roi
 
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.scheduling.stage_state import Verdict
 
@@ -55,6 +56,11 @@ class BlockServer:
         must be quick.  A worker that holds a block for longer than its stage's timeout
         kills itself.  Daisy listens on the loopback interface for a loopback host, else
         on all.
+
+        Raises
+        ------
+        RunStopped
+            It does not listen.
         """
         self.run_id = secrets.token_hex(16)
         self.host = host
@@ -170,7 +176,11 @@ class BlockServer:
             if new := _listening_ports() - before:
                 return new.pop()
             time.sleep(0.005)
-        raise RuntimeError(f"Daisy's server did not start ({self.error}).")
+        why = self.error or f"it does not listen after {START_SECONDS:g} s"
+        raise RunStopped(
+            f"Daisy's server did not start ({why}). What is done is kept; start again"
+            " to go on."
+        )
 
 
 def _listening_ports() -> set[int]:

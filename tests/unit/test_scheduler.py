@@ -239,7 +239,8 @@ def test_a_server_of_daisys_that_does_not_listen_is_told_of(
 
     monkeypatch.setattr(daisy, "Server", MuteServer)
     monkeypatch.setattr(daisy_server, "START_SECONDS", 600.0 if why else 0.1)
-    with pytest.raises(RuntimeError, match=rf"did not start \({why}\)"):
+    said = why or "it does not listen after 0.1 s"
+    with pytest.raises(RunStopped, match=rf"did not start \({said}\)"):
         one_server(lambda *_: Verdict.HAND_OUT)
     is_over.set()
 
