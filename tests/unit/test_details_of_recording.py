@@ -21,7 +21,9 @@ from denoise_daisy.run_dir.worker_states import read_state
 from denoise_daisy.worker import recording
 from denoise_daisy.worker.presence import Presence
 from denoise_daisy.worker.recording import BlockRecorder, Outcome
+from harness import config_for, load, small_czi
 from harness.one_pool import eight_blocks
+from harness.prepared import resolved
 
 
 @pytest.fixture
@@ -166,3 +168,29 @@ def test_every_time_of_a_line_is_added_to_its_own_sum() -> None:
             }
         )
     assert totals == Totals(2, 77.0, 70.0, 11.0, 22.0, 44.0, 55, 299)
+
+
+def test_a_block_is_written_for_the_run_and_the_settings_that_it_was_begun_for(
+    tmp_path: Path,
+) -> None:
+    """A worker may have missed that its scheduler died and another began."""
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    soft = {"kind": "smooth", "name": "soft", "sigma": {"x": 1}}
+    config = config_for(source, tmp_path / "out.zarr") | {"tasks": [soft]}
+    run = resolved(load(config))
+    run.run_dir.make(["denoise", "soft"])
+    record, (stage,) = run.record(1), run.tasks
+    one = BlockRecorder(run, {"soft": stage}, Presence(run.run_dir, "w", ""), 1)
+    changed = record.stages["soft"].model_copy(update={"parameters": {"sigma": 2}})
+    others = {k: v for k, v in record.stages.items() if k != "soft"}
+    for now, is_wanted in (
+        (record, True),
+        (record.with_stages({"soft": changed}), False),
+        (record.model_copy(update={"stages": others}), False),
+        (record.model_copy(update={"id": "another"}), False),
+        (record.model_copy(update={"epoch": 2}), True),
+    ):
+        now.write(run.run_dir)
+        assert one._is_wanted(stage) is is_wanted
+    run.run_dir.run_file.unlink()
+    assert not one._is_wanted(stage)

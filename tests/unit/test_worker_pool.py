@@ -12,8 +12,14 @@ from pathlib import Path
 import pytest
 
 from denoise_daisy.errors import RunStopped
+from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.launchers.slurm import SlurmWorkers
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_states, remove_state
+from denoise_daisy.scheduling.workforce import Workforce
 from harness.one_pool import OnePool
+from harness.stand_ins import FakeLauncher, FakeTime
 
 LEFT, UNREACHABLE = 75, 68
 """Exit codes of workers."""
@@ -267,3 +273,24 @@ def test_workers_are_looked_at_more_seldom_the_more_there_are(
         pool.show("mine", wanted % 8, since=wanted)
         assert seconds_until(lambda: pool.pool.at_work() == ["soft"], wanted) == seconds
         remove_state(pool.run_dir, "mine")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "address"),
+    [
+        ([None], "127.0.0.1"),
+        (["node7"], "node7"),
+        ([None, "node7"], "node7"),
+        (["node7", None], "node7"),
+    ],
+)
+def test_the_scheduler_is_where_workers_on_other_machines_find_it(
+    hosts: list[str | None], address: str, tmp_path: Path
+) -> None:
+    """`None` are local workers, who find it there as well."""
+    pools = []
+    for host in hosts:
+        local = LocalWorkers(count=1)
+        workers = SlurmWorkers(kind="slurm", count=1, host=host) if host else local
+        pools.append(Pool("", workers, FakeLauncher(FakeTime()), {}))
+    assert Workforce(pools, RunDir(tmp_path), {}).address == address
