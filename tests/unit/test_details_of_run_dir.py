@@ -190,7 +190,7 @@ def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
     run: Any = SimpleNamespace(
         denoising=states["denoise"].stage,
         denoiser=SimpleNamespace(kind="median"),
-        image=SimpleNamespace(shape=(1, 1, 1, 1, 80)),
+        image=SimpleNamespace(shape=(1, 3, 1, 1, 80)),
         output=tmp_path / "out.zarr",
         run_dir=RunDir(tmp_path / "out.zarr.run"),
     )
@@ -199,6 +199,21 @@ def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
         "38 blocks done, 0 skipped (done before), 1 failed, 1 waiting for those,"
         " 40 left, in 9 s."
     )
+    # 76 voxels of three channels each.
+    in_no_time = summary(run, states, dict.fromkeys(states, 0), 228e-6)
+    assert "\n1.00 Mvoxel/s denoised.\n" in in_no_time
+
+
+def test_a_run_directory_is_found_by_who_stands_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run_dir.make([])
+    run_dir.run_file.write_text("{}")
+    (tmp_path / "out.zarr").mkdir()
+    for folder in (run_dir.path, tmp_path / "out.zarr"):
+        monkeypatch.chdir(folder)
+        assert find(Path()) == run_dir
 
 
 def test_what_workers_of_an_earlier_start_showed_is_forgotten(

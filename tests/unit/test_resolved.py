@@ -15,6 +15,7 @@ from denoise_daisy import run
 from denoise_daisy.__main__ import main
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -82,6 +83,18 @@ def test_a_run_that_another_has_just_begun_is_left_alone(
     with pytest.raises(RefusedError, match="has just started a run"):
         run(load(config), say=lambda _: None)
     assert json.loads(file.read_text())["epoch"] == 1
+
+
+def test_a_task_that_is_taken_out_of_the_config_stays_known(
+    config: dict[str, Any],
+) -> None:
+    """Put back with other settings, its blocks must not count as done."""
+    first = resolve(load(config), None, "a").record(1)
+    without = load(config | {"tasks": config["tasks"][1:]})
+    then = resolve(without, first, "b").record(2)
+    assert [task["name"] for task in then.config["tasks"]] == ["own"]
+    assert then.stages == first.stages
+    assert "soft" in then.stages
 
 
 # What a run.json must have
