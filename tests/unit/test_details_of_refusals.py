@@ -1,6 +1,7 @@
 """A segment with room to spare at the end of a file; blocks of several channels."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,10 @@ from unit.test_czi_tiles import ALL, noise, segments
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
-from denoise_daisy.runs.preflight import _check_walltime
+from denoise_daisy.runs import preflight
+from denoise_daisy.runs.preflight import _check_disk, _check_walltime
+from harness import config_for, load, small_czi
+from harness.prepared import resolved
 
 
 def test_what_a_segment_has_allocated_and_not_used_need_not_be_there(
@@ -45,3 +49,36 @@ def test_a_block_takes_as_long_as_all_of_its_channels(limit: int) -> None:
     else:
         with pytest.raises(InputError, match="A block takes about 2 min"):
             _check_walltime(run)
+
+
+@pytest.fixture
+def check_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Takes how many bytes are free, and which of four blocks of 4 KiB are done.
+
+    Each has a file of its own, and only one more file can be made.
+    """
+    source = small_czi(tmp_path / "in.czi", (1, 1, 4, 64, 32))
+    cut = {"output": {"chunks": {"y": 16}}, "blocks": {"shape": {"y": 16}}}
+    run = resolved(load(config_for(source, tmp_path / "out.zarr", **cut)))
+    assert [stage.grid.size for stage in run.stages] == [4]
+
+    def check(free: int, *done: bool) -> None:
+        monkeypatch.setattr(preflight, "free_disk", lambda _: (free, 1))
+        ledger: Any = SimpleNamespace(done=np.array(done))
+        _check_disk(run, {"denoise": ledger})
+
+    return check
+
+
+def test_a_disk_needs_room_for_what_is_not_done_yet(
+    check_disk: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    check_disk(4096, True, True, True, False)
+    assert caplog.text == ""
+    check_disk(4095, True, True, True, False)
+    assert "it fits only if it compresses well" in caplog.text
+    check_disk(4096 // 8, True, True, True, False)
+    with pytest.raises(InputError, match="in 1 files, but only"):
+        check_disk(4096 // 8 - 1, True, True, True, False)
+    with pytest.raises(InputError, match=r"in 2 files, but only .* and 1 files are"):
+        check_disk(1 << 20, True, True, False, False)
