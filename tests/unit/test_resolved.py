@@ -6,6 +6,7 @@ A green run would mean nothing if nothing was counted: a first start counts, too
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from denoise_daisy import run
 from denoise_daisy.__main__ import main
-from denoise_daisy.errors import RefusedError
+from denoise_daisy.errors import BlocksFailed, RefusedError
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -95,6 +97,24 @@ def test_a_task_that_is_taken_out_of_the_config_stays_known(
     assert [task["name"] for task in then.config["tasks"]] == ["own"]
     assert then.stages == first.stages
     assert "soft" in then.stages
+
+
+def test_a_start_comes_after_all_that_was_noted_since_the_last(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`verify` may have marked blocks several times: what repairs them comes later."""
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    run_dir = RunDir(tmp_path / "out.zarr.run")
+    run(load(config), say=lambda _: None)
+    record = RunRecord.of(run_dir)
+    shape = record.stages["soft"].block_shape
+    mark = Entry((0, 0, 0, 0), shape, "failed", 5, "verify", reason="damaged")
+    for ledger, epoch in (("soft", 5), ("denoise", 3)):
+        writer = LedgerWriter(run_dir.ledger(ledger), record.id, "v", durable=False)
+        writer.append(replace(mark, epoch=epoch))
+    with pytest.raises(BlocksFailed, match="damaged"):
+        run(load(config), say=lambda _: None)
+    assert (record.epoch, RunRecord.of(run_dir).epoch) == (1, 6)
 
 
 # What a run.json must have
