@@ -158,7 +158,10 @@ CONFIGS = {
     "half a worker": Case(("'workers.count' is 1.5",), {"workers.count": 1.5}),
     "more memory than a job asks for": Case(
         ("blocks.memory_gib is 8", "workers.memory_gib 4 only"),
-        {"workers": {"kind": "slurm", "memory_gib": 4}, "blocks.memory_gib": 8},
+        {
+            "workers": {"kind": "slurm", "count": 2, "memory_gib": 4},
+            "blocks.memory_gib": 8,
+        },
     ),
     "noise for a filter": Case(
         ("no noise", "gaussian filter"),
