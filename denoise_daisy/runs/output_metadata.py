@@ -1,7 +1,7 @@
 """The OME-Zarr groups of a run: their metadata, and making them."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -55,13 +55,21 @@ def damaged_groups(run: ResolvedRun) -> list[Path]:
     return damaged
 
 
-def create(run: ResolvedRun, described: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Make all groups and arrays that are not there, all voxels missing."""
+def create(
+    run: ResolvedRun,
+    described: Mapping[Path, Mapping[str, Any]],
+    *,
+    left_alone: Collection[str] = (),
+) -> None:
+    """Make all groups and arrays that are not there, all voxels missing.
+
+    Those of the stages `left_alone`, by name, stay as they are.
+    """
     own = {
         "version": version("denoise-daisy"),
         "fingerprint": dict(run.denoising.parameters),
     }
-    groups = _groups(run.stages)
+    groups = _groups(stage for stage in run.stages if stage.name not in left_alone)
     for path, levels in groups.items():
         create_group(path, described[path], own)
         for level in levels:

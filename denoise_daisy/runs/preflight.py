@@ -45,6 +45,11 @@ class Preflight:
         return [name for name in self.changed if name in self.asked]
 
     @property
+    def left_alone(self) -> set[str]:
+        """Stages that have changed and are not asked for: they stay what they were."""
+        return self.changed.keys() - self.asked
+
+    @property
     def asked_stages(self) -> list[Stage]:
         """The stages that are to be done."""
         return [stage for stage in self.run.stages if stage.name in self.asked]

@@ -87,7 +87,7 @@ def run(
         lock.begin()
         make_room(found, existing, overwrite=overwrite)
         epoch = _record_start(found)
-        create(found.run, described)
+        create(found.run, described, left_alone=found.left_alone)
         with log_file(run_dir.logs / "scheduler.log"):
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:
@@ -178,9 +178,8 @@ def _record_start(found: Preflight) -> int:
     run.run_dir.make(found.ledgers)
     record = run.record(epoch)
     if before is not None:
-        # What is not asked for now is still what it was.
-        later = found.changed.keys() - found.done_again
-        record = record.with_stages({name: before.stages[name] for name in later})
+        old = {name: before.stages[name] for name in found.left_alone}
+        record = record.with_stages(old)
     record.write(run.run_dir)
     return epoch
 

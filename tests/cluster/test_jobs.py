@@ -50,7 +50,7 @@ def test_jobs_write_the_same_bytes_as_local_workers_and_ndsafir(
         ) | {"workers": settings}
         done = cli(write_config(tmp_path / "config.json", config), env=cluster.env)
         assert done.returncode == 0, done.stderr
-        assert cluster.queue() == []
+        wait_until(lambda: not cluster.queue(), "an empty queue")
         files = sorted(p for p in (output / "0").rglob("*") if p.is_file())
         trees.append({str(p.relative_to(output)): p.read_bytes() for p in files})
     lines = list(ledger_lines(output))

@@ -114,16 +114,16 @@ def test_a_type_that_was_found_by_trying_is_found_again_for_other_params(
     config = config_of(tmp_path, own, soft, module=TYPED, image=image)
     first = json.loads(config.read_text())
 
-    def start(**more: Any) -> None:
-        tasks = [{"kind": "function"} | own | more, soft]
+    def start(*asked: str, sigma: int = 1, **more: Any) -> None:
+        tasks = [{"kind": "function"} | own | more, soft | {"sigma": {"x": sigma}}]
         write_config(config, first | {"tasks": tasks})
-        asked = [] if more else ["soft"]
         run(Config.load(config), tasks=asked, say=lambda _: None)
 
     start(dtype="uint16", channels=1)
     assert array_of(tmp_path, "own").dtype == np.uint16
-    start()
+    start("soft", sigma=2)
     assert "own: 4 done, 0 failed, 0 left" in status(find(tmp_path / "out.zarr"))
+    assert array_of(tmp_path, "own").dtype == np.uint16
     start(params={"type": "uint8"})
     assert array_of(tmp_path, "own").dtype == np.uint8
     start(params={"type": "float32"})

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from denoise_daisy import Config, plan, run
-from denoise_daisy.errors import BlocksFailed, InputError
+from denoise_daisy.errors import InputError
 from harness import cli
 from harness.functions import config_of
+from harness.prepared import resolved
 
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "wrong_shape": ("return block[:, :, 1:]", {}, "Expected five axes"),
@@ -96,15 +97,16 @@ def f(block, context):
     assert f"{shape} float32 to" in plan(Config.load(config))
 
 
-def test_a_values_function_that_reads_what_is_written_fails_at_its_block(
-    tmp_path: Path,
+def test_a_values_function_has_no_array_to_read_what_is_written_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no array that it could read."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     code = "\ndef f(block, context):\n    return context.written(context.roi)\n"
     task = {"name": "own", "function": "own:f", "output": "values", "span": "tzyx"}
-    config = config_of(tmp_path, task | {"max_retries": 0}, module=code)
-    with pytest.raises(BlocksFailed, match="writes no array that could be read"):
-        run(Config.load(config), say=lambda _: None)
+    config = config_of(tmp_path, task | {"input": "raw"}, module=code)
+    [stage] = resolved(Config.load(config)).tasks
+    with pytest.raises(ValueError, match="writes no array that could be read"):
+        stage.compute(stage.read_block((0, 0, 0, 0)))
 
 
 def test_the_command_line_says_no_with_2(tmp_path: Path) -> None:
