@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy.durable import remove_partials
+from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.connection import Connection, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
@@ -37,6 +37,19 @@ def test_a_partial_file_that_is_gone_in_between_keeps_no_other(
     monkeypatch.setattr(Path, "glob", glob)
     remove_partials(tmp_path, older_than=math.inf)
     assert not left.exists()
+
+
+def test_of_a_link_to_a_folder_only_the_link_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").touch()
+    link = tmp_path / "link"
+    link.symlink_to("elsewhere")
+    delete(link)
+    assert not link.is_symlink()
+    assert (tmp_path / "elsewhere" / "file").exists()
+    delete(tmp_path / "elsewhere")
+    delete(tmp_path / "elsewhere")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_but_the_lock_and_the_record_is_cleared(tmp_path: Path) -> None:

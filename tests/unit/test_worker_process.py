@@ -37,6 +37,8 @@ ENDS: dict[str, tuple[Exception, int]] = {
     "the run is refused": (RefusedError("another image"), 4),
     "the output is gone": (OutputGoneError("/out.zarr/0"), 72),
     "the disk is full": (OSError(errno.ENOSPC, "No space left on device"), 74),
+    "the quota is used up": (OSError(errno.EDQUOT, "Disk quota exceeded"), 74),
+    "the disk is read-only": (OSError(errno.EROFS, "Read-only file system"), 74),
 }
 """What stops a worker, and with which code it says so to its scheduler."""
 
