@@ -30,6 +30,10 @@ def entry() -> NoReturn:
     It ends at once: a thread of Daisy's may still be in native code, which Python's own
     end would abort.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # It was closed by who started this program, and is missed by nobody.
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
     code = main()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):

@@ -6,29 +6,14 @@ because it never came to pass.
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.scheduling.signals import Signals
-from harness.one_start import OneStart, handlers_kept
-
-
-@pytest.fixture
-def start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., OneStart]]:
-    """Makes a start whose time is its own."""
-
-    def make(*stages: str, **more: Any) -> OneStart:
-        return OneStart(tmp_path, monkeypatch, stages or ("denoise",), **more)
-
-    with handlers_kept():
-        yield make
-
+from harness.one_start import OneStart
 
 # Signals.
 

@@ -6,10 +6,8 @@ because it never came to pass.
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import daisy
 import numpy as np
@@ -23,21 +21,8 @@ from denoise_daisy.scheduling import daisy_server
 from denoise_daisy.scheduling.daisy_server import BlockServer
 from denoise_daisy.scheduling.stage_state import Verdict
 from harness.one_pool import eight_blocks
-from harness.one_start import FakeServer, OneStart, handlers_kept
+from harness.one_start import FakeServer, OneStart
 from harness.waiting import wait_until
-
-
-@pytest.fixture
-def start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., OneStart]]:
-    """Makes a start whose time is its own."""
-
-    def make(*stages: str, **more: Any) -> OneStart:
-        return OneStart(tmp_path, monkeypatch, stages or ("denoise",), **more)
-
-    with handlers_kept():
-        yield make
 
 
 def test_a_start_ends_once_all_is_done(start: Callable[..., OneStart]) -> None:

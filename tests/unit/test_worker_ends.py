@@ -17,11 +17,6 @@ LEFT, DISK_FULL, OUTPUT_GONE, TIMED_OUT = 75, 74, 72, 87
 """Exit codes of workers."""
 
 
-@pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnePool:
-    return OnePool(tmp_path, monkeypatch)
-
-
 @pytest.mark.parametrize(
     ("code", "log", "reason", "said"),
     [

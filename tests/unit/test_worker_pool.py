@@ -25,11 +25,6 @@ LEFT, UNREACHABLE = 75, 68
 """Exit codes of workers."""
 
 
-@pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnePool:
-    return OnePool(tmp_path, monkeypatch)
-
-
 # How many, and when.
 
 

@@ -5,17 +5,9 @@ and stage are real.  A green run would mean nothing if time stood still or a lim
 far away, so each limit is held from both sides, as a number of seconds.
 """
 
-from pathlib import Path
-
 import pytest
 
 from harness.one_pool import OnePool
-
-
-@pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnePool:
-    return OnePool(tmp_path, monkeypatch)
-
 
 # Workers that do the same thing for too long.
 
