@@ -1,7 +1,17 @@
 """The seam for launchers: what the pool of workers asks of one."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+from denoise_daisy.errors import RunStopped
+
+EndedBy = Literal["itself", "memory", "walltime", "system"]
+"""Who ended a worker: itself (or a signal); the batch system for its memory or time; or
+the system for no fault of its block: preempted, cancelled, its host failed, unknown."""
+
+
+class CannotStartError(RunStopped):
+    """The batch system goes on refusing workers; what is done is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +21,16 @@ class Exit:
     worker: str
 
     code: int | None
-    """Exit code; -N where signal N ended it; None where the batch system took it away,
-    which is no fault of the block it was at."""
+    """Exit code; -N where signal N ended it; None where the batch system ended it."""
 
     why: str = ""
     """The batch system's own words."""
 
-    out_of_memory: bool = False
-    """Whether it was killed for taking more memory than it had asked for."""
+    by: EndedBy = "itself"
+    """Who ended it."""
+
+    host: str = ""
+    """Where it ran, as far as is known."""
 
 
 class Launcher(Protocol):
@@ -37,7 +49,16 @@ class Launcher(Protocol):
         """What would be submitted, in words; empty where nothing is."""
 
     def start(self, count: int) -> None:
-        """Start that many workers; they may have to wait in a queue."""
+        """Start that many workers; they may have to wait in a queue.
+
+        Raises
+        ------
+        CannotStartError
+            The system goes on refusing them.
+        """
+
+    def exclude(self, host: str) -> None:
+        """Start no more workers on that host, as far as the system can."""
 
     def living(self) -> set[str]:
         """Names of the workers that wait or run, as far as is known."""

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from denoise_daisy.errors import InputError, RunStopped
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.errors import InputError
+from denoise_daisy.launchers.base import CannotStartError, Exit
 from denoise_daisy.waits import WAITS
 
 ABSENCES = 2
@@ -60,8 +60,11 @@ class BatchSystem(Protocol):
     def script(self) -> str:
         """The job: one worker."""
 
-    def submit_command(self, count: int) -> list[str]:
-        """Submit the script on standard input as an array of that many jobs."""
+    def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:
+        """Submit the script on standard input as an array of that many jobs.
+
+        They do not run on the excluded hosts.
+        """
 
     def check_command(self) -> list[str] | None:
         """As `submit_command`, to be told only whether it would be accepted."""
@@ -96,6 +99,7 @@ class BatchLauncher:
         self._pause = WAITS.poll
         self._next_poll = 0.0
         self._refusals = 0
+        self._excluded: set[str] = set()
 
     def check(self) -> None:
         """Ask whether the system would take our jobs.
@@ -124,7 +128,7 @@ class BatchLauncher:
     def start(self, count: int) -> None:
         """Submit an array of jobs; where the system refuses, the next try is later."""
         count = min(count, MOST_JOBS)
-        command = self._system.submit_command(count)
+        command = self._system.submit_command(count, sorted(self._excluded))
         done = _run(self._system, command, self._system.script())
         job_id = self._system.job_id(done.stdout) if done else None
         if done is None or done.returncode or job_id is None:
@@ -132,7 +136,7 @@ class BatchLauncher:
             logger.warning("%s took no jobs: %s", self._system.name, said)
             self._refusals += 1
             if self._refusals >= MOST_REFUSALS and not self._jobs:
-                raise RunStopped(
+                raise CannotStartError(
                     f"{self._system.name} refuses the workers' jobs: {said} What is"
                     " done is kept. Correct `workers` in the config and start again."
                 )
@@ -144,6 +148,10 @@ class BatchLauncher:
             self._states[worker] = JobState("waits")
         # A job is seldom known at once, and never done.
         self._next_poll = time.monotonic() + self._pause
+
+    def exclude(self, host: str) -> None:
+        """Later submissions ask for other hosts."""
+        self._excluded.add(host)
 
     def living(self) -> set[str]:
         """Workers whose jobs wait or run."""
@@ -162,7 +170,7 @@ class BatchLauncher:
             state = self._states[worker]
             if state.phase == "ended":
                 del self._jobs[worker], self._states[worker]
-                exits.append(state.exit or Exit(worker, None))
+                exits.append(state.exit or Exit(worker, None, by="system"))
         return exits
 
     def kill(self, worker: str) -> None:
@@ -218,7 +226,8 @@ class BatchLauncher:
                 continue
             self._absent[worker] += 1
             if self._absent[worker] >= ABSENCES:
-                exit_ = Exit(worker, None, f"unknown to {self._system.name}")
+                why = f"unknown to {self._system.name}"
+                exit_ = Exit(worker, None, why, by="system")
                 self._states[worker] = JobState("ended", exit_)
 
 

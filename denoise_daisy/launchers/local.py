@@ -105,6 +105,9 @@ class LocalLauncher:
                     start_new_session=True,
                 )
 
+    def exclude(self, host: str) -> None:
+        """Nothing to do: there is no other."""
+
     def living(self) -> set[str]:
         """Names of the workers that have not ended."""
         return {name for name, p in self._processes.items() if p.poll() is None}

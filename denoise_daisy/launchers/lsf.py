@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import PositiveInt
 
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.base import EndedBy, Exit
 from denoise_daisy.launchers.batch import JobState, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -20,8 +20,16 @@ from denoise_daisy.sections import Text
 WAITING = {"PEND", "PSUSP", "WAIT"}
 RUNNING = {"RUN", "USUSP", "SSUSP", "PROV", "UNKWN", "ZOMBI"}
 
-KILLED_BY_LSF = (130, 137, 140, 143)
-"""Exit codes of a job that LSF ended: 128 + SIGINT, SIGKILL, SIGUSR2, SIGTERM."""
+ENDED_BY_CODE: dict[str, EndedBy] = {
+    "130": "system",
+    "140": "walltime",
+    "143": "system",
+}
+"""Who ended a job with such an exit code: bkill sends SIGINT (2) and SIGTERM (15), the
+run limit SIGUSR2 (12)."""
+
+LAST_SIGNAL = 64
+"""A higher exit code than that of this signal is a program's own."""
 
 COLUMNS = "jobid jobindex stat exit_code exit_reason delimiter='^'"
 
@@ -106,13 +114,15 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
     --name "$name"{task} --ends-at "$ends_at"
 """
 
-    def submit_command(self, count: int) -> list[str]:
+    def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:
         """Bsub with a job array; the script comes on standard input."""
         workers = self.workers_config
         mib = math.ceil(workers.memory_gib * 1024)
         command = ["bsub", "-J", f"{self.job_name}[1-{count}]"]
         command += ["-n", str(workers.cores), "-R", "span[hosts=1]"]
         command += ["-M", f"{mib}MB", "-R", f"rusage[mem={mib}MB]"]
+        for host in excluded:
+            command += ["-R", f"select[hname!='{host}']"]
         if workers.walltime_minutes:
             command += ["-W", str(workers.walltime_minutes)]
         if workers.queue:
@@ -166,9 +176,19 @@ def _state(worker: str, stat: str, code: str, reason: str) -> JobState:
         return JobState("waits")
     if stat in RUNNING:
         return JobState("runs")
-    if "TERM_MEMLIMIT" in reason:
-        return JobState("ended", Exit(worker, -9, reason, out_of_memory=True))
+    if stat == "EXIT" and (by := _ended_by(code, reason)) != "itself":
+        return JobState("ended", Exit(worker, None, f"{stat} {code}, {reason}", by))
     number = int(code) if code.isdigit() else 0
-    if stat == "EXIT" and ("TERM_" in reason or number in KILLED_BY_LSF):
-        return JobState("ended", Exit(worker, None, f"{stat} {code}, {reason}"))
-    return JobState("ended", Exit(worker, number if number < 128 else 128 - number))
+    is_signal = 128 < number <= 128 + LAST_SIGNAL
+    return JobState("ended", Exit(worker, 128 - number if is_signal else number))
+
+
+def _ended_by(code: str, reason: str) -> EndedBy:
+    """Who ended a job; a site that gives no reason leaves only the code."""
+    if "TERM_MEMLIMIT" in reason:
+        return "memory"
+    if "TERM_RUNLIMIT" in reason:
+        return "walltime"
+    if "TERM_" in reason:
+        return "system"
+    return ENDED_BY_CODE.get(code, "itself")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, PositiveInt
 
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.base import EndedBy, Exit
 from denoise_daisy.launchers.batch import JobState, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -25,6 +25,7 @@ OTHER_END = {
     *("BOOT_FAIL", "CANCELLED", "DEADLINE", "LAUNCH_FAILED", "NODE_FAIL"),
     *("OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
 }
+OUT_OF_TIME = {"DEADLINE", "TIMEOUT"}
 """States of a job that has ended; in all that are named nowhere here it lives."""
 
 WARNING_SECONDS = 60
@@ -149,9 +150,10 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
     --name "$name"{task} --ends-at "${{ends_at:-0}}"
 """
 
-    def submit_command(self, count: int) -> list[str]:
+    def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:
         """Sbatch with a job array; the script comes on standard input."""
-        return ["sbatch", "--parsable", f"--array=0-{count - 1}", *self._options()]
+        array = f"--array=0-{count - 1}"
+        return ["sbatch", "--parsable", array, *self._options(excluded)]
 
     def check_command(self) -> list[str] | None:
         """Sbatch's own dry run."""
@@ -202,8 +204,9 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
             ["scancel", name],
         ]
 
-    def _options(self) -> list[str]:
+    def _options(self, excluded: Sequence[str] = ()) -> list[str]:
         workers = self.workers_config
+        given_hosts = [workers.exclude] if workers.exclude else []
         options = {
             "job-name": self.job_name,
             "ntasks": 1,
@@ -215,7 +218,7 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
             "qos": workers.qos,
             "constraint": workers.constraint,
             "nodelist": workers.nodelist,
-            "exclude": workers.exclude,
+            "exclude": ",".join([*given_hosts, *excluded]) or None,
             # The script has a log of its own; %-signs in a path would be replaced here.
             "output": os.devnull,
             "signal": f"B:USR1@{WARNING_SECONDS}",
@@ -232,7 +235,8 @@ def _state(worker: str, state: str, status: str, reason: str) -> JobState:
         code = os.waitstatus_to_exitcode(int(status)) if status.isdigit() else 1
         return JobState("ended", Exit(worker, code, state))
     if state == "OUT_OF_MEMORY":
-        return JobState("ended", Exit(worker, -9, state, out_of_memory=True))
+        return JobState("ended", Exit(worker, None, state, by="memory"))
     if state in OTHER_END:
-        return JobState("ended", Exit(worker, None, f"{state}, {reason}"))
+        by: EndedBy = "walltime" if state in OUT_OF_TIME else "system"
+        return JobState("ended", Exit(worker, None, f"{state}, {reason}", by))
     return JobState("runs")

@@ -54,7 +54,7 @@ def cause_of(
             " (workers.block_timeout_minutes)",
         )
     killed_for_memory = memory_kills.any_since() and end.code == -signal.SIGKILL
-    if end.out_of_memory or killed_for_memory or "bad_alloc" in log_tail:
+    if end.by == "memory" or killed_for_memory or "bad_alloc" in log_tail:
         return Cause(
             "memory",
             "ran out of memory; make blocks smaller (blocks.memory_gib) or give workers"

@@ -161,7 +161,7 @@ class WorkerPool:
         if end.code in (0, EXIT_LEFT):
             return
         was_overdue = end.worker in self._overdue
-        if end.code is None and not was_overdue:
+        if end.by in ("system", "walltime") and not was_overdue:
             logger.info("%s was taken away (%s).", end.worker, end.why)
             return
         tail = log_tail(self._run_dir, end.worker)

@@ -9,6 +9,7 @@ from funlib.geometry import Coordinate, Roi
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import FilePerBlock
 from denoise_daisy.geometry import BlockGrid, neighbourhood
+from denoise_daisy.launchers.base import EndedBy
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.checksums import Checksums
@@ -120,7 +121,7 @@ class OnePool:
         *,
         block: int | None = 0,
         log: str = "",
-        out_of_memory: bool = False,
+        by: EndedBy | None = None,
     ) -> None:
         """A worker is started, takes a block or none, and ends."""
         before = self.launcher.living()
@@ -130,7 +131,7 @@ class OnePool:
             self.show(worker, block)
         if log:
             self.log(worker, log)
-        self.launcher.end(worker, code, out_of_memory=out_of_memory)
+        self.launcher.end(worker, code, by=by)
         self.maintain()
 
     def lose_one_that_never_began(self, code: int | None = 1) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from denoise_daisy.launchers.base import Exit, Launcher
+from denoise_daisy.launchers.base import EndedBy, Exit, Launcher
 
 
 class FakeTime:
@@ -47,6 +47,7 @@ class FakeLauncher(Launcher):
         self.most = 0
         """How many lived at once."""
         self.killed: list[str] = []
+        self.excluded: list[str] = []
         self.taken_back: list[set[str]] = []
         """At each time that those who wait were taken back, who was known to run."""
         self.ends = 0
@@ -58,11 +59,12 @@ class FakeLauncher(Launcher):
         code: int | None,
         why: str = "",
         *,
-        out_of_memory: bool = False,
+        by: EndedBy | None = None,
     ) -> None:
         """From now on the worker has ended, in that way."""
+        ended_by = by or ("system" if code is None else "itself")
         self._living.remove(worker)
-        self._exits.append(Exit(worker, code, why, out_of_memory))
+        self._exits.append(Exit(worker, code, why, ended_by))
 
     def begin(self, worker: str) -> None:
         """A worker that waited runs."""
@@ -82,6 +84,9 @@ class FakeLauncher(Launcher):
             if self.in_queue:
                 self._waiting.add(f"w{self._count}")
         self.most = max(self.most, len(self._living))
+
+    def exclude(self, host: str) -> None:
+        self.excluded.append(host)
 
     def living(self) -> set[str]:
         return set(self._living)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from denoise_daisy.errors import InputError, RunStopped
+from denoise_daisy.errors import InputError
 from denoise_daisy.launchers import batch
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.base import CannotStartError, Exit
 from denoise_daisy.launchers.batch import BatchLauncher
 from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
@@ -168,7 +168,7 @@ def test_one_poll_that_does_not_name_a_job_does_not_end_it_but_two_do(
     site.says((0, "RUNNING"))
     assert site.poll() == []
     assert site.launcher.running() == {"slurm-41-0", "slurm-41-1"}
-    assert site.poll() == [Exit("slurm-41-1", None, "unknown to Slurm")]
+    assert site.poll() == [Exit("slurm-41-1", None, "unknown to Slurm", "system")]
     assert site.launcher.living() == {"slurm-41-0"}
 
 
@@ -197,7 +197,7 @@ def test_jobs_that_slurm_has_forgotten_have_ended(site: Site) -> None:
     error = "slurm_load_jobs error: Invalid job id specified\n"
     site.answers("squeue", err=error, code=1)
     assert site.poll() == []
-    assert site.poll() == [Exit("slurm-41-0", None, "unknown to Slurm")]
+    assert site.poll() == [Exit("slurm-41-0", None, "unknown to Slurm", "system")]
 
 
 def test_jobs_that_lsf_has_forgotten_have_ended(site: Site) -> None:
@@ -209,7 +209,7 @@ def test_jobs_that_lsf_has_forgotten_have_ended(site: Site) -> None:
     site.time.now += 60
     assert launcher.ended() == []
     site.time.now += 60
-    assert launcher.ended() == [Exit("lsf-41-1", None, "unknown to LSF")]
+    assert launcher.ended() == [Exit("lsf-41-1", None, "unknown to LSF", "system")]
 
 
 def test_lsf_is_asked_for_jobs_that_have_ended_too(site: Site) -> None:
@@ -299,7 +299,7 @@ def test_commands_get_nothing_of_the_job_that_submits(
 def test_twenty_refusals_in_a_row_stop_a_run_without_workers(site: Site) -> None:
     for _ in range(19):
         site.refuse()
-    with pytest.raises(RunStopped, match="QOSMaxSubmitJobLimit") as stopped:
+    with pytest.raises(CannotStartError, match="QOSMaxSubmitJobLimit") as stopped:
         site.refuse()
     assert "Slurm refuses the workers' jobs" in str(stopped.value)
     assert len(site.calls("sbatch")) == 20
@@ -313,7 +313,7 @@ def test_refusals_are_counted_anew_after_a_submission(site: Site) -> None:
     assert [exit_.code for exit_ in site.poll()] == [0]
     for _ in range(19):
         site.refuse()
-    with pytest.raises(RunStopped):
+    with pytest.raises(CannotStartError):
         site.refuse()
 
 
@@ -335,8 +335,30 @@ def test_a_submission_that_tells_no_job_is_a_refusal(site: Site) -> None:
     for _ in range(19):
         site.launcher.start(1)
     assert site.launcher.living() == set()
-    with pytest.raises(RunStopped):
+    with pytest.raises(CannotStartError):
         site.launcher.start(1)
+
+
+def test_workers_are_started_on_no_host_that_was_excluded(site: Site) -> None:
+    site.submit(1)
+    site.launcher.exclude("n7")
+    site.launcher.exclude("n5")
+    site.launcher.exclude("n7")
+    site.submit(1)
+    before, after = site.calls("sbatch")
+    assert "--exclude" not in before
+    assert "--exclude=n5,n7 " in after
+
+
+def test_workers_of_lsf_are_started_on_no_host_that_was_excluded(site: Site) -> None:
+    workers = LsfWorkers(kind="lsf", count=1)
+    launcher = BatchLauncher(Lsf(workers, site.run_dir, "denoise-cafe"))
+    launcher.exclude("n7")
+    launcher.exclude("n5")
+    site.answers("bsub", "Job <41> is submitted to queue <normal>.\n")
+    launcher.start(1)
+    (call,) = site.calls("bsub")
+    assert "-R select[hname!='n5'] -R select[hname!='n7']" in call
 
 
 def test_a_machine_without_the_batch_system_is_refused(site: Site) -> None:
@@ -387,7 +409,7 @@ def test_a_kill_ends_that_worker_alone_and_its_end_is_told_by_a_poll(
     ]
     assert site.launcher.living() == {"slurm-41-0", "slurm-41-1"}
     site.says((0, "RUNNING"), (1, "CANCELLED"))
-    assert site.poll() == [Exit("slurm-41-1", None, "CANCELLED, Priority")]
+    assert site.poll() == [Exit("slurm-41-1", None, "CANCELLED, Priority", "system")]
 
 
 @pytest.mark.parametrize("count", [0, 2])

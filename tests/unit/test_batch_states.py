@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.base import EndedBy, Exit
 from denoise_daisy.launchers.batch import JobState
 from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
@@ -70,13 +70,11 @@ def test_a_slurm_job_that_may_go_on_has_not_ended(state: str) -> None:
     [
         "BOOT_FAIL",
         "CANCELLED",
-        "DEADLINE",
         "LAUNCH_FAILED",
         "NODE_FAIL",
         "PREEMPTED",
         "RECONFIG_FAIL",
         "REVOKED",
-        "TIMEOUT",
     ],
 )
 @pytest.mark.parametrize("status", ["0", "15", "9", "36608"])
@@ -84,8 +82,15 @@ def test_a_slurm_job_that_was_taken_away_has_no_exit_code(
     state: str, status: str
 ) -> None:
     """Whatever its processes said when they were ended."""
-    exit_ = Exit("slurm-41-7", None, f"{state}, Somehow")
+    exit_ = Exit("slurm-41-7", None, f"{state}, Somehow", "system")
     assert slurm_says(state, status, "Somehow") == JobState("ended", exit_)
+
+
+@pytest.mark.parametrize("state", ["DEADLINE", "TIMEOUT"])
+@pytest.mark.parametrize("status", ["0", "9", "36608"])
+def test_a_slurm_job_whose_time_was_up_says_so(state: str, status: str) -> None:
+    exit_ = Exit("slurm-41-7", None, f"{state}, TimeLimit", "walltime")
+    assert slurm_says(state, status, "TimeLimit") == JobState("ended", exit_)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_a_slurm_job_that_ended_by_itself_has_its_workers_exit_code(
 
 
 def test_a_slurm_job_out_of_memory_is_its_blocks_fault() -> None:
-    exit_ = Exit("slurm-41-7", -9, "OUT_OF_MEMORY", out_of_memory=True)
+    exit_ = Exit("slurm-41-7", None, "OUT_OF_MEMORY", "memory")
     assert slurm_says("OUT_OF_MEMORY", "125") == JobState("ended", exit_)
 
 
@@ -129,21 +134,36 @@ def test_an_lsf_job_that_may_go_on_has_not_ended(stat: str) -> None:
     assert lsf_says(stat) == JobState("runs")
 
 
-@pytest.mark.parametrize("code", ["130", "137", "140", "143"])
-def test_an_lsf_job_ended_by_lsfs_signals_was_taken_away_even_without_a_reason(
-    code: str,
+@pytest.mark.parametrize(
+    ("code", "by"), [("130", "system"), ("140", "walltime"), ("143", "system")]
+)
+def test_an_lsf_job_ended_by_lsfs_signals_was_ended_by_lsf_even_without_a_reason(
+    code: str, by: EndedBy
 ) -> None:
-    """SIGINT, SIGKILL, SIGUSR2 and SIGTERM; not every site fills in `exit_reason`."""
-    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, -")
+    """SIGINT, SIGUSR2 and SIGTERM; not every site fills in `exit_reason`."""
+    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, -", by)
     assert lsf_says("EXIT", code) == JobState("ended", exit_)
 
 
 @pytest.mark.parametrize("code", ["-", "1", "130", "139"])
-@pytest.mark.parametrize("reason", ["TERM_OWNER: by owner", "TERM_PREEMPT: preempted"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("TERM_OWNER: by owner", "TERM_PREEMPT: preempted", "TERM_ADMIN: by root"),
+        *("TERM_REQUEUE_ADMIN: requeued", "TERM_UNKNOWN: unknown"),
+    ],
+)
 def test_an_lsf_job_with_a_reason_of_lsfs_was_taken_away_whatever_its_code(
     code: str, reason: str
 ) -> None:
-    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, {reason}")
+    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, {reason}", "system")
+    assert lsf_says("EXIT", code, reason) == JobState("ended", exit_)
+
+
+@pytest.mark.parametrize("code", ["-", "1", "130", "137", "140"])
+def test_an_lsf_job_whose_time_was_up_says_so(code: str) -> None:
+    reason = "TERM_RUNLIMIT: job killed after reaching LSF run time limit"
+    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, {reason}", "walltime")
     assert lsf_says("EXIT", code, reason) == JobState("ended", exit_)
 
 
@@ -158,10 +178,16 @@ def test_an_lsf_job_with_a_reason_of_lsfs_was_taken_away_whatever_its_code(
         ("EXIT", "75", 75),
         ("EXIT", "87", 87),
         ("EXIT", "127", 127),
-        # Signals that LSF does not send: SIGABRT, SIGBUS and SIGSEGV.
+        ("EXIT", "128", 128),
+        # SIGABRT, SIGBUS, a SIGKILL that nobody gives a reason for, SIGSEGV, and the
+        # last signal that there is.
         ("EXIT", "134", -6),
         ("EXIT", "135", -7),
+        ("EXIT", "137", -9),
         ("EXIT", "139", -11),
+        ("EXIT", "192", -64),
+        ("EXIT", "193", 193),
+        ("EXIT", "255", 255),
     ],
 )
 def test_an_lsf_job_that_ended_by_itself_has_its_workers_exit_code(
@@ -173,5 +199,5 @@ def test_an_lsf_job_that_ended_by_itself_has_its_workers_exit_code(
 @pytest.mark.parametrize("code", ["137", "143", "1"])
 def test_an_lsf_job_out_of_memory_is_its_blocks_fault(code: str) -> None:
     reason = "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit"
-    exit_ = Exit("lsf-41-7", -9, reason, out_of_memory=True)
+    exit_ = Exit("lsf-41-7", None, f"EXIT {code}, {reason}", "memory")
     assert lsf_says("EXIT", code, reason) == JobState("ended", exit_)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy.launchers.base import Exit
+from denoise_daisy.launchers.base import EndedBy, Exit
 from denoise_daisy.launchers.batch import JobState, clean_environment
 from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers, slurm_seconds
@@ -57,21 +57,23 @@ def test_squeues_words_are_understood() -> None:
     lines = (f"{i:<64}{state:<32}{code:<16}{why:<64}" for i, state, code, why in SQUEUE)
     states = slurm_system().states("\n".join(lines) + "\n")
 
-    def ended(worker: str, code: int | None, why: str, **more: bool) -> JobState:
-        return JobState("ended", Exit(worker, code, why, **more))
+    def ended(
+        worker: str, code: int | None, why: str, by: EndedBy = "itself"
+    ) -> JobState:
+        return JobState("ended", Exit(worker, code, why, by))
 
     assert states == {
-        "slurm-2-0": ended("slurm-2-0", None, "PREEMPTED, None"),
-        "slurm-1-3": ended("slurm-1-3", None, "CANCELLED, None"),
+        "slurm-2-0": ended("slurm-2-0", None, "PREEMPTED, None", "system"),
+        "slurm-1-3": ended("slurm-1-3", None, "CANCELLED, None", "system"),
         "slurm-1-0": ended("slurm-1-0", 0, "COMPLETED"),
         "slurm-1-1": ended("slurm-1-1", 3, "FAILED"),
         "slurm-1-2": ended("slurm-1-2", -9, "FAILED"),
         "slurm-1-4": JobState("waits", reason="BeginTime"),
         "slurm-1-5": JobState("runs"),
         "slurm-1-6": JobState("runs"),
-        "slurm-1-7": ended("slurm-1-7", None, "TIMEOUT, TimeLimit"),
-        "slurm-1-8": ended("slurm-1-8", None, "NODE_FAIL, NodeDown"),
-        "slurm-1-9": ended("slurm-1-9", -9, "OUT_OF_MEMORY", out_of_memory=True),
+        "slurm-1-7": ended("slurm-1-7", None, "TIMEOUT, TimeLimit", "walltime"),
+        "slurm-1-8": ended("slurm-1-8", None, "NODE_FAIL, NodeDown", "system"),
+        "slurm-1-9": ended("slurm-1-9", None, "OUT_OF_MEMORY", "memory"),
         "slurm-1-10": JobState("waits", reason=SQUEUE[-1][3]),
     }
 
@@ -102,17 +104,21 @@ def test_bjobs_words_are_understood() -> None:
     owner = "TERM_OWNER: job killed by owner"
     limit = "TERM_RUNLIMIT: job killed after reaching LSF run time limit"
     memory = "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit"
+
+    def ended(index: int, why: str, by: EndedBy) -> JobState:
+        return JobState("ended", Exit(f"lsf-101-{index}", None, why, by))
+
     expected = {
         1: JobState("runs"),
-        2: JobState("ended", Exit("lsf-101-2", None, f"EXIT 130, {owner}")),
+        2: ended(2, f"EXIT 130, {owner}", "system"),
         3: JobState("waits"),
         4: JobState("ended", Exit("lsf-101-4", 0)),
         5: JobState("ended", Exit("lsf-101-5", 75)),
-        6: JobState("ended", Exit("lsf-101-6", None, f"EXIT 140, {limit}")),
-        7: JobState("ended", Exit("lsf-101-7", -9, memory, out_of_memory=True)),
+        6: ended(6, f"EXIT 140, {limit}", "walltime"),
+        7: ended(7, f"EXIT 137, {memory}", "memory"),
         8: JobState("ended", Exit("lsf-101-8", -11)),
         9: JobState("runs"),
-        10: JobState("ended", Exit("lsf-101-10", None, f"EXIT -, {owner}")),
+        10: ended(10, f"EXIT -, {owner}", "system"),
         11: JobState("ended", Exit("lsf-101-11", 1)),
     }
     assert states == {f"lsf-101-{i}": state for i, state in expected.items()}

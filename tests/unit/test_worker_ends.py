@@ -48,7 +48,7 @@ def test_a_log_that_is_no_text_is_recorded_as_well_as_it_can_be(pool: OnePool) -
 
 
 def test_a_batch_systems_word_of_memory_is_believed(pool: OnePool) -> None:
-    pool.lose(-9, out_of_memory=True)
+    pool.lose(None, by="memory")
     (entry,) = pool.recorded()
     assert entry.reason == "memory"
 
