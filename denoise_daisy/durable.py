@@ -1,16 +1,45 @@
-"""Files that appear whole and outlive a power cut."""
+"""Files that appear whole, and outlive a power cut and a file system's hiccups."""
 
+import errno
 import os
 import secrets
 import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from denoise_daisy.waits import WAITS
+
+TRANSIENT = (
+    *(errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT),
+    *(errno.EREMOTEIO, errno.ENOLCK, errno.ENOTCONN),
+)
+"""What a file server says that is away for a moment."""
+
+Result = TypeVar("Result")
+
+
+def persistently(act: Callable[[], Result]) -> Result:
+    """What `act` returns, tried again for a while where the file system hiccups."""
+    started, pause = time.monotonic(), WAITS.retry
+    while True:
+        try:
+            return act()
+        except OSError as error:
+            waited = time.monotonic() - started
+            if error.errno not in TRANSIENT or waited + pause > WAITS.hiccup:
+                raise
+        time.sleep(pause)
+        pause *= 2
 
 
 def sync(path: Path) -> None:
     """Make a file or folder durable: it outlives a crash of the machine.
 
-    A folder that may be written but not read is left to the system.
+    A folder that may be written but not read is left to the system.  It is not tried
+    again: what could not be made durable once may be lost, and has to be written again.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -32,17 +61,25 @@ def write_atomic(
     durable: bool = True,
 ) -> None:
     """Write a file that appears whole, and durable unless told otherwise."""
+    content = data.encode() if isinstance(data, str) else data
+    persistently(lambda: _write_once(path, content, mode, durable=durable))
+
+
+def _write_once(
+    path: Path, data: bytes | memoryview, mode: int, *, durable: bool
+) -> None:
     partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(fd, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            file.write(data)
             file.flush()
             if durable:
                 os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
     if durable:
         sync(path.parent)

@@ -23,8 +23,6 @@ class Waits:
     """Between two looks at ledgers and workers."""
     same_signal: float = 0.3
     """Signals that follow each other so closely count as one."""
-    ledger_lag: float = 5.0
-    """How late a finished block's line may show, on a file system of several hosts."""
     output_gone: float = 20.0
     """The run stops when its output or its run directory is away for so long."""
     leave: float = 5.0
@@ -57,10 +55,10 @@ class Waits:
 
     heartbeat: float = 2.0
     """Between two heartbeats of a scheduler."""
-    scheduler_silent: float = 40.0
-    """A scheduler whose last heartbeat is older is not waited for."""
-    stale_lock: float = 60.0
-    """A lock of another host whose heartbeat is this old belongs to nobody any more."""
+    scheduler_silent: float = 180.0
+    """A scheduler whose last heartbeat is older is dead: other hosts see it late."""
+    scheduler_gone: float = 20.0
+    """The same where its process is known to be gone."""
 
     # Workers
 
@@ -69,11 +67,19 @@ class Waits:
     last_block: float = 30.0
     """What a block in flight still gets when the scheduler is dead."""
     connect: float = 30.0
-    """A server that can't be reached within that is unreachable."""
+    """A server that could never be reached within that is unreachable."""
+    network_away: float = 300.0
+    """The same for one that could be reached before."""
+    reconnect: float = 1.0
+    """Between two tries to reach a server."""
     ask: float = 0.05
     """A stage that has no block within that has none just now: others are asked."""
     ask_pause: float = 0.25
-    """Between two rounds of asking, where no stage has any block."""
+    """Between two rounds of asking, where no stage has any block; doubled each time."""
+    longest_ask_pause: float = 1.0
+    """Between two rounds of asking, at most."""
+    answer: float = 20.0
+    """A server that says nothing for so long, while there are blocks, is asked anew."""
     release: float = 5.0
     """What Daisy gets to hear that a block is done, before a worker goes on."""
     idle: float = 60.0
@@ -83,10 +89,12 @@ class Waits:
 
     file_away: float = 5.0
     """What is to be read may be away for that long before it is an error."""
-    line_away: float = 90.0
-    """The same for a line of a ledger, which shows late on other hosts."""
+    ledger_lag: float = 120.0
+    """The same for a line of a ledger: other hosts may see it late."""
     retry: float = 0.25
-    """Between two tries to read or write what is away."""
+    """Between two tries to read or write what is away; at first, where it doubles."""
+    hiccup: float = 60.0
+    """What a file system gets that answers with errors, before the run stops."""
     array_away: float = 30.0
     """An array that is to be written to may be away for that long."""
 

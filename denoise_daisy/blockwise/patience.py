@@ -26,7 +26,7 @@ def patiently(act: Callable[[], Result], seconds: float | None = None) -> Result
         try:
             return act()
         except UnrecordedError:
-            if time.monotonic() - started > WAITS.line_away:
+            if time.monotonic() - started > WAITS.ledger_lag:
                 raise
         except (FileNotFoundError, DamagedError):
             if time.monotonic() - started > limit:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from denoise_daisy.durable import write_atomic
+from denoise_daisy.durable import persistently, write_atomic
 from denoise_daisy.run_dir.run_dir import RunDir
 
 
@@ -29,24 +29,36 @@ class Connection:
     def read(cls, run_dir: RunDir) -> Self | None:
         """Where to go; None while no scheduler is at work."""
         try:
-            return cls(**json.loads(run_dir.connection_file.read_text()))
+            return cls(**json.loads(persistently(run_dir.connection_file.read_text)))
         except (OSError, ValueError, TypeError):
             return None
 
 
-def write_ready(run_dir: RunDir, ready: Mapping[str, int]) -> None:
-    """Tell workers how many blocks of each stage are ready, roughly."""
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a worker should know of a stage, roughly."""
+
+    ready: int
+    """How many of its blocks are ready, and taken by nobody."""
+
+    longest: float
+    """Seconds that the longest block of this start took."""
+
+
+def write_ready(run_dir: RunDir, hints: Mapping[str, Hint]) -> None:
+    """Tell workers which stages are worth asking for."""
+    text = json.dumps({name: asdict(hint) for name, hint in hints.items()})
     partial = run_dir.ready_file.with_name("ready.json.partial")
     # A full disk is reported by those who must write.
     with suppress(OSError):
-        partial.write_text(json.dumps(ready))
+        partial.write_text(text, encoding="utf-8")
         partial.replace(run_dir.ready_file)
 
 
-def read_ready(run_dir: RunDir) -> dict[str, int] | None:
-    """How many blocks of each stage are ready, in the order to ask for them."""
+def read_ready(run_dir: RunDir) -> dict[str, Hint] | None:
+    """What there is to do, in the order to ask for it."""
     try:
-        ready = json.loads(run_dir.ready_file.read_text())
-    except (OSError, ValueError):
+        hints = json.loads(run_dir.ready_file.read_text(encoding="utf-8"))
+        return {name: Hint(**values) for name, values in hints.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return ready if isinstance(ready, dict) else None

@@ -10,8 +10,8 @@ block, of whatever shape.
 """
 
 import threading
-from collections import defaultdict
-from dataclasses import dataclass, fields
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Totals:
     write_seconds: float = 0.0
     clipped: int = 0
     peak_mib: int = 0
+    hosts: Counter[str] = field(default_factory=Counter)
+    """How many by the host of their worker."""
 
     def add(self, line: dict[str, Any]) -> None:
         """Count one line of the ledger."""
@@ -53,6 +55,7 @@ class Totals:
         self.write_seconds += line.get("write_seconds", 0.0)
         self.clipped += line.get("clipped", 0)
         self.peak_mib = max(self.peak_mib, line.get("peak_mib", 0))
+        self.hosts[str(line.get("host", ""))] += 1
 
 
 class Ledger:
@@ -64,17 +67,15 @@ class Ledger:
         run_id: str,
         grid: BlockGrid,
         file_shape: Coordinate,
-        *,
-        from_end: bool = False,
     ) -> None:
-        """Read nothing yet; with `from_end` never read what is there already.
+        """Read nothing yet.
 
         `run_id` is that of the run whose lines count; `file_shape` is that of an output
         file in voxels of ``(t, z, y, x)``.
         """
         self._folder = folder
         self._run_id = run_id
-        self._reader = LedgerReader(folder, run_id, from_end=from_end)
+        self._reader = LedgerReader(folder, run_id)
         self._grid = grid
         self._tables = BlockTables(grid, file_shape)
         self._reading = threading.Lock()

@@ -6,6 +6,7 @@ block, and names the run that it belongs to: what another run has left in the fo
 counts for nothing.  A torn last line, left by a writer that died, is ignored.
 """
 
+import itertools
 import os
 import platform
 import time
@@ -17,17 +18,24 @@ from typing import Any, Literal
 
 from pydantic_core import from_json, to_json
 
-from denoise_daisy.durable import sync
+from denoise_daisy.durable import persistently, sync
 from denoise_daisy.geometry import Index
 
 READ_BYTES = 8 << 20
 
 Reason = Literal[
-    "exception", "crash", "memory", "timeout", "lost", "damaged", "outdated"
+    "exception",
+    "crash",
+    "memory",
+    "timeout",
+    "walltime",
+    "lost",
+    "damaged",
+    "outdated",
 ]
 """Why a block failed: its code raised; its process died of a signal, or for want of
-memory; it took too long; its worker vanished; its output was found damaged later, or
-that of a block which it read."""
+memory; it took too long, or longer than its worker's job; its worker vanished; its
+output was found damaged later, or that of a block which it read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,33 +72,28 @@ class Entry:
 
 
 class LedgerWriter:
-    """Appends lines to a file of its own."""
+    """Appends lines to files of its own, one after the other."""
 
     def __init__(
         self, folder: Path, run_id: str, worker: str, *, durable: bool
     ) -> None:
         """`run_id` is that of the run in whose name the lines are written."""
+        self._folder = folder
         self._run_id = run_id
+        self._worker = worker
         self._durable = durable
-        self._fd = _new_file(folder, worker)
-        if durable:
-            sync(folder)
+        self._path, self._fd = persistently(self._new_file)
 
     def append(self, entry: Entry) -> None:
         """Write a line, whole or not at all; on return it is on disk."""
         values = {k: v for k, v in asdict(entry).items() if v is not None}
         values["run"] = self._run_id
         line = to_json(values) + b"\n"
-        size = os.fstat(self._fd).st_size
-        try:
-            written = os.write(self._fd, line)
-            if written < len(line):
-                os.write(self._fd, line[written:])
-            if self._durable:
-                os.fsync(self._fd)
-        except OSError:
-            os.ftruncate(self._fd, size)
-            raise
+        persistently(lambda: self._append(line))
+        while not persistently(self._is_in_place):
+            # A new start has put the file together with others, maybe without the line.
+            self.close()
+            persistently(lambda: self._append(line))
 
     def sync(self) -> None:
         """Make durable what was appended."""
@@ -98,19 +101,46 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Release the file."""
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
 
-
-def _new_file(folder: Path, worker: str) -> int:
-    """Open a file that nobody else writes to, with a number if its name is taken."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
-    number = 0
-    while True:
-        name = f"{worker}.{number}" if number else worker
+    def _append(self, line: bytes) -> None:
+        """To a file that holds whole lines; where it may not, another is begun."""
+        if self._fd < 0:
+            self._path, self._fd = self._new_file()
+        size = os.fstat(self._fd).st_size
         try:
-            return os.open(folder / f"{name}.jsonl", flags, 0o644)
-        except FileExistsError:
-            number += 1
+            written = 0
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+            if self._durable:
+                os.fsync(self._fd)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(self._fd, size)
+            with suppress(OSError):
+                self.close()
+            raise
+
+    def _is_in_place(self) -> bool:
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+    def _new_file(self) -> tuple[Path, int]:
+        """Open a file that nobody else writes to; a number if its name is taken."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        for number in itertools.count():
+            name = f"{self._worker}.{number}" if number else self._worker
+            path = self._folder / f"{name}.jsonl"
+            with suppress(FileExistsError):
+                fd = os.open(path, flags, 0o644)
+                break
+        if self._durable:
+            sync(self._folder)
+        return path, fd
 
 
 class LostLinesError(Exception):
@@ -120,13 +150,11 @@ class LostLinesError(Exception):
 class LedgerReader:
     """Reads the lines of one run, as they come."""
 
-    def __init__(self, folder: Path, run_id: str, *, from_end: bool = False) -> None:
-        """Read nothing yet; with `from_end` never read what is there already."""
+    def __init__(self, folder: Path, run_id: str) -> None:
+        """Read nothing yet."""
         self._folder = folder
         self._run_id = run_id
         self._read_to: dict[str, int] = {}
-        if from_end:
-            self._read_to = {file.name: size for file, size in self._sizes()}
         self.unreadable: list[str] = []
         """Files with a line that is torn, makes no sense, or is another run's."""
 
@@ -158,15 +186,18 @@ class LedgerReader:
             self.unreadable.append(file)
 
     def _sizes(self) -> Iterator[tuple[Path, int]]:
-        """All files and how long they are."""
+        """All files and how long they are, as others have written them.
+
+        Each is opened: only then do some network file systems ask their server.
+        """
         try:
             entries = list(os.scandir(self._folder))
         except FileNotFoundError:
             return
         for entry in entries:
             if entry.name.endswith(".jsonl") and entry.is_file():
-                with suppress(FileNotFoundError):
-                    yield Path(entry), entry.stat().st_size
+                with suppress(FileNotFoundError), Path(entry).open("rb") as file:
+                    yield Path(entry), os.fstat(file.fileno()).st_size
 
     def _read(self, file: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         start = self._read_to.get(file.name, 0)

@@ -9,10 +9,12 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Self
 
 import psutil
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import state_shown
@@ -45,6 +47,12 @@ class LockHolder:
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it is known to have ended, as only its own host can know of most."""
+        is_here = self.host == platform.node()
+        return not self.running or (is_here and not _is_alive(self.pid))
+
     def __str__(self) -> str:
         """Its process and host, in words."""
         return f"process {self.pid} on {self.host}"
@@ -75,7 +83,7 @@ class Lock:
         self.taken_from: LockHolder | None = None
         """Who held the lock and is dead."""
         try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._fd = persistently(self._open)
         except PermissionError as error:
             raise RefusedError(
                 f"{str(self._path)!r} can't be written ({error.strerror}). Expected a"
@@ -100,9 +108,12 @@ class Lock:
         holder = LockHolder.read(self._run_dir)
         if holder != self._found:
             raise self._refusal(holder)
-        self._beat(running=True)
+        persistently(partial(self._beat, running=True))
         self._heart = threading.Thread(target=self._keep_beating, daemon=True)
         self._heart.start()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
 
     def _take(self, holder: LockHolder | None) -> None:
         is_here = holder is not None and holder.host == platform.node()
@@ -115,7 +126,7 @@ class Lock:
             if holder and holder.running and is_here and _is_alive(holder.pid):
                 raise self._refusal(holder) from None
         if holder and holder.running:
-            if not is_here and self._age() < WAITS.stale_lock:
+            if not is_here and self._age() < WAITS.scheduler_silent:
                 raise self._refusal(holder)
             self.taken_from = holder
 
@@ -142,7 +153,7 @@ class Lock:
         )
 
     def _beat(self, *, running: bool) -> None:
-        """Show that the holder lives, by the time in the file."""
+        """Show that the holder lives, by the time in the file, to all hosts."""
         holder = LockHolder(
             host=platform.node(),
             pid=os.getpid(),
@@ -152,6 +163,8 @@ class Lock:
         )
         text = json.dumps(asdict(holder)).ljust(200) + "\n"
         os.pwrite(self._fd, text.encode(), 0)
+        # Only then does a network file system let others see it.
+        os.fsync(self._fd)
 
     def release(self) -> None:
         """Let the next scheduler in."""
@@ -159,7 +172,9 @@ class Lock:
         try:
             if self._heart is not None:
                 self._heart.join()
-                self._beat(running=False)
+                # What is left of it goes stale by itself.
+                with suppress(OSError):
+                    self._beat(running=False)
         finally:
             os.close(self._fd)
 
@@ -184,6 +199,7 @@ def scheduler_is_alive(run_dir: RunDir, worker: str) -> bool:
 
     The time of the worker's own state file, just written, is the file server's.
     """
+    # Opened first: only then does a network file system ask its server.
     holder = LockHolder.read(run_dir)
     if holder is None or not holder.running:
         return False

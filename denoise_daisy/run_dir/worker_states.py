@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.run_dir.run_dir import RunDir
 
 
@@ -45,7 +46,8 @@ def read_state(run_dir: RunDir, worker: str) -> WorkerState | None:
 
 def read_states(run_dir: RunDir) -> list[WorkerState]:
     """What all workers said last."""
-    names = (path.stem for path in sorted(run_dir.workers.glob("*.json")))
+    files = persistently(lambda: sorted(run_dir.workers.glob("*.json")))
+    names = (path.stem for path in files)
     return [state for name in names if (state := read_state(run_dir, name))]
 
 

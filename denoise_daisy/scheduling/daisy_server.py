@@ -66,7 +66,10 @@ class BlockServer:
         self.host = host
         self.error: BaseException | None = None
         """Why the server ended early, where Daisy panicked or raised."""
-        self._stopping = False
+        self.is_through = False
+        """Whether it ended by itself: all has been done, as Daisy has heard."""
+        self.is_stopped = False
+        """Whether it hands out no more blocks."""
         self._verdict = verdict
         self._tasks: dict[str, daisy.Task] = {}
         for stage in stages:
@@ -108,7 +111,7 @@ class BlockServer:
 
     def stop(self) -> None:
         """Hand out no more blocks; those in flight may be released."""
-        self._stopping = True
+        self.is_stopped = True
 
     def join(self) -> None:
         """Wait for its end, once every worker is gone or has released its block."""
@@ -145,7 +148,7 @@ class BlockServer:
 
     def _is_finished(self, stage: Stage, block: daisy.Block) -> bool:
         """Whether Daisy may take a block for done; asked before it is handed out."""
-        if self._stopping:
+        if self.is_stopped:
             return True
         verdict = self._verdict(stage.name, stage.index_at(block.write_roi))
         if verdict is Verdict.NOT_YET:
@@ -166,6 +169,7 @@ class BlockServer:
                 summary=False,
                 block_tracking=False,
             )
+            self.is_through = not self.is_stopped
         except BaseException as error:  # noqa: BLE001 - Daisy's panics are no Exceptions
             self.error = error
 

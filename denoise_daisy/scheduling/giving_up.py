@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from denoise_daisy.durable import is_there
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.outputs.ome_zarr import METADATA
@@ -15,44 +17,69 @@ from denoise_daisy.scheduling.worker_pool import OUTPUT_GONE
 from denoise_daisy.waits import WAITS
 
 MAX_FAILURES_PER_WORKER = 5
-"""A stage is given up when that many blocks per worker have failed and none is done."""
+"""A stage is put to the test when that many blocks per worker have failed, and none was
+ever done."""
+
+TRIED_BLOCKS = 8
+"""So many blocks are tried then, spread over all that were not: those that came first
+may be a damaged part of an image that is good elsewhere."""
 
 logger = logging.getLogger(__name__)
 
 
-def abandon_hopeless(
+def give_up_hopeless(
     pools: Iterable[Pool], states: Mapping[str, StageState], run_dir: RunDir
-) -> None:
+) -> bool:
     """Stop stages of which everything fails, instead of failing all of their blocks.
 
-    The run goes on without them, unless one is essential.
+    The run goes on without them, unless one is essential.  Whether other blocks are to
+    be handed out than before, which takes another server.
 
     Raises
     ------
     RunStopped
         One is.
     """
+    has_changed = False
     for pool in pools:
         enough = MAX_FAILURES_PER_WORKER * max(1, pool.workers.number)
         for name in pool.stages:
             state = states[name]
             failures = state.ledger.failures
-            if state.is_abandoned or state.ledger.totals.blocks:
+            if state.is_abandoned:
                 continue
-            if len(failures) < enough:
-                continue
-            first = next(iter(failures.values()))[0]
-            why = (
-                f"The first {len(failures)} blocks of {name} have all failed, none"
-                " is done; something is wrong with all of them. Block"
-                f" {list(first.block)}: {first.error}."
-            )
-            if state.stage.is_essential:
-                raise RunStopped(
-                    f"{why} Correct it and start again. Logs: {run_dir.logs}."
-                )
-            state.abandon()
-            logger.error("%s The run goes on without %s.", why, name)
+            if state.ledger.done.any():
+                # Those that fail are just bad, and end by their retries.
+                has_changed |= state.trial is not None
+                state.trial = None
+            elif state.trial is None:
+                if len(failures) >= enough and (untried := state.untried).size:
+                    state.trial = _spread(untried)
+                    has_changed = True
+            elif not np.intersect1d(state.trial, state.untried).size:
+                _give_up(state, run_dir)
+    return has_changed
+
+
+def _spread(blocks: np.ndarray) -> np.ndarray:
+    """Some of them, from the first to the last."""
+    count = min(TRIED_BLOCKS, blocks.size)
+    spread: np.ndarray = blocks[np.linspace(0, blocks.size - 1, count).astype(int)]
+    return spread
+
+
+def _give_up(state: StageState, run_dir: RunDir) -> None:
+    failures, name = state.ledger.failures, state.stage.name
+    first = failures[min(failures)][0]
+    why = (
+        f"{len(failures)} blocks of {name} have failed, the first and some all over it,"
+        " and none is done; something is wrong with all of them. Block"
+        f" {list(first.block)}: {first.error}."
+    )
+    if state.stage.is_essential:
+        raise RunStopped(f"{why} Correct it and start again. Logs: {run_dir.logs}.")
+    state.abandon()
+    logger.error("%s The run goes on without %s.", why, name)
 
 
 class OutputWatch:
@@ -61,7 +88,7 @@ class OutputWatch:
     def __init__(self, run_dir: RunDir, states: Iterable[StageState]) -> None:
         arrays = [s.stage.array for s in states]
         files = [array.path / METADATA for array in arrays if array]
-        self._places: list[Path] = [run_dir.run_file, *files]
+        self._places: list[Path] = [run_dir.run_file, run_dir.lock_file, *files]
         self._last_there = time.monotonic()
 
     def check(self) -> None:

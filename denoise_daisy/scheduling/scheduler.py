@@ -4,21 +4,22 @@ import logging
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.errors import Interrupted, RunStopped
-from denoise_daisy.geometry import Index
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.daisy_server import BlockServer
-from denoise_daisy.scheduling.giving_up import OutputWatch, abandon_hopeless
+from denoise_daisy.scheduling.giving_up import OutputWatch, give_up_hopeless
+from denoise_daisy.scheduling.hiccups import Hiccups
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.run_progress import RunProgress
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.signals import Signals
-from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.workforce import Workforce
 from denoise_daisy.waits import WAITS
 
@@ -53,6 +54,7 @@ class Scheduler:
         self._ready_hint = ReadyHint(run_dir, states)
         self._output_watch = OutputWatch(run_dir, states.values())
         self._progress = RunProgress(states)
+        self._hiccups = Hiccups()
         self._next_refresh = 0.0
 
     def run(self) -> None:
@@ -70,7 +72,7 @@ class Scheduler:
             stack.callback(self._state.close)
             stack.callback(self._progress.close)
             stack.enter_context(self._signals.handled())
-            stack.callback(self._run_dir.connection_file.unlink, missing_ok=True)
+            stack.callback(self._withdraw)
             stack.callback(self._workforce.end_all)
             self._serve()
 
@@ -80,9 +82,11 @@ class Scheduler:
         while self._state.left and not self._signals.count:
             done = self._state.done_now
             server = self._serve_once()
-            self._state.reread()
+            persistently(self._state.reread)
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
+            if server.is_through:
+                self._wait_for_lines()
             failed_servers = 0 if self._state.done_now > done else failed_servers + 1
             if failed_servers >= MAX_SERVER_STARTS:
                 raise RunStopped(
@@ -95,7 +99,7 @@ class Scheduler:
                 f"Stopped by {name}. What is done is kept; start again to go on.",
                 self._signals.first,
             )
-        self._run_dir.connection_file.unlink(missing_ok=True)
+        self._withdraw()
         self._workforce.let_leave()
 
     def _serve_once(self) -> BlockServer:
@@ -105,9 +109,7 @@ class Scheduler:
             # Daisy takes SIGINT for itself when it starts: take it back.
             self._signals.handle()
             self._ready_hint.say(self._workforce.at_work())
-            Connection(server.host, server.port, server.run_id, self._epoch).write(
-                self._run_dir
-            )
+            self._announce(server)
             self._watch(server)
             if self._signals.count:
                 server.stop()
@@ -120,40 +122,64 @@ class Scheduler:
             server.join()
         return server
 
+    def _announce(self, server: BlockServer) -> None:
+        """Tell workers where it listens, unless they have been told."""
+        here = Connection(server.host, server.port, server.run_id, self._epoch)
+        if Connection.read(self._run_dir) != here:
+            here.write(self._run_dir)
+
+    def _withdraw(self) -> None:
+        """Let workers know that there is no more to do; they see it by themselves."""
+        with suppress(OSError):
+            self._run_dir.connection_file.unlink(missing_ok=True)
+
+    def _wait_for_lines(self) -> None:
+        """Lines of what Daisy has heard is done may show late."""
+        deadline = time.monotonic() + WAITS.ledger_lag
+        while self._state.left and not self._signals.count:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(WAITS.tick)
+            with self._hiccups.outlived():
+                self._tick()
+
     def _start_server(self) -> BlockServer:
         """A server of the stages that have blocks left."""
-        waiting = {name: s for name, s in self._state.stages.items() if s.left}
+        waiting = {
+            name: state
+            for name, state in self._state.stages.items()
+            if state.left and not state.is_held_up
+        }
         return BlockServer(
             [state.stage for state in waiting.values()],
-            {name: state.finished for name, state in waiting.items()},
-            self._verdict,
+            {name: state.kept_back for name, state in waiting.items()},
+            self._state.verdict,
             timeout_seconds=self._workforce.timeouts,
             host=self._workforce.address,
         )
 
-    def _verdict(self, name: str, index: Index) -> Verdict:
-        """What is to become of a block; lines that show late are waited for."""
-        deadline = time.monotonic() + WAITS.ledger_lag
-        verdict = self._state.verdict(name, index)
-        while verdict is Verdict.NOT_YET and not self._signals.count:
-            if time.monotonic() >= deadline:
-                break
-            time.sleep(WAITS.tick)
-            verdict = self._state.verdict(name, index)
-        return verdict
-
     def _watch(self, server: BlockServer) -> None:
-        """Until all is finished, the server is gone, or a signal came."""
+        """Until all is finished, the server has ended, or a signal came."""
         while self._state.left and server.is_alive and not self._signals.count:
-            self._tick()
-            for name, state in self._state.stages.items():
-                if not state.left and self._state.left:
-                    server.finish(name)
-            self._workforce.maintain()
-            abandon_hopeless(self._workforce.pools, self._state.stages, self._run_dir)
-            self._output_watch.check()
+            if server.is_stopped:
+                break
+            with self._hiccups.outlived():
+                self._see_to_all(server)
             time.sleep(WAITS.tick)
+        with self._hiccups.outlived():
+            self._tick()
+
+    def _see_to_all(self, server: BlockServer) -> None:
+        """What is new, who works, and what they find."""
         self._tick()
+        for name, state in self._state.stages.items():
+            if not state.left and self._state.left:
+                server.finish(name)
+        self._announce(server)
+        self._workforce.maintain()
+        if give_up_hopeless(self._workforce.pools, self._state.stages, self._run_dir):
+            server.stop()
+        self._output_watch.check()
 
     def _let_finish(self) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
@@ -167,9 +193,10 @@ class Scheduler:
         while self._workforce.in_flight() and self._signals.count < 2:
             if time.monotonic() >= deadline:
                 break
-            self._tick()
+            with self._hiccups.outlived():
+                self._tick()
             time.sleep(WAITS.tick)
-        self._state.refresh()
+        persistently(self._state.refresh)
 
     def _tick(self) -> None:
         """Read what is new, and show it, unless that was done just now."""

@@ -6,6 +6,7 @@ all that it reads is done.
 """
 
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -16,6 +17,7 @@ from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.geometry import BlockRanges, Index, count_in
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
+from denoise_daisy.waits import WAITS
 
 
 class Verdict(Enum):
@@ -28,7 +30,7 @@ class Verdict(Enum):
     """It is done, given up or orphaned."""
 
     NOT_YET = auto()
-    """What it reads is not in the ledgers yet."""
+    """What it reads is not in the ledgers, though it was waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class StageState:
         ]
         self._writer: LedgerWriter | None = None
         self._handed_out = bytearray(stage.grid.size)
+        self._late: dict[int, float] = {}
+        """Since when blocks could be done, but for what they read, by flat index."""
         self._updating = threading.RLock()
         self.unreachable = np.zeros(stage.grid.size, bool)
         """Given up or orphaned."""
@@ -73,7 +77,35 @@ class StageState:
         self.is_abandoned = False
         """Whether nothing of it can be done, so that all that is left is unreachable.
         """
+        self.trial: np.ndarray | None = None
+        """Only these blocks are handed out, by flat index, while so many others fail
+        that all may; None: all are."""
         self.update()
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether what it reads is on trial, so that its blocks have to wait."""
+        return any(
+            u.state.trial is not None or u.state.is_held_up for u in self._upstream
+        )
+
+    @property
+    def kept_back(self) -> np.ndarray:
+        """Blocks that are not to be handed out: finished, or not on trial."""
+        kept = self.finished
+        if self.trial is not None:
+            others = np.ones(kept.size, bool)
+            others[self.trial] = False
+            kept |= others
+        return kept
+
+    @property
+    def untried(self) -> np.ndarray:
+        """Blocks that are not finished, and have not failed in this start."""
+        untried = ~self.finished
+        for index in list(self.ledger.failures):
+            untried[self.stage.grid.flat(index)] = False
+        return np.flatnonzero(untried)
 
     @property
     def finished(self) -> np.ndarray:
@@ -141,7 +173,14 @@ class StageState:
         if self._has_inputs(index):
             return Verdict.HAND_OUT
         self.refresh()
-        return Verdict.FINISHED if self.unreachable[flat] else Verdict.NOT_YET
+        if self.unreachable[flat]:
+            return Verdict.FINISHED
+        since = self._late.setdefault(flat, time.monotonic())
+        if time.monotonic() - since < WAITS.ledger_lag:
+            # The worker waits for lines that show late, wherever it is.
+            return Verdict.HAND_OUT
+        del self._late[flat]
+        return Verdict.NOT_YET
 
     def abandon(self) -> None:
         """Do no more blocks of it, nor of what reads it."""

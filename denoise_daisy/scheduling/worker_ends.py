@@ -14,7 +14,7 @@ from denoise_daisy.scheduling.stage_state import StageState
 
 LOG_LINES = 12
 
-CrashReason = Literal["timeout", "memory", "lost", "crash"]
+CrashReason = Literal["timeout", "walltime", "memory", "lost", "crash"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,12 @@ def cause_of(
             "timeout",
             f"took longer than {timeout_seconds / 60:g} minutes"
             " (workers.block_timeout_minutes)",
+        )
+    if end.by == "walltime":
+        return Cause(
+            "walltime",
+            f"ran into the time limit of its job ({end.why}); give workers more time,"
+            " or make blocks smaller",
         )
     killed_for_memory = memory_kills.any_since() and end.code == -signal.SIGKILL
     if end.by == "memory" or killed_for_memory or "bad_alloc" in log_tail:

@@ -2,9 +2,11 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 from denoise_daisy.errors import RunStopped
+from denoise_daisy.geometry import Index
 from denoise_daisy.launchers.base import Exit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.exit_codes import (
@@ -20,18 +22,23 @@ from denoise_daisy.run_dir.worker_states import (
     read_states,
     remove_state,
 )
+from denoise_daisy.scheduling.bad_hosts import BadHosts
 from denoise_daisy.scheduling.stage_state import StageState
+from denoise_daisy.scheduling.start_limits import StartLimits
 from denoise_daisy.scheduling.worker_ends import (
+    Cause,
     MemoryKills,
     cause_of,
     log_tail,
     record_failure,
 )
 from denoise_daisy.scheduling.worker_watch import ManualWorkers, StuckWorkers
-from denoise_daisy.waits import WAITS
 
-MAX_FAILED_STARTS = 6
-"""The run stops after so many workers in a row died before they took a block."""
+MAX_INTERRUPTIONS = 10
+"""A block whose worker was taken away so often, without being done, has failed once."""
+
+WILLING = (0, EXIT_LEFT)
+"""Exit codes of workers that left of their own will."""
 
 LOOK_SECONDS = (0.01, 2.0)
 """Time between two looks at what workers are doing: for each of them, and at most."""
@@ -58,10 +65,11 @@ class WorkerPool:
         self._stuck = StuckWorkers(pool.timeout_seconds)
         self._manual_workers = ManualWorkers(run_dir)
         self._memory_kills = MemoryKills()
+        self._starts = StartLimits()
+        self._bad_hosts = BadHosts()
+        self._ends: list[Exit] = []
         self._overdue: set[str] = set()
-        self._failed_starts = 0
-        self._start_pause = WAITS.first_start_pause
-        self._not_before = 0.0
+        self._interruptions: Counter[tuple[str, Index]] = Counter()
         self._progress = 0
         self._next_look = 0.0
         self._at_work: list[str] = []
@@ -72,26 +80,35 @@ class WorkerPool:
         Raises
         ------
         RunStopped
-            The disk is full, or workers die before they take any block.
+            The disk is full.
+        NoWorkersError, CannotStartError
+            Workers end before they take any block, or can't be started at all.
         """
         self._note_progress()
-        for end in self._launcher.ended():
-            self._reap(end)
+        # An end that could not be written down now is seen to the next time.
+        self._ends += self._launcher.ended()
+        while self._ends:
+            self._reap(self._ends[0])
+            del self._ends[0]
         living = self._launcher.living()
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + look_pause(len(living))
             self._look()
         missing = wanted - len(self._launcher.living())
-        if missing > 0 and time.monotonic() >= self._not_before:
+        if missing > 0 and self._starts.are_due():
+            self._starts.note_start()
             self._launcher.start(missing)
-            self._not_before = time.monotonic() + self._start_pause
-            longest = WAITS.longest_start_pause
-            self._start_pause = min(2 * self._start_pause, longest)
 
     @property
     def ready(self) -> int:
         """Number of blocks that its workers could do now, had nobody any."""
         return sum(stage.ready for stage in self._stages.values())
+
+    def abandon(self) -> bool:
+        """Do without a task that has workers of its own; whether it is one."""
+        for state in self._stages.values() if self.pool.name else ():
+            state.abandon()
+        return bool(self.pool.name)
 
     def waits_for(self) -> str:
         """How many workers wait and why, in words."""
@@ -131,20 +148,18 @@ class WorkerPool:
 
     def _note_progress(self) -> None:
         """Blocks that are done or failed show that workers can be started."""
-        progress = sum(
-            stage.ledger.totals.blocks + len(stage.ledger.failures)
-            for stage in self._stages.values()
-        )
+        ledgers = [stage.ledger for stage in self._stages.values()]
+        progress = sum(len(each.failures) + each.totals.blocks for each in ledgers)
         if progress > self._progress:
-            self._progress, self._failed_starts = progress, 0
-            self._start_pause = WAITS.first_start_pause
-            soon = time.monotonic() + self._start_pause
-            self._not_before = min(self._not_before, soon)
+            self._progress = progress
+            self._starts.note_progress()
 
     def _look(self) -> None:
         """End workers of ours that do the same thing for too long."""
         states = {state.worker: state for state in self._states()}
         self._at_work = [s.stage for s in states.values() if s.block is not None]
+        if self._at_work:
+            self._starts.note_work()
         for worker in self._launcher.running():
             is_stuck = self._stuck.is_stuck(worker, states.get(worker))
             # A batch system may take minutes to tell of its end.
@@ -156,44 +171,87 @@ class WorkerPool:
     def _reap(self, end: Exit) -> None:
         """See to what a worker that ended has left undone."""
         state = read_state(self._run_dir, end.worker)
-        remove_state(self._run_dir, end.worker)
-        self._stuck.forget(end.worker)
-        if end.code in (0, EXIT_LEFT):
-            return
-        was_overdue = end.worker in self._overdue
-        if end.by in ("system", "walltime") and not was_overdue:
-            logger.info("%s was taken away (%s).", end.worker, end.why)
-            return
         tail = log_tail(self._run_dir, end.worker)
         _stop_run_for(end, tail)
+        was_overdue = end.worker in self._overdue
+        stage = self._stages.get(state.stage) if state else None
+        has_block = state is not None and state.block is not None and stage is not None
+        if was_overdue or not (end.by == "system" or end.code in WILLING):
+            self._reap_dead(end, state if has_block else None, tail)
+        elif stage and state and state.block:
+            self._note_interruption(stage, state, end)
+        else:
+            self._note_fruitless(end, tail, deaths=0)
+        remove_state(self._run_dir, end.worker)
+        self._stuck.forget(end.worker)
+
+    def _reap_dead(self, end: Exit, state: WorkerState | None, tail: str) -> None:
+        """A worker that died; `state` is what it said if it had a block."""
         if end.code == EXIT_UNREACHABLE:
+            self._note_death(end, state)
             # It has waited long and tells the cause: no need for many to agree.
-            self._failed_starts += 1
-            self._count_failed_start(end, tail)
+            self._note_fruitless(end, tail, deaths=2)
+            return
+        if end.by == "walltime" and state is None:
+            self._note_fruitless(end, tail, deaths=0)
             return
         cause = cause_of(
             end,
             tail,
-            was_overdue=was_overdue,
+            was_overdue=end.worker in self._overdue,
             timeout_seconds=self.pool.timeout_seconds,
             memory_kills=self._memory_kills,
         )
         logger.warning("Worker %s: %s", end.worker, cause.error)
-        stage = self._stages.get(state.stage) if state else None
-        if state is None or state.block is None or stage is None:
-            self._count_failed_start(end, tail)
+        if cause.reason in ("crash", "lost"):
+            self._note_death(end, state)
+        if state is None:
+            self._note_fruitless(end, tail, deaths=1)
         else:
-            record_failure(stage, state, cause, tail)
+            record_failure(self._stages[state.stage], state, cause, tail)
 
-    def _count_failed_start(self, end: Exit, tail: str) -> None:
-        self._failed_starts += 1
-        if self._failed_starts >= MAX_FAILED_STARTS:
-            raise RunStopped(
-                "Workers die before they take a block, one after the other, the last"
-                f" with exit code {end.code}. No worker can be kept alive; what"
-                " is done is kept. The end of its log,"
-                f" {self._run_dir.worker_log(end.worker)}:\n{tail}"
+    def _note_interruption(
+        self, stage: StageState, state: WorkerState, end: Exit
+    ) -> None:
+        """A worker left its block, or was taken away, at no fault of the block."""
+        logger.info("%s was taken away (%s).", end.worker, end.why or end.code)
+        if state.block is None:
+            return
+        key = (state.stage, state.block)
+        self._interruptions[key] += 1
+        if self._interruptions[key] >= MAX_INTERRUPTIONS:
+            why = f" ({end.why})" if end.why else ""
+            cause = Cause("lost", f"was taken away{why}, {MAX_INTERRUPTIONS} times now")
+            record_failure(stage, state, cause, "")
+            del self._interruptions[key]
+
+    def _note_death(self, end: Exit, state: WorkerState | None) -> None:
+        """A host where one worker after the other dies gets no more of them."""
+        host = end.host or (state.host if state else "")
+        done: Counter[str] = Counter()
+        for stage in self._stages.values():
+            done += stage.ledger.totals.hosts
+        if self._bad_hosts.note_death(host, done):
+            self._launcher.exclude(host)
+            logger.warning(
+                "One worker after the other dies on %s, and elsewhere they work: no"
+                " more are started there.",
+                host,
             )
+
+    def _note_fruitless(self, end: Exit, tail: str, *, deaths: int) -> None:
+        """A worker took no block; that may go on for too long."""
+        logger.info("%s ended without a block (%s).", end.worker, end.why or end.code)
+        self._starts.note_end(deaths)
+        self._starts.check(
+            f"{_how(end)}. No worker can be kept alive; what is done is kept. The end"
+            f" of its log, {self._run_dir.worker_log(end.worker)}:\n{tail}",
+            lambda: any(s.block and s.worker != end.worker for s in self._states()),
+        )
+
+
+def _how(end: Exit) -> str:
+    return f"exit code {end.code}" if end.code is not None else end.why
 
 
 def look_pause(workers: int) -> float:

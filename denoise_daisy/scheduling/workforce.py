@@ -1,15 +1,20 @@
 """All pools of workers of a run together."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from denoise_daisy.launchers.base import CannotStartError
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.stage_state import StageState
+from denoise_daisy.scheduling.start_limits import NoWorkersError
 from denoise_daisy.scheduling.worker_pool import WorkerPool
 from denoise_daisy.waits import WAITS
 
 LOOPBACK = "127.0.0.1"
+
+logger = logging.getLogger(__name__)
 
 
 class Workforce:
@@ -35,9 +40,23 @@ class Workforce:
         }
 
     def maintain(self) -> None:
-        """See to every pool: no more workers than blocks that they could do."""
+        """See to every pool: no more workers than blocks that they could do.
+
+        Tasks whose own workers can't be started are given up.
+
+        Raises
+        ------
+        RunStopped
+            All workers that are left can't be, or nothing can be written.
+        """
         for workers in self._workers:
-            workers.maintain(min(workers.pool.workers.number, workers.ready))
+            try:
+                workers.maintain(min(workers.pool.workers.number, workers.ready))
+            except (NoWorkersError, CannotStartError) as error:
+                if not workers.abandon():
+                    raise
+                task = workers.pool.name
+                logger.error("%s The run goes on without %s.", error, task)
 
     def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""

@@ -1,25 +1,19 @@
 """Asking Daisy for blocks, and one block at a time."""
 
 import logging
-import os
-import platform
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import daisy
 from funlib.geometry import Roi
 
 from denoise_daisy.run_dir.connection import Connection
-from denoise_daisy.run_dir.exit_codes import EXIT_UNREACHABLE
-from denoise_daisy.run_dir.lock import scheduler_is_alive
-from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import WAITS
-from denoise_daisy.worker.presence import Presence
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +78,27 @@ class BlockRequester(threading.Thread):
         self._connect = connect
         self._assignments = assignments
         self._wanted = threading.Semaphore(0)
+        self._pause = WAITS.ask_pause
         self._not_before = 0.0
+        self._asked_at = math.inf
+        """Since when an answer is waited for; inf while none is."""
+        self._is_connecting = False
         self.idle = threading.Event()
         """Set while it neither asks nor waits for a block's outcome."""
         self.idle.set()
-        self.is_over = False
-        """The server is gone."""
+        self.has_connected = False
+        self._is_over = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server is gone, or can't be reached."""
+        waited = time.monotonic() - self._asked_at
+        return self._is_over or (self._is_connecting and waited > WAITS.connect)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether no answer has come for long, as happens in a broken network."""
+        return time.monotonic() - self._asked_at > WAITS.answer
 
     def ask(self) -> bool:
         """Get a block, which comes by the assignments; whether one may come soon."""
@@ -102,84 +111,56 @@ class BlockRequester(threading.Thread):
 
     def run(self) -> None:
         """Until the server is gone."""
+        client: daisy.Client | None = None
         try:
-            client = self._connect(self.stage)
-            while client is not None:
+            while True:
                 self._wanted.acquire()
+                self._asked_at = time.monotonic()
+                client = client or self._connected()
+                if client is None:
+                    break
                 with client.acquire_block() as block:
+                    self._asked_at = math.inf
                     if block is not None:
                         done = self._assignments.offer(self, block.write_roi)
                         if not done:
                             block.status = daisy.BlockStatus.FAILED
                 if block is None:
-                    self._not_before = time.monotonic() + WAITS.ask_pause
+                    # This client would never be given any more.
+                    client = None
+                    self._not_before = time.monotonic() + self._pause
+                    self._pause = min(2 * self._pause, WAITS.longest_ask_pause)
+                else:
+                    self._pause = WAITS.ask_pause
                 self.idle.set()
         except RuntimeError as error:
-            logger.info("The scheduler is gone (%s).", error)
+            logger.info("The connection for %s is gone (%s).", self.stage, error)
         finally:
-            self.is_over = True
+            self._is_over = True
             self.idle.set()
 
-
-class Connector:
-    """Connects to a scheduler, or ends this process where that can't be."""
-
-    def __init__(
-        self, run_dir: RunDir, presence: Presence, assignments: Assignments
-    ) -> None:
-        self._run_dir = run_dir
-        self._presence = presence
-        self._assignments = assignments
-
-    def connect(self, connection: Connection, stage: str) -> daisy.Client | None:
-        """A connection to the server; None where it has just ended."""
-        context = daisy.Context(
-            hostname=connection.host,
-            port=connection.port,
-            task_id=f"{stage}.{connection.run_id}",
-            worker_id=-1,
-            logdir="",
-        )
-        timer = threading.Timer(WAITS.connect, self._unreachable, [connection, None])
-        timer.daemon = True
-        timer.start()
-        try:
-            client = daisy.Client(context)
-        except RuntimeError as error:
-            self._unreachable(connection, error)
-            return None
-        finally:
-            timer.cancel()
-        if client.connected:
-            return client
-        now = Connection.read(self._run_dir)
-        self._presence.show()
-        is_alive = scheduler_is_alive(self._run_dir, self._presence.worker)
-        if now == connection and is_alive:
-            self._unreachable(connection, ConnectionRefusedError())
-        return None
-
-    def _unreachable(self, connection: Connection, error: Exception | None) -> None:
-        """End the process, unless it is at work on a block.
-
-        A connection that hangs can't be interrupted otherwise.
-        """
-        if self._assignments.is_busy:
-            logger.info("No connection for another stage (%s).", error)
-            return
-        logger.error(
-            "This worker on %s can't reach the scheduler at %s port %d (%s). Likely a"
-            " firewall, or an address that only the scheduler's machine knows: set"
-            " workers.host to its name or address as the nodes see it.",
-            platform.node(),
-            connection.host,
-            connection.port,
-            error or f"no answer within {WAITS.connect:g} s",
-        )
-        self._presence.remove()
-        _end_process(EXIT_UNREACHABLE)
+    def _connected(self) -> daisy.Client | None:
+        self._is_connecting = True
+        client = self._connect(self.stage)
+        self._is_connecting = False
+        self.has_connected = self.has_connected or client is not None
+        return client
 
 
-def _end_process(code: int) -> NoReturn:
-    logging.shutdown()
-    os._exit(code)
+def connect(connection: Connection, stage: str) -> daisy.Client | None:
+    """A connection to the server for blocks of a stage; None where nobody listens.
+
+    Raises
+    ------
+    RuntimeError
+        It can't be reached.
+    """
+    context = daisy.Context(
+        hostname=connection.host,
+        port=connection.port,
+        task_id=f"{stage}.{connection.run_id}",
+        worker_id=-1,
+        logdir="",
+    )
+    client = daisy.Client(context)
+    return client if client.connected else None

@@ -1,13 +1,14 @@
 """The loop of a worker: ask for blocks, do them, and leave in time."""
 
 import logging
+import platform
 import signal
 import time
 from functools import partial
 
 from denoise_daisy.blockwise.process_block import UnwantedError
 from denoise_daisy.blockwise.targets import OutputGoneError
-from denoise_daisy.run_dir.connection import Connection, read_ready
+from denoise_daisy.run_dir.connection import Connection, Hint, read_ready
 from denoise_daisy.run_dir.exit_codes import EXIT_LEFT
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import WAITS
@@ -15,7 +16,7 @@ from denoise_daisy.worker.block_requester import (
     AssignedBlock,
     Assignments,
     BlockRequester,
-    Connector,
+    connect,
 )
 from denoise_daisy.worker.recording import BlockRecorder, Outcome
 
@@ -26,6 +27,10 @@ SECONDS_MARGIN = 10.0
 logger = logging.getLogger(__name__)
 
 
+class UnreachableError(Exception):
+    """The scheduler lives and can't be reached."""
+
+
 class WorkerLoop:
     """Does blocks of some stages until there is nothing to do, or no time left."""
 
@@ -34,7 +39,6 @@ class WorkerLoop:
         run_dir: RunDir,
         stages: list[str],
         recorder: BlockRecorder,
-        connector: Connector,
         assignments: Assignments,
         *,
         ends_at: float,
@@ -43,10 +47,12 @@ class WorkerLoop:
         self._run_dir = run_dir
         self._stages = stages
         self._recorder = recorder
-        self._connector = connector
         self._assignments = assignments
         self._ends_at = ends_at
         self._is_leaving = False
+        self._busy_at = time.monotonic()
+        self._has_connected = False
+        self._lost_at: float | None = None
         self.exit_code = 0
 
     def leave_soon(self, number: int, _: object) -> None:
@@ -54,39 +60,68 @@ class WorkerLoop:
         logger.info("Leaving after this block (%s).", signal.Signals(number).name)
         self._is_leaving = True
 
-    def serve(self, connection: Connection) -> None:
-        """Work for one server until it has nothing to do, or is gone.
+    def serve(self, connection: Connection) -> bool:
+        """Work for one server; whether it is gone, and there may be another.
+
+        Otherwise there is nothing to do, or no time left.
 
         Raises
         ------
+        UnreachableError
+            Neither this server nor another can be reached for too long.
         UnwantedError, OutputGoneError, OSError
             The run is over, its output gone, or its disk full.
         """
         requesters: dict[str, BlockRequester] = {}
-        busy_at = time.monotonic()
-        while self._has_time() and time.monotonic() - busy_at < WAITS.idle:
-            if any(requester.is_over for requester in requesters.values()):
-                return
+        while self._goes_on(connection):
             block = self._next_block(connection, requesters)
+            if any(requester.has_connected for requester in requesters.values()):
+                self._has_connected, self._lost_at = True, None
             if block is not None:
                 self._do(block)
                 # Daisy has to hear of it before this process may end.
                 block.requester.idle.wait(WAITS.release)
-                busy_at = time.monotonic()
+                self._busy_at = time.monotonic()
             elif Connection.read(self._run_dir) != connection:
-                return
+                return True
+            elif any(requester.is_over for requester in requesters.values()):
+                self._lost_at = self._lost_at or time.monotonic()
+                return True
+        return False
+
+    def _goes_on(self, connection: Connection) -> bool:
+        """Whether there is time and, or so one hears, something to do."""
+        if not self._has_time():
+            return False
+        now = time.monotonic()
+        if self._lost_at is not None:
+            limit = WAITS.network_away if self._has_connected else WAITS.connect
+            if now - self._lost_at > limit:
+                raise UnreachableError(
+                    f"This worker on {platform.node()} can't reach the scheduler at"
+                    f" {connection.host} port {connection.port} for {limit:g} s. Likely"
+                    " a firewall, or an address that only the scheduler's machine"
+                    " knows: set workers.host to its name or address as the nodes see"
+                    " it."
+                )
+            return True
+        hints = read_ready(self._run_dir) or {}
+        is_wanted = any(hints[name].ready > 0 for name in self._stages if name in hints)
+        return now - self._busy_at < (WAITS.network_away if is_wanted else WAITS.idle)
 
     def _next_block(
         self, connection: Connection, requesters: dict[str, BlockRequester]
     ) -> AssignedBlock | None:
         """Ask for the stages that have something to do, one after the other."""
-        ready = read_ready(self._run_dir) or dict.fromkeys(reversed(self._stages), 1)
-        for name in [name for name, count in ready.items() if count > 0]:
-            if name not in self._stages:
+        hints = read_ready(self._run_dir)
+        if hints is None:
+            hints = dict.fromkeys(reversed(self._stages), Hint(1, 0.0))
+        for name, hint in hints.items():
+            if not hint.ready > 0 or name not in self._stages:
                 continue
-            if name not in requesters:
-                connect = partial(self._connector.connect, connection)
-                requesters[name] = BlockRequester(name, connect, self._assignments)
+            if name not in requesters or requesters[name].is_stuck:
+                reach = partial(connect, connection)
+                requesters[name] = BlockRequester(name, reach, self._assignments)
                 requesters[name].start()
             if requesters[name].ask():
                 block = self._assignments.get(WAITS.ask)
@@ -111,7 +146,10 @@ class WorkerLoop:
 
     def _has_time(self) -> bool:
         """Whether to take another block: enough time for one as long as any so far."""
-        needed = self._recorder.longest_seconds * TIME_MARGIN + SECONDS_MARGIN
+        hints = read_ready(self._run_dir) or {}
+        others = [hints[name].longest for name in self._stages if name in hints]
+        longest = max([self._recorder.longest_seconds, *others])
+        needed = longest * TIME_MARGIN + SECONDS_MARGIN
         if self._ends_at and time.time() + needed > self._ends_at:
             logger.info("Leaving: a block may take longer than this job has left.")
             self._is_leaving = True

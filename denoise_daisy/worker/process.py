@@ -7,6 +7,7 @@ import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -25,12 +26,14 @@ from denoise_daisy.run_dir.exit_codes import (
     EXIT_DISK,
     EXIT_GONE,
     EXIT_LEFT,
+    EXIT_UNREACHABLE,
 )
-from denoise_daisy.run_dir.lock import scheduler_is_alive
+from denoise_daisy.run_dir.lock import LockHolder, scheduler_is_alive
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.worker.block_requester import Assignments, Connector
-from denoise_daisy.worker.loop import WorkerLoop
+from denoise_daisy.waits import WAITS
+from denoise_daisy.worker.block_requester import Assignments
+from denoise_daisy.worker.loop import UnreachableError, WorkerLoop
 from denoise_daisy.worker.presence import Presence
 from denoise_daisy.worker.recording import BlockRecorder
 from denoise_daisy.worker.watchdog import watch
@@ -61,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutputGoneError as error:
         logger.error("%s", error)
         return EXIT_GONE
+    except UnreachableError as error:
+        logger.error("%s", error)
+        return EXIT_UNREACHABLE
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
@@ -107,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(run_dir: RunDir, name: str, pool: str, ends_at: float) -> int:
-    connection, record = Connection.read(run_dir), RunRecord.read(run_dir)
+    connection, record = _announced(run_dir), RunRecord.read(run_dir)
     if not (connection and record):
         logger.info("No scheduler is at work on %s.", run_dir.path)
         return 0
@@ -120,6 +126,18 @@ def _work(run_dir: RunDir, name: str, pool: str, ends_at: float) -> int:
     finally:
         # It goes last: until then the scheduler lets this process be.
         presence.remove()
+
+
+def _announced(run_dir: RunDir) -> Connection | None:
+    """Where the scheduler listens, which may show a little later than it does."""
+    deadline = time.monotonic() + WAITS.file_away
+    while (connection := Connection.read(run_dir)) is None:
+        holder = LockHolder.read(run_dir)
+        is_at_work = holder is not None and not holder.is_gone
+        if not is_at_work or time.monotonic() >= deadline:
+            break
+        time.sleep(WAITS.retry)
+    return connection
 
 
 def _serve(
@@ -137,7 +155,6 @@ def _serve(
         run_dir,
         list(stages),
         BlockRecorder(resolved, stages, presence, first.epoch),
-        Connector(run_dir, presence, assignments),
         assignments,
         ends_at=ends_at,
     )
@@ -145,13 +162,12 @@ def _serve(
         signal.signal(number, loop.leave_soon)
     watched = (run_dir, presence, assignments)
     threading.Thread(target=watch, args=watched, daemon=True).start()
-    served: Connection | None = None
     connection: Connection | None = first
     try:
-        # A scheduler that had to restart its server listens elsewhere.
-        while connection and connection != served and connection.epoch == first.epoch:
-            loop.serve(connection)
-            served, connection = connection, Connection.read(run_dir)
+        # A scheduler that has to start another server listens elsewhere.
+        while connection and connection.epoch == first.epoch and loop.serve(connection):
+            time.sleep(WAITS.reconnect)
+            connection = Connection.read(run_dir)
     finally:
         for stage in stages.values():
             _unload(stage)

@@ -17,7 +17,6 @@ from denoise_daisy.machine import peak_memory
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
-from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter, Reason
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.worker.presence import Presence
@@ -45,31 +44,19 @@ class BlockRecorder:
         self._presence = presence
         self._epoch = epoch
         self._durable = run.config.output.durability == "fsync"
-        self._ledgers = {name: self._ledger(stage) for name, stage in stages.items()}
         self._writers: dict[str, LedgerWriter] = {}
-        self._own_longest = 0.0
-
-    @property
-    def longest_seconds(self) -> float:
-        """Of all blocks that were done in this epoch, as far as is known here."""
-        others = (ledger.totals.longest for ledger in self._ledgers.values())
-        return max(self._own_longest, *others)
+        self._failed: set[tuple[str, Index]] = set()
+        self.longest_seconds = 0.0
+        """Of all blocks that were done here."""
 
     def take(self, name: str, write_roi: Roi) -> Outcome:
-        """Do a block of a stage, unless it is done or for another process."""
-        stage, ledger = self._stages[name], self._ledgers[name]
+        """Do a block of a stage, unless it is for another process."""
+        stage = self._stages[name]
         index = stage.index_at(write_roi)
-        ledger.refresh()
-        if ledger.is_done(index):
-            return Outcome.DONE
-        failed_by = {entry.worker for entry in ledger.failures.get(index, ())}
         now = Connection.read(self._run.run_dir)
         # Another scheduler's business; or a retry, which is for a new process.
-        if (
-            now is None
-            or now.epoch != self._epoch
-            or self._presence.worker in failed_by
-        ):
+        is_others = now is None or now.epoch != self._epoch
+        if is_others or (name, index) in self._failed:
             return Outcome.NOT_OURS
         return self._do(stage, index)
 
@@ -81,7 +68,9 @@ class BlockRecorder:
         writer = self._writer(stage.name)
         values = self._outcome(stage, index)
         seconds = round(time.perf_counter() - started, 3)
-        self._own_longest = max(self._own_longest, seconds)
+        self.longest_seconds = max(self.longest_seconds, seconds)
+        if values["status"] == "failed":
+            self._failed.add((stage.name, index))
         writer.append(
             Entry(
                 block=index,
@@ -128,21 +117,14 @@ class BlockRecorder:
             return _failure("exception", error)
         return {"status": "done", **asdict(result)}
 
-    def _ledger(self, stage: Stage) -> Ledger:
-        ledger = Ledger(
-            self._run.run_dir.ledger(stage.name),
-            self._run.id,
-            stage.grid,
-            stage.file_shape,
-            from_end=True,
-        )
-        ledger.begin(self._epoch)
-        return ledger
-
     def _writer(self, stage: str) -> LedgerWriter:
         if stage not in self._writers:
-            ledger, worker = self._ledgers[stage], self._presence.worker
-            self._writers[stage] = ledger.writer(worker, durable=self._durable)
+            self._writers[stage] = LedgerWriter(
+                self._run.run_dir.ledger(stage),
+                self._run.id,
+                self._presence.worker,
+                durable=self._durable,
+            )
         return self._writers[stage]
 
     def _is_wanted(self, stage: Stage) -> bool:

@@ -12,9 +12,6 @@ from denoise_daisy.waits import WAITS
 from denoise_daisy.worker.block_requester import Assignments
 from denoise_daisy.worker.presence import Presence
 
-MISSED_BEATS = 5
-"""The scheduler is taken for dead after that many looks without a new heartbeat."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -32,12 +29,14 @@ def watch(run_dir: RunDir, presence: Presence, assignments: Assignments) -> None
 
 def _until_dead(run_dir: RunDir, presence: Presence) -> None:
     """Return once the scheduler has shown no heartbeat for too long."""
-    last, missed = None, 0
-    while missed < MISSED_BEATS:
+    last, changed = None, time.monotonic()
+    limit = WAITS.scheduler_silent
+    while time.monotonic() - changed < limit:
         time.sleep(WAITS.heartbeat_check)
         holder = LockHolder.read(run_dir)
-        beat = holder.heartbeat if holder and holder.running else last
-        missed = missed + 1 if beat == last else 0
-        last = beat
+        if holder and holder.running and holder.heartbeat != last:
+            last, changed = holder.heartbeat, time.monotonic()
+        is_gone = holder is not None and holder.is_gone
+        limit = WAITS.scheduler_gone if is_gone else WAITS.scheduler_silent
         with suppress(OSError):
             presence.show()

@@ -25,7 +25,9 @@ GRID = grid_of((1, 2, 4, 8))
 """3 x 3 x 4 x 2 blocks."""
 
 
-def say(ledger: Ledger, status: str, *blocks: int, error: str = "no") -> None:
+def say(
+    ledger: Ledger, status: str, *blocks: int, error: str = "no", seconds: float = 0.0
+) -> None:
     """Lines of a row of blocks of two voxels, as a worker writes them."""
     writer = ledger.writer("w", durable=False)
     for block in blocks:
@@ -36,6 +38,7 @@ def say(ledger: Ledger, status: str, *blocks: int, error: str = "no") -> None:
                 status=status,  # type: ignore[arg-type]
                 epoch=ledger.epoch,
                 worker="w",
+                seconds=seconds,
                 reason=None if status == "done" else "exception",
                 error=None if status == "done" else error,
             )
@@ -61,8 +64,8 @@ def line(block: Index, **values: Any) -> bytes:
     return json.dumps(known | {"run": RUN}).encode() + b"\n"
 
 
-def ledger_of(folder: Path, grid: BlockGrid = GRID, **kwargs: Any) -> Ledger:
-    ledger = Ledger(folder, RUN, grid, UNIT, **kwargs)
+def ledger_of(folder: Path, grid: BlockGrid = GRID) -> Ledger:
+    ledger = Ledger(folder, RUN, grid, UNIT)
     ledger.refresh()
     return ledger
 

@@ -17,7 +17,7 @@ from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_state, write_state
-from denoise_daisy.scheduling import worker_pool, worker_watch
+from denoise_daisy.scheduling import start_limits, worker_pool, worker_watch
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.worker_pool import WorkerPool
 from harness.ledgers import say
@@ -49,7 +49,7 @@ class OnePool:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Time is its own until the end of the test."""
         self.time = FakeTime(5000.0)
-        for module in (worker_pool, worker_watch):
+        for module in (start_limits, worker_pool, worker_watch):
             monkeypatch.setattr(module, "time", self.time)
         self.run_dir = RunDir(folder / "out.zarr.run")
         self.run_dir.make(["soft", "other"])

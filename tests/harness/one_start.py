@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from funlib.geometry import Coordinate, Roi
 
@@ -26,8 +27,11 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling import (
     giving_up,
+    hiccups,
     scheduler,
     signals,
+    stage_state,
+    start_limits,
     worker_pool,
     worker_watch,
     workforce,
@@ -37,7 +41,10 @@ from denoise_daisy.scheduling.stage_state import StageState, Verdict
 from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
-CLOCKS = (giving_up, scheduler, signals, worker_pool, worker_watch, workforce)
+CLOCKS = (
+    *(giving_up, hiccups, scheduler, signals, stage_state, start_limits),
+    *(worker_pool, worker_watch, workforce),
+)
 """The modules that look at time."""
 
 BLOCKS = 40
@@ -65,11 +72,13 @@ class FakeServer:
     ) -> None:
         self.stages = [stage.name for stage in stages]
         self.finished = {name: int(mask.sum()) for name, mask in finished.items()}
+        self.left = {n: np.flatnonzero(~mask).tolist() for n, mask in finished.items()}
         self.verdict = verdict
         self.timeout_seconds = timeout_seconds
         self.host, self.port, self.run_id = host, 1, str(len(self.made))
         self.error: BaseException | None = None
         self.is_alive = True
+        self.is_through = False
         self.is_stopped = False
         self.is_joined = False
         self.asked_to_finish: set[str] = set()
@@ -113,6 +122,7 @@ class OneStart:
         self.run_dir = RunDir(folder / "out.zarr.run")
         self.run_dir.make(stages)
         self.run_dir.run_file.touch()
+        self.run_dir.lock_file.touch()
         self.launcher = FakeLauncher(self.time)
         self.states: dict[str, StageState] = {}
         before: tuple[str, ...] = ()
@@ -152,9 +162,10 @@ class OneStart:
             self.states, [self._pool], self.run_dir, epoch=1, grace_seconds=grace
         ).run()
 
-    def say(self, stage: str, status: str, *blocks: int) -> None:
+    def say(self, stage: str, status: str, *blocks: int, seconds: float = 0.0) -> None:
         """Lines of the ledger, as a worker writes them."""
-        say(self.states[stage].ledger, status, *blocks, error="bad voxels")
+        ledger = self.states[stage].ledger
+        say(ledger, status, *blocks, error="bad voxels", seconds=seconds)
 
     def read_ledgers(self) -> None:
         """As it is done before a start."""

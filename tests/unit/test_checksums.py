@@ -209,7 +209,7 @@ def level(tmp_path: Path) -> Level:
 
 @pytest.fixture(autouse=True)
 def _without_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    none = Waits(file_away=1e-9, line_away=1e-9, retry=1e-9)
+    none = Waits(file_away=1e-9, ledger_lag=1e-9, retry=1e-9)
     monkeypatch.setattr("denoise_daisy.blockwise.patience.WAITS", none)
     monkeypatch.setattr("denoise_daisy.run_dir.checksums.REFRESH_SECONDS", -1.0)
 

@@ -1,6 +1,7 @@
 """What a worker shows while it does a block and after it, and the longest so far."""
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,7 @@ from denoise_daisy.blockwise.process_block import process_block
 from denoise_daisy.blockwise.targets import Content, FilePerBlock
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.connection import Connection
-from denoise_daisy.run_dir.ledger import Ledger, Totals
-from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
+from denoise_daisy.run_dir.ledger import Totals
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_state
 from denoise_daisy.worker import recording
@@ -72,23 +72,19 @@ def test_a_worker_shows_its_block_until_that_is_done(
     assert shown == [("soft", (0, 0, 0, 5)), ("", None)]
 
 
-def test_a_block_that_another_worker_has_done_meanwhile_is_not_done_again(
-    recorder: Callable[..., BlockRecorder], tmp_path: Path
+def test_a_block_that_failed_here_is_left_to_another_process(
+    recorder: Callable[..., BlockRecorder],
 ) -> None:
-    """Daisy hands it out again when it hears nothing of a worker for long."""
-    computed: list[object] = []
+    """The same block of another stage, or another block, is not meant."""
 
     def compute(block: Any) -> bytes:
-        computed.append(block.index[3])
+        if block.index[3] == 5:
+            raise ValueError("this block is bad")
         return b"done"
 
     one = recorder(compute)
-    folder = RunDir(tmp_path / "out.zarr.run").ledger("soft")
-    shape = tuple(eight_blocks("soft").grid.block_shape)
-    entry = Entry((0, 0, 0, 5), shape, "done", 3, "other")
-    LedgerWriter(folder, "run", "other", durable=False).append(entry)
-    assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.DONE]
-    assert computed == [6]
+    outcomes = [take(one, block) for block in (5, 6, 5)]
+    assert outcomes == [Outcome.FAILED, Outcome.DONE, Outcome.NOT_OURS]
 
 
 def test_a_block_that_had_too_little_memory_tells_how_much_it_took(
@@ -113,7 +109,6 @@ def test_a_block_that_had_too_little_memory_tells_how_much_it_took(
 def test_the_longest_block_is_remembered_after_shorter_ones(
     recorder: Callable[..., BlockRecorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the worker itself: the ledger of another host may show late."""
     clock: Any = SimpleNamespace(now=0.0)
     clock.perf_counter = lambda: clock.now
     monkeypatch.setattr(recording, "time", clock)
@@ -123,7 +118,6 @@ def test_the_longest_block_is_remembered_after_shorter_ones(
         return b"done"
 
     one = recorder(compute)
-    monkeypatch.setattr(Ledger, "refresh", lambda _: None)
     for block in (0, 1, 2):
         assert take(one, block) is Outcome.DONE
     assert one.longest_seconds == 50.0
@@ -165,9 +159,11 @@ def test_every_time_of_a_line_is_added_to_its_own_sum() -> None:
                 "write_seconds": 4.0 * scale,
                 "clipped": 5 * scale,
                 "peak_mib": 300 - scale,
+                "host": "node7",
             }
         )
-    assert totals == Totals(2, 77.0, 70.0, 11.0, 22.0, 44.0, 55, 299)
+    hosts = Counter({"node7": 2})
+    assert totals == Totals(2, 77.0, 70.0, 11.0, 22.0, 44.0, 55, 299, hosts)
 
 
 def test_a_block_is_written_for_the_run_and_the_settings_that_it_was_begun_for(

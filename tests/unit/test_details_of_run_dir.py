@@ -10,7 +10,7 @@ import pytest
 
 from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.run_dir.connection import Connection, read_ready, write_ready
+from denoise_daisy.run_dir.connection import Connection, Hint, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
@@ -115,15 +115,16 @@ def test_workers_are_told_what_is_ready_only_when_that_has_changed(
 ) -> None:
     """Four times a second many hosts would have to read the file again."""
     run_dir = RunDir(tmp_path)
-    states: Any = {"soft": SimpleNamespace(ready=3)}
+    ledger = SimpleNamespace(totals=SimpleNamespace(longest=6.2))
+    states: Any = {"soft": SimpleNamespace(ready=3, ledger=ledger)}
     hint, told = ReadyHint(run_dir, states), []
     for at_work in ([], [], ["soft"]):
         hint.say(at_work)
         told.append((read_ready(run_dir), run_dir.ready_file.stat().st_ino))
     (first, file), same, (third, _) = told
-    assert first == {"soft": 3}
+    assert first == {"soft": Hint(3, 7)}
     assert same == (first, file)
-    assert third == {"soft": 2}
+    assert third == {"soft": Hint(2, 7)}
 
 
 @pytest.mark.parametrize("text", [None, b"", b'{"soft": 3', b"\xff", b"3", b'["soft"]'])
@@ -132,8 +133,9 @@ def test_workers_that_are_told_nothing_of_what_is_ready_know_that(
 ) -> None:
     """They ask for all of their stages then."""
     run_dir = RunDir(tmp_path)
-    write_ready(run_dir, {"soft": 3, "denoise": 0})
-    assert list((read_ready(run_dir) or {}).items()) == [("soft", 3), ("denoise", 0)]
+    hints = {"soft": Hint(3, 6.5), "denoise": Hint(0, 0)}
+    write_ready(run_dir, hints)
+    assert list((read_ready(run_dir) or {}).items()) == list(hints.items())
     if text is None:
         run_dir.ready_file.unlink()
     else:

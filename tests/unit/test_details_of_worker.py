@@ -1,56 +1,13 @@
-"""How long a worker goes on without a block; which states of others make sense."""
+"""Which states of workers make sense, and what a worker shows of itself."""
 
 import json
-import threading
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_state
-from denoise_daisy.worker import loop
-from denoise_daisy.worker.loop import WorkerLoop
 from denoise_daisy.worker.presence import Presence
-from denoise_daisy.worker.recording import Outcome
-from harness.stand_ins import FakeTime
-
-CONNECTION = Connection("127.0.0.1", 1, "0", 1)
-
-
-def test_the_minute_without_work_is_counted_from_the_last_block(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Three blocks come, each after 40 s, and then none."""
-    time = FakeTime()
-    monkeypatch.setattr(loop, "time", time)
-    run_dir = RunDir(tmp_path)
-    CONNECTION.write(run_dir)
-    idle = threading.Event()
-    idle.set()
-    block: Any = SimpleNamespace(
-        requester=SimpleNamespace(stage="soft", idle=idle), write_roi=None
-    )
-    recorder: Any = SimpleNamespace(longest_seconds=0.0, take=lambda *_: Outcome.DONE)
-    assignments: Any = SimpleNamespace(end=lambda *_, **__: None)
-    connector: Any = None
-    worker = WorkerLoop(
-        run_dir, ["soft"], recorder, connector, assignments, ends_at=0.0
-    )
-    came: list[float] = []
-
-    def next_block(*_: Any) -> Any:
-        time.sleep(40.0 if len(came) < 3 else 10.0)
-        if len(came) == 3:
-            return None
-        came.append(time.now)
-        return block
-
-    monkeypatch.setattr(worker, "_next_block", next_block)
-    worker.serve(CONNECTION)
-    assert (came, time.now) == ([40.0, 80.0, 120.0], 180.0)
 
 
 @pytest.mark.parametrize(

@@ -311,20 +311,6 @@ def test_damage_found_in_one_shape_undoes_it_in_every_other(
             assert ledger_of(folder, grid).done_count == grid.size
 
 
-def test_from_end_sees_only_what_comes_after(tmp_path: Path) -> None:
-    old = LedgerWriter(tmp_path, RUN, "old", durable=False)
-    old.append(entry(BLOCKS[0]))
-    ledger = ledger_of(tmp_path, from_end=True)
-    assert ledger.done_count == 0
-    old.append(entry(BLOCKS[1]))
-    new = LedgerWriter(tmp_path, RUN, "new", durable=False)
-    new.append(entry(BLOCKS[2]))
-    ledger.refresh()
-    assert done_in(ledger) == {BLOCKS[1], BLOCKS[2]}
-    old.close()
-    new.close()
-
-
 def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) -> None:
     writer = LedgerWriter(tmp_path, RUN, "w", durable=False)
     writer.append(entry(BLOCKS[0], status="failed", epoch=1))

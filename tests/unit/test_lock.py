@@ -195,7 +195,7 @@ def test_without_locks_the_second_of_two_that_took_the_lock_may_not_begin(
     is_running: bool, run_dir: RunDir
 ) -> None:
     """Though the first has ended meanwhile: what was read before is not so any more."""
-    leave(run_dir, age=61, host=ELSEWHERE, pid=7)
+    leave(run_dir, age=181, host=ELSEWHERE, pid=7)
     first, second = Lock(run_dir), Lock(run_dir)
     first.begin()
     if not is_running:
@@ -243,16 +243,16 @@ def test_a_lock_that_can_not_be_written_is_not_held(
 
 @pytest.mark.parametrize("locks", ["locks", "no locks"])
 @pytest.mark.parametrize("heartbeat", [0.0, SERVER_TIME, 4e9])
-def test_another_host_is_believed_to_live_for_a_minute(
+def test_another_host_is_believed_to_live_for_three_minutes(
     locks: str, heartbeat: float, run_dir: RunDir, request: pytest.FixtureRequest
 ) -> None:
     """By the file's time; what its own clock said does not matter."""
     if locks == "no locks":
         request.getfixturevalue("no_locks")
-    for age in (0, 30, 59):
+    for age in (0, 90, 179):
         leave(run_dir, age=age, host=ELSEWHERE, pid=7, heartbeat=heartbeat)
         check_refused(run_dir, f"process 7 on {ELSEWHERE}")
-    leave(run_dir, age=61, host=ELSEWHERE, pid=7, heartbeat=heartbeat)
+    leave(run_dir, age=181, host=ELSEWHERE, pid=7, heartbeat=heartbeat)
     check_taken(run_dir, f"process 7 on {ELSEWHERE}")
 
 
@@ -260,7 +260,7 @@ def test_another_host_is_believed_to_live_for_a_minute(
 def test_a_process_of_the_same_number_here_is_not_that_of_another_host(
     run_dir: RunDir,
 ) -> None:
-    leave(run_dir, age=61, host=ELSEWHERE, pid=os.getpid())
+    leave(run_dir, age=181, host=ELSEWHERE, pid=os.getpid())
     check_taken(run_dir, f"process {os.getpid()} on {ELSEWHERE}")
 
 
@@ -350,8 +350,7 @@ def test_a_lock_is_given_up_though_its_file_can_not_be_written(
     lock.begin()
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        with pytest.raises(OSError, match="No space"):
-            lock.release()
+        lock.release()
     check_taken(run_dir, f"process {os.getpid()} on {platform.node()}")
 
 
@@ -367,7 +366,7 @@ def test_without_locks_a_lock_that_is_released_holds_nobody_up(run_dir: RunDir) 
 
 
 @pytest.mark.parametrize(
-    ("silent", "lives"), [(-100_000, True), (0, True), (39, True), (41, False)]
+    ("silent", "lives"), [(-100_000, True), (0, True), (179, True), (181, False)]
 )
 def test_a_worker_tells_by_the_files_whether_its_scheduler_lives(
     silent: float, lives: bool, run_dir: RunDir

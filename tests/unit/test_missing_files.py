@@ -78,7 +78,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture
 def stages(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Stage]:
     """The stages of that run, which wait for no file to come back."""
-    waits = Waits(file_away=1e-9, line_away=1e-9, retry=1e-9)
+    waits = Waits(file_away=1e-9, ledger_lag=1e-9, retry=1e-9)
     monkeypatch.setattr("denoise_daisy.blockwise.patience.WAITS", waits)
     record = RunRecord.read(RunDir.of_output(Path(config["output"]["path"])))
     assert record is not None

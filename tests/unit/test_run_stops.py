@@ -106,36 +106,88 @@ def test_signals_are_left_alone_in_another_thread_than_the_main_one() -> None:
 # Blocks that all fail.
 
 
-def test_five_failed_blocks_for_each_worker_and_none_done_stop_the_run(
+def fail_at(it: OneStart, seconds: float, *blocks: int, stage: str = "denoise") -> None:
+    it.time.at(seconds, lambda: it.say(stage, "failed", *blocks))
+
+
+SPREAD = [10, 14, 18, 22, 26, 30, 34, 39]
+"""Eight of the thirty blocks after the first ten, from the first to the last."""
+
+
+def test_five_failed_blocks_for_each_worker_and_none_done_are_put_to_the_test(
     start: Callable[..., OneStart],
 ) -> None:
+    """Others all over the image are tried, and only if these fail the run stops."""
     it = start(count=2)
-    it.time.at(10, lambda: it.say("denoise", "failed", *range(9)))
-    it.time.at(50, lambda: it.say("denoise", "failed", 9))
-    with pytest.raises(RunStopped, match="first 10 blocks of denoise") as stopped:
+    fail_at(it, 10, *range(9))
+    fail_at(it, 50, 9)
+    fail_at(it, 60, *SPREAD[:7])
+    fail_at(it, 80, SPREAD[7])
+    with pytest.raises(RunStopped, match="18 blocks of denoise have failed") as stopped:
         it.run()
-    assert 50 <= it.time.now < 52
+    assert [server.left["denoise"] for server in it.servers] == [[*range(40)], SPREAD]
+    assert 80 <= it.time.now < 82
     assert "Block [0, 0, 0, 0]: bad voxels." in str(stopped.value)
+
+
+def test_good_blocks_behind_bad_ones_are_done(start: Callable[..., OneStart]) -> None:
+    it = start(count=2)
+    fail_at(it, 10, *range(10))
+    it.time.at(30, lambda: it.say("denoise", "done", 22))
+    left: list[object] = []
+    it.time.at(35, lambda: left.append(it.server.left["denoise"]))
+    it.time.at(50, lambda: it.say("denoise", "done", *range(10, 40)))
+    it.run()
+    assert left == [[*range(10, 22), *range(23, 40)]]
+    assert it.time.now >= 50
+    assert len(it.servers) == 3
 
 
 def test_a_run_without_workers_of_its_own_counts_as_one_with_one(
     start: Callable[..., OneStart],
 ) -> None:
     it = start(count=0)
-    it.time.at(10, lambda: it.say("denoise", "failed", *range(4)))
-    it.time.at(50, lambda: it.say("denoise", "failed", 4))
-    with pytest.raises(RunStopped, match="first 5 blocks"):
-        it.run()
-    assert 50 <= it.time.now < 52
+    fail_at(it, 10, *range(4))
+    fail_at(it, 50, 4)
+    it.time.at(51, lambda: it.say("denoise", "done", 39))
+    it.time.at(90, it.finish)
+    it.run()
+    assert len(it.servers) == 3
 
 
 def test_one_block_that_is_done_gives_hope(start: Callable[..., OneStart]) -> None:
+    """Whatever start has done it."""
     it = start(count=2)
-    it.time.at(10, lambda: it.say("denoise", "done", 39))
-    it.time.at(10, lambda: it.say("denoise", "failed", *range(30)))
+    it.say("denoise", "done", 39)
+    it.read_ledgers()
+    fail_at(it, 10, *range(30))
     it.time.at(50, lambda: it.say("denoise", "done", *range(40)))
     it.run()
     assert it.time.now >= 50
+    assert len(it.servers) == 1
+
+
+def test_where_only_failed_blocks_are_left_there_is_nothing_to_try(
+    start: Callable[..., OneStart],
+) -> None:
+    """They are given up by their retries, and the run ends with all it could do."""
+    it = start(count=2, retries=1)
+    fail_at(it, 10, *range(40))
+    fail_at(it, 50, *range(40))
+    it.run()
+    assert it.time.now >= 50
+    assert len(it.servers) == 1
+    assert len(it.states["denoise"].given_up) == 40
+
+
+def test_what_reads_a_stage_on_trial_waits(start: Callable[..., OneStart]) -> None:
+    it = start("denoise", "soft", "hard", count=2)
+    fail_at(it, 10, *range(10))
+    it.time.at(30, lambda: it.say("denoise", "done", 22))
+    it.time.at(60, it.finish)
+    it.run()
+    stages = [server.stages for server in it.servers]
+    assert stages == [["denoise", "soft", "hard"], ["denoise"], stages[0]]
 
 
 def test_a_block_that_fails_often_counts_once(start: Callable[..., OneStart]) -> None:
@@ -150,15 +202,15 @@ def test_a_task_without_hope_ends_alone(
     start: Callable[..., OneStart], caplog: pytest.LogCaptureFixture
 ) -> None:
     it = start("denoise", "soft", count=2)
-    it.time.at(10, lambda: it.say("soft", "failed", *range(9)))
-    it.time.at(30, lambda: it.say("soft", "failed", 9))
+    fail_at(it, 10, *range(10), stage="soft")
+    fail_at(it, 30, *SPREAD, stage="soft")
     it.time.at(50, lambda: it.say("denoise", "done", *range(40)))
     it.run()
     assert 50 <= it.time.now < 52
     assert it.states["soft"].is_abandoned
     said = [r.getMessage() for r in caplog.records if "goes on without" in r.message]
     assert len(said) == 1
-    assert said[0].startswith("The first 10 blocks of soft have all failed")
+    assert said[0].startswith("18 blocks of soft have failed")
 
 
 # Places that are gone.
@@ -168,11 +220,15 @@ def record(it: OneStart) -> Path:
     return it.run_dir.run_file
 
 
+def lock(it: OneStart) -> Path:
+    return it.run_dir.lock_file
+
+
 def output(it: OneStart) -> Path:
     return it.run_dir.path.with_name("soft.zarr") / "zarr.json"
 
 
-@pytest.mark.parametrize("place", [record, output])
+@pytest.mark.parametrize("place", [record, lock, output])
 def test_an_output_that_is_away_for_twenty_seconds_stops_the_run(
     place: Callable[[OneStart], Path], start: Callable[..., OneStart]
 ) -> None:
@@ -185,7 +241,7 @@ def test_an_output_that_is_away_for_twenty_seconds_stops_the_run(
     assert it.launcher.ends >= 1
 
 
-@pytest.mark.parametrize("place", [record, output])
+@pytest.mark.parametrize("place", [record, lock, output])
 def test_an_output_that_comes_back_in_time_stops_nothing(
     place: Callable[[OneStart], Path], start: Callable[..., OneStart]
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from denoise_daisy.errors import Interrupted, RunStopped
 from denoise_daisy.geometry import Index
-from denoise_daisy.run_dir.connection import read_ready
+from denoise_daisy.run_dir.connection import Hint, read_ready
 from denoise_daisy.run_dir.worker_states import remove_state
 from denoise_daisy.scheduling import daisy_server
 from denoise_daisy.scheduling.daisy_server import BlockServer
@@ -104,46 +104,114 @@ def test_a_server_gets_the_stages_that_are_left_and_their_timeout(
     assert it.server.host == "127.0.0.1"
 
 
-def ask(it: OneStart, seconds: float) -> list[tuple[Verdict, float]]:
+def ask(it: OneStart, seconds: float) -> list[Verdict]:
     """At that time Daisy asks for the first block of `soft`, which reads `denoise`.
 
-    What is to become of it, and how long the answer took.
+    What is to become of it.
     """
     answers = []
 
     def act() -> None:
-        server, began = it.server, it.time.now
-        verdict = server.verdict("soft", (0, 0, 0, 0))
-        answers.append((verdict, it.time.now - began))
+        verdict = it.server.verdict("soft", (0, 0, 0, 0))
+        answers.append(verdict)
         # A server that is ahead of the ledgers ends.
-        server.is_alive = verdict is not Verdict.NOT_YET
+        it.server.is_alive = verdict is not Verdict.NOT_YET
 
     it.time.at(seconds, act)
     return answers
 
 
-def test_a_line_that_shows_within_five_seconds_is_waited_for(
+def test_a_block_is_handed_out_before_all_that_it_reads_shows_in_the_ledger(
     start: Callable[..., OneStart],
 ) -> None:
-    """A file system of several hosts may show it late."""
+    """Its worker waits: what other hosts have written may show late here or there."""
     it = start("denoise", "soft")
-    answers = ask(it, 10)
-    it.time.at(14.5, lambda: it.say("denoise", "done", 0))
-    it.time.at(50, it.finish)
+    answers = [ask(it, seconds) for seconds in (10, 129)]
+    it.time.at(140, it.finish)
     it.run()
-    assert answers == [(Verdict.HAND_OUT, 4.5)]
+    assert answers == [[Verdict.HAND_OUT], [Verdict.HAND_OUT]]
     assert len(it.servers) == 1
 
 
-def test_a_line_that_does_not_show_lets_another_server_begin(
+def test_lines_that_do_not_show_within_two_minutes_let_another_server_begin(
     start: Callable[..., OneStart],
 ) -> None:
     it = start("denoise", "soft")
-    answers = ask(it, 10)
-    it.time.at(50, it.finish)
+    answers = [ask(it, seconds) for seconds in (10, 131, 150)]
+    it.time.at(200, it.finish)
     it.run()
-    assert answers == [(Verdict.NOT_YET, 5.0)]
+    assert answers == [[Verdict.HAND_OUT], [Verdict.NOT_YET], [Verdict.HAND_OUT]]
     assert len(it.servers) == 2
+
+
+def test_lines_that_show_after_daisy_has_heard_that_all_is_done_are_waited_for(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+
+    def end() -> None:
+        it.server.is_alive, it.server.is_through = False, True
+
+    it.time.at(10, end)
+    it.time.at(125, it.finish)
+    it.run()
+    assert len(it.servers) == 1
+    assert 125 <= it.time.now < 127
+
+
+def test_what_does_not_show_two_minutes_after_that_is_done_again(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+    began = []
+
+    def note(_: FakeServer) -> None:
+        began.append(it.time.now)
+
+    def end() -> None:
+        it.server.is_alive, it.server.is_through = False, True
+
+    FakeServer.on_start = note
+    it.time.at(10, end)
+    it.time.at(200, it.finish)
+    it.run()
+    assert len(began) == 2
+    assert 130 <= began[1] < 132
+
+
+def test_nothing_is_waited_for_once_a_signal_came(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+
+    def end() -> None:
+        it.server.is_alive, it.server.is_through = False, True
+
+    it.time.at(10, end)
+    it.time.at(30, lambda: it.take(signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        it.run()
+    assert it.time.now < 32
+
+
+def test_what_workers_are_told_is_told_again_when_it_is_gone(
+    start: Callable[..., OneStart],
+) -> None:
+    """Somebody deletes files, or a file server has lost them."""
+    it = start()
+    told: list[object] = []
+
+    def lose() -> None:
+        it.run_dir.connection_file.unlink()
+        it.run_dir.ready_file.unlink()
+
+    it.time.at(10, lambda: told.append((it.connection, read_ready(it.run_dir))))
+    it.time.at(20, lose)
+    it.time.at(30, lambda: told.append((it.connection, read_ready(it.run_dir))))
+    it.time.at(40, it.finish)
+    it.run()
+    assert told[0] == told[1] != (None, None)
+    assert it.connection is None
 
 
 def one_server(verdict: Callable[[str, Index], Verdict]) -> BlockServer:
@@ -242,17 +310,6 @@ def test_blocks_that_daisy_would_cut_otherwise_are_none_of_a_run(
         one_server(lambda *_: Verdict.HAND_OUT)
 
 
-def test_a_line_that_does_not_show_is_not_waited_for_once_a_signal_came(
-    start: Callable[..., OneStart],
-) -> None:
-    it = start("denoise", "soft")
-    answers = ask(it, 10)
-    it.time.at(12, lambda: it.take(signal.SIGTERM))
-    with pytest.raises(Interrupted):
-        it.run()
-    assert answers == [(Verdict.NOT_YET, 2.0)]
-
-
 def test_a_block_that_is_done_or_given_up_is_finished_for_daisy(
     start: Callable[..., OneStart],
 ) -> None:
@@ -294,7 +351,7 @@ def test_daisy_is_told_of_stages_that_have_no_block_left(
 def test_workers_are_told_which_stages_have_blocks_the_last_first(
     start: Callable[..., OneStart],
 ) -> None:
-    """Blocks that workers have at hand are not counted."""
+    """And how long theirs took; blocks that workers have at hand are not counted."""
     it = start("denoise", "soft")
     told = []
 
@@ -302,14 +359,14 @@ def test_workers_are_told_which_stages_have_blocks_the_last_first(
         told.append(list((read_ready(it.run_dir) or {}).items()))
 
     it.time.at(5, note)
-    it.time.at(10, lambda: it.say("denoise", "done", *range(3)))
+    it.time.at(10, lambda: it.say("denoise", "done", *range(3), seconds=7.5))
     it.time.at(10, lambda: it.show("w1", 3))
     it.time.at(15, note)
     it.time.at(20, it.finish)
     it.run()
     assert told == [
-        [("soft", 0), ("denoise", 40)],
-        [("soft", 3), ("denoise", 36)],
+        [("soft", Hint(0, 0)), ("denoise", Hint(40, 0))],
+        [("soft", Hint(3, 0)), ("denoise", Hint(36, 8))],
     ]
 
 

@@ -160,7 +160,8 @@ def test_a_block_is_ready_once_all_that_it_reads_is_done(tmp_path: Path) -> None
     chain.update()
     assert [s.ready for s in chain.states.values()] == [4, 1, 1]
     assert chain.states["c"].verdict(at(0)) is Verdict.HAND_OUT
-    assert chain.states["c"].verdict(at(1)) is Verdict.NOT_YET
+    # Its line may show late, and late lines are waited for by who reads.
+    assert chain.states["c"].verdict(at(1)) is Verdict.HAND_OUT
 
 
 def test_what_was_not_read_yet_is_read_before_a_block_has_to_wait(

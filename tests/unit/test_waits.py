@@ -11,7 +11,6 @@ from dataclasses import fields
 import pytest
 
 from denoise_daisy.waits import VARIABLE, WAITS, Waits, read_waits
-from denoise_daisy.worker.watchdog import MISSED_BEATS
 
 
 @pytest.mark.parametrize("text", [None, "", "{}"])
@@ -57,11 +56,23 @@ def test_a_process_takes_them_from_its_environment() -> None:
 
 
 def test_a_worker_leaves_within_a_minute_of_its_schedulers_death() -> None:
-    """The last look at a beat, as many without, and what its block still gets."""
+    """On the same host; one look late, and with what its block still gets."""
     waits = Waits()
-    looks = (MISSED_BEATS + 1) * waits.heartbeat_check
+    looks = waits.scheduler_gone + waits.heartbeat_check
     assert looks + waits.last_block <= 60
     assert waits.heartbeat_check >= 2 * waits.heartbeat
+
+
+def test_what_shows_late_on_other_hosts_is_waited_for_longer_than_they_cache() -> None:
+    """NFS keeps a folder's attributes for up to a minute (acdirmax)."""
+    waits = Waits()
+    assert waits.ledger_lag > 60
+    assert waits.scheduler_silent > 60 + waits.heartbeat_check + waits.heartbeat
+
+
+def test_a_network_may_be_away_for_two_minutes() -> None:
+    """Longer than Daisy waits for a worker that is silent, too."""
+    assert Waits().network_away > 2 * 60 + Waits().answer
 
 
 def test_they_can_not_be_changed_while_the_program_runs() -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_state
-from denoise_daisy.worker import loop, process
+from denoise_daisy.worker import loop, process, watchdog
 from harness import (
     REAL_WAITS,
     config_for,
@@ -153,20 +154,20 @@ def wait_for_looks(
     lock: Path, looks: Sequence[str], note: Callable[[str], None]
 ) -> None:
     """When the worker waits for its next look, the scheduler's heart may beat."""
-    sleep, left = time.sleep, iter(enumerate(looks))
+    left, passed = iter(enumerate(looks)), [0.0]
 
     def wait(seconds: float) -> None:
         number, what = next(left, (0, None))
         if what is None:
             note("one look too many")
-            sleep(1000)
+            time.sleep(1000)
         note(f"look after {seconds:g} s")
         if what != "silence":
             holder = LockHolder("node7", 1, 0, number, running=what == "beat")
             lock.write_text(json.dumps(asdict(holder)))
-        sleep(0.02)
+        passed[0] += seconds
 
-    time.sleep = wait  # type: ignore[assignment]
+    vars(watchdog)["time"] = SimpleNamespace(sleep=wait, monotonic=lambda: passed[0])
 
 
 def freeze(scheduler: int, late: float) -> None:
@@ -174,25 +175,29 @@ def freeze(scheduler: int, late: float) -> None:
 
     The block counts as begun once it goes on.
     """
-    plain, sleep = ndimage.median_filter, time.sleep
-    frozen, passed = threading.Event(), [0.0]
+    plain, frozen = ndimage.median_filter, threading.Event()
+    looking, grace = [0.0], [0.0]
 
     def median_filter(*arguments: Any, **options: Any) -> Any:
         os.kill(scheduler, signal.SIGSTOP)
         frozen.set()
-        while passed[0] < late:
-            sleep(0.01)
+        while grace[0] < late:
+            time.sleep(0.01)
         return plain(*arguments, **options)
 
     def wait(seconds: float) -> None:
         frozen.wait()
-        sleep(0.01)
+        time.sleep(0.01)
+        if seconds > 1:
+            looking[0] += seconds
         # The clock waits for the block's end: to write takes time as well.
-        if seconds < 1 and passed[0] < late:
-            passed[0] += seconds
+        elif grace[0] < late:
+            grace[0] += seconds
 
     ndimage.median_filter = median_filter
-    time.sleep, time.monotonic = wait, lambda: passed[0]  # type: ignore[assignment]
+    vars(watchdog)["time"] = SimpleNamespace(
+        sleep=wait, monotonic=lambda: looking[0] + grace[0]
+    )
 
 
 # Runs.
@@ -394,15 +399,17 @@ def dead(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-@pytest.mark.parametrize("silence", ["silence", "no longer running"])
-def test_five_missed_heartbeats_and_not_four_end_a_worker(
-    silence: str, dead: Run
+@pytest.mark.parametrize(
+    ("silence", "looks"), [("silence", 45), ("no longer running", 5)]
+)
+def test_a_silent_scheduler_has_three_minutes_and_one_that_has_ended_twenty_seconds(
+    silence: str, looks: int, dead: Run
 ) -> None:
     """Looks are four seconds apart, twice as much as heartbeats."""
-    looks = ["beat", *["silence"] * 4, "beat", *[silence] * 5]
-    worker = dead.worker("--task=soft", looks=looks)
+    beats = ["beat", *["silence"] * 44, "beat", *[silence] * looks]
+    worker = dead.worker("--task=soft", looks=beats)
     assert worker.exit_code == LEFT, worker.said
-    assert worker.notes == ["look after 4 s"] * 11
+    assert worker.notes == ["look after 4 s"] * (46 + looks)
     assert "The scheduler is dead" in worker.said
 
 

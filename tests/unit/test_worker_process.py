@@ -2,12 +2,9 @@
 
 import errno
 import logging
-import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,15 +16,9 @@ import pytest
 from denoise_daisy.blockwise.process_block import UnwantedError
 from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.run_dir.connection import Connection
-from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.worker import block_requester, process
-from denoise_daisy.worker.block_requester import (
-    Assignments,
-    BlockRequester,
-    Connector,
-)
-from denoise_daisy.worker.presence import Presence
+from denoise_daisy.worker import process
+from denoise_daisy.worker.block_requester import Assignments, BlockRequester
+from denoise_daisy.worker.loop import UnreachableError
 from harness import config_for, environment, load, small_czi
 from harness.one_pool import eight_blocks
 from harness.prepared import resolved
@@ -38,6 +29,7 @@ ENDS: dict[str, tuple[Exception, int]] = {
     "the output is gone": (OutputGoneError("/out.zarr/0"), 72),
     "the disk is full": (OSError(errno.ENOSPC, "No space left on device"), 74),
     "the quota is used up": (OSError(errno.EDQUOT, "Disk quota exceeded"), 74),
+    "the scheduler is out of reach": (UnreachableError("a firewall"), 68),
     "the disk is read-only": (OSError(errno.EROFS, "Read-only file system"), 74),
 }
 """What stops a worker, and with which code it says so to its scheduler."""
@@ -102,77 +94,6 @@ def test_a_worker_of_other_settings_than_its_schedulers_refuses(tmp_path: Path) 
         process._own_stages(run, record, "hard")
 
 
-class EndedError(Exception):
-    """The process would have ended with that code."""
-
-
-@pytest.fixture
-def connector(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Assignments], Connector]:
-    """That of a worker whose scheduler is alive."""
-
-    def end(code: int) -> NoReturn:
-        raise EndedError(code)
-
-    monkeypatch.setattr(os, "_exit", end)
-    monkeypatch.setattr(block_requester, "scheduler_is_alive", lambda *_: True)
-    run_dir = RunDir(tmp_path)
-    run_dir.workers.mkdir()
-    return lambda assignments: Connector(
-        run_dir, Presence(run_dir, "w", ""), assignments
-    )
-
-
-@pytest.fixture
-def nobody() -> Connection:
-    """A server's address at which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return Connection("127.0.0.1", listener.getsockname()[1], "0", 1)
-
-
-def busy() -> Assignments:
-    """Those of a worker that has a block."""
-    assignments = Assignments()
-    assignments._busy.acquire()
-    return assignments
-
-
-def test_a_server_that_refuses_while_its_scheduler_lives_is_out_of_reach(
-    connector: Callable[..., Connector], nobody: Connection, tmp_path: Path
-) -> None:
-    nobody.write(RunDir(tmp_path))
-    with pytest.raises(EndedError, match="68"):
-        connector(Assignments()).connect(nobody, "soft")
-    assert list(RunDir(tmp_path).workers.iterdir()) == []
-
-
-def test_a_server_that_was_replaced_is_just_over(
-    connector: Callable[..., Connector], nobody: Connection, tmp_path: Path
-) -> None:
-    replace(nobody, epoch=2).write(RunDir(tmp_path))
-    assert connector(Assignments()).connect(nobody, "soft") is None
-
-
-def test_a_worker_finishes_its_block_though_another_stage_is_out_of_reach(
-    connector: Callable[..., Connector],
-    nobody: Connection,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    nobody.write(RunDir(tmp_path))
-    assert connector(busy()).connect(nobody, "soft") is None
-
-    def no_answer(_: object) -> NoReturn:
-        raise RuntimeError("the connection was reset")
-
-    monkeypatch.setattr(daisy, "Client", no_answer)
-    assert connector(busy()).connect(nobody, "soft") is None
-    with pytest.raises(EndedError, match="68"):
-        connector(Assignments()).connect(nobody, "soft")
-
-
 def test_a_requester_without_a_server_is_over_and_asks_for_nothing() -> None:
     requester = BlockRequester("soft", lambda _: None, Assignments())
     requester.ask()
@@ -202,7 +123,9 @@ def test_a_block_that_comes_while_another_is_done_goes_back_to_daisy() -> None:
             raise RuntimeError("the server has ended")
 
     client: Any = Lent()
-    requester = BlockRequester("soft", lambda _: client, busy())
+    assignments = Assignments()
+    assignments._busy.acquire()
+    requester = BlockRequester("soft", lambda _: client, assignments)
     requester.ask()
     requester.run()
     assert status == [daisy.BlockStatus.FAILED]
