@@ -20,6 +20,7 @@ from funlib.geometry import Coordinate
 
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.run_dir.block_tables import BlockTables
+from denoise_daisy.run_dir.compaction import compact
 from denoise_daisy.run_dir.ledger_lines import (
     Entry,
     LedgerReader,
@@ -140,6 +141,12 @@ class Ledger:
             except LostLinesError:
                 self._forget()
                 self._refresh()
+
+    def compact(self) -> None:
+        """Put its files together, if they are many, and read what is new."""
+        if compact(self._folder):
+            self.reread()
+        self.refresh()
 
     def reread(self) -> None:
         """Read everything again, and believe just what stands there now."""

@@ -6,6 +6,7 @@ block, and names the run that it belongs to: what another run has left in the fo
 counts for nothing.  A torn last line, left by a writer that died, is ignored.
 """
 
+import errno
 import itertools
 import os
 import platform
@@ -109,8 +110,9 @@ class LedgerWriter:
         """To a file that holds whole lines; where it may not, another is begun."""
         if self._fd < 0:
             self._path, self._fd = self._new_file()
-        size = os.fstat(self._fd).st_size
+        size = -1
         try:
+            size = os.fstat(self._fd).st_size
             written = 0
             while written < len(line):
                 written += os.write(self._fd, line[written:])
@@ -126,7 +128,9 @@ class LedgerWriter:
     def _is_in_place(self) -> bool:
         try:
             return os.path.samestat(self._path.stat(), os.fstat(self._fd))
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ESTALE):
+                raise
             return False
 
     def _new_file(self) -> tuple[Path, int]:

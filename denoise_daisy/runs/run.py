@@ -170,7 +170,7 @@ def _record_start(found: Preflight) -> int:
     """Begin a new epoch of the ledgers, and tell workers what to do; the epoch."""
     run, before = found.run, found.record
     for ledger in found.ledgers.values():
-        ledger.refresh()
+        ledger.compact()
     last = before.epoch if before else 0
     epoch = max(last, *(ledger.epoch for ledger in found.ledgers.values())) + 1
     for ledger in found.ledgers.values():

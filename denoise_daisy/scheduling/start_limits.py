@@ -36,6 +36,7 @@ class StartLimits:
             soon = time.monotonic() + self._pause
             self._not_before = min(self._not_before, soon)
         self._deaths = self._fruitless = 0
+        self._has_ended = False
 
     def note_work(self) -> None:
         """Some worker is at a block."""

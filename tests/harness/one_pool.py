@@ -1,6 +1,7 @@
 """One pool of workers: launcher and time are stand-ins, ledger and stage are real."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,11 @@ def eight_blocks(name: str) -> Stage:
         parameters={},
         target=FilePerBlock(Path(name), Checksums(Path(name), "run", [1], [1])),
     )
+
+
+def gaps(times: list[float]) -> list[float]:
+    """Seconds from each time to the next."""
+    return [later - earlier for earlier, later in pairwise(times)]
 
 
 class OnePool:
@@ -122,6 +128,8 @@ class OnePool:
         block: int | None = 0,
         log: str = "",
         by: EndedBy | None = None,
+        host: str = "",
+        why: str = "",
     ) -> None:
         """A worker is started, takes a block or none, and ends."""
         before = self.launcher.living()
@@ -131,7 +139,7 @@ class OnePool:
             self.show(worker, block)
         if log:
             self.log(worker, log)
-        self.launcher.end(worker, code, by=by)
+        self.launcher.end(worker, code, why, by=by, host=host)
         self.maintain()
 
     def lose_one_that_never_began(self, code: int | None = 1) -> None:

@@ -140,7 +140,7 @@ class OneStart:
             before = (name,)
         workers = LocalWorkers(count=count, block_timeout_minutes=500)
         by_stage = dict.fromkeys(stages, retries)
-        self._pool = Pool("", workers, self.launcher, by_stage)
+        self.pool = Pool("", workers, self.launcher, by_stage)
 
     @property
     def server(self) -> FakeServer:
@@ -159,7 +159,7 @@ class OneStart:
     def run(self, grace: float = 30.0) -> None:
         """To its end, or to what stops it."""
         Scheduler(
-            self.states, [self._pool], self.run_dir, epoch=1, grace_seconds=grace
+            self.states, [self.pool], self.run_dir, epoch=1, grace_seconds=grace
         ).run()
 
     def say(self, stage: str, status: str, *blocks: int, seconds: float = 0.0) -> None:

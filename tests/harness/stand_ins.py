@@ -60,11 +60,12 @@ class FakeLauncher(Launcher):
         why: str = "",
         *,
         by: EndedBy | None = None,
+        host: str = "",
     ) -> None:
-        """From now on the worker has ended, in that way."""
+        """From now on the worker has ended, in that way, on that host."""
         ended_by = by or ("system" if code is None else "itself")
         self._living.remove(worker)
-        self._exits.append(Exit(worker, code, why, ended_by))
+        self._exits.append(Exit(worker, code, why, ended_by, host))
 
     def begin(self, worker: str) -> None:
         """A worker that waited runs."""

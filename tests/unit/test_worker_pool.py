@@ -6,7 +6,6 @@ far away, so each limit is held from both sides, as a number of seconds.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_states, remove_state
 from denoise_daisy.scheduling.workforce import Workforce
-from harness.one_pool import OnePool
+from harness.one_pool import OnePool, gaps
 from harness.stand_ins import FakeLauncher, FakeTime
 
 LEFT, UNREACHABLE = 75, 68
@@ -61,10 +60,6 @@ def maintain_while_workers_are_taken_away(pool: OnePool, seconds: float) -> list
         for worker in pool.launcher.living():
             pool.launcher.end(worker, None)
     return [time for time, _ in pool.launcher.starts[before:]]
-
-
-def gaps(times: list[float]) -> list[float]:
-    return [later - earlier for earlier, later in pairwise(times)]
 
 
 def test_the_pause_between_starts_doubles_from_half_a_second_to_a_minute(
