@@ -1,8 +1,5 @@
 """CZI files as images: pixels through pylibCZIrw, ranges through the directory."""
 
-import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,16 +10,9 @@ from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import czi_metadata
-from denoise_daisy.images.czi_directory import Directory, SubBlock, read_directory
-from denoise_daisy.images.czi_gaps import Rectangle, gaps
+from denoise_daisy.images.czi_directory import read_identity
+from denoise_daisy.images.czi_scene import DTYPES, RESOLVED_DIMENSIONS, find_scene
 from denoise_daisy.images.image import Channel
-
-DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
-IMAGE_DIMENSIONS = frozenset("TCZYX")
-TILE_DIMENSIONS = frozenset("SM")
-
-MOST_EMPTY = 1000
-"""A directory that spans so many times the pixels it names is damaged."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +78,9 @@ class CziImage:
                     block[i, j, k] = self._read(roi, plane)
         return block
 
-    def _read(self, roi: Rectangle, plane: dict[str, int]) -> np.ndarray:
+    def _read(
+        self, roi: tuple[int, int, int, int], plane: dict[str, int]
+    ) -> np.ndarray:
         try:
             # Told no type, pylibCZIrw takes that of channel 0, which need not exist.
             pixels: np.ndarray = self._reader.read(
@@ -107,6 +99,16 @@ class CziImage:
     def _reader(self) -> pylibczi.CziReader:
         return pylibczi.CziReader(self.path)
 
+    def current_identity(self) -> dict[str, str | int]:
+        """The identity of the file as it is now.
+
+        Raises
+        ------
+        InputError
+            It is no CZI any more, or is cut short.
+        """
+        return read_identity(self.path)
+
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_reader"}
 
@@ -122,13 +124,9 @@ def open_czi(
         The file is absent, incomplete or of a kind that can't be denoised, or has no
         such scene or channel.
     """
-    directory = read_directory(path)
-    full_size = [block for block in directory.sub_blocks if not block.is_pyramid]
-    scene, blocks = _choose_scene(path, scene, full_size)
-    starts, sizes = _ranges(blocks)
-    pixel_type = _pixel_type(path, blocks)
-    others = sorted(sizes.keys() - IMAGE_DIMENSIONS - TILE_DIMENSIONS)
-    _check_sizes(path, directory, blocks, sizes)
+    found = find_scene(path, scene)
+    starts, sizes = found.starts, found.sizes
+    others = sorted(sizes.keys() - RESOLVED_DIMENSIONS)
     count = sizes.get("C", 1)
     selected = tuple(range(count)) if channels is None else channels
     if len(set(selected)) < len(selected) or max(selected) >= count:
@@ -137,111 +135,21 @@ def open_czi(
             f" Expected some of {list(range(count))}, each once."
         )
     metadata, problems = _metadata(path)
-    described = czi_metadata.channels(metadata, count, DTYPES[pixel_type])
+    described = czi_metadata.channels(metadata, count, DTYPES[found.pixel_type])
     return CziImage(
         path=path,
-        scene=scene,
+        scene=found.number,
         origin=tuple(starts.get(d, 0) for d in "TZYX"),
         first_channel=starts.get("C", 0),
         selected=selected,
         space_time=tuple(sizes.get(d, 1) for d in "TZYX"),
-        pixel_type=pixel_type,
+        pixel_type=found.pixel_type,
         fixed=tuple((d, starts[d]) for d in others if starts[d]),
         channels=tuple(described[c] for c in selected),
         scale_um=tuple(czi_metadata.scale_um(metadata, axis) for axis in "ZYX"),
         time_step_s=czi_metadata.time_step_s(metadata),
-        identity=_identity(directory),
-        warnings=(
-            *problems,
-            *czi_metadata.skew(metadata),
-            *gaps(blocks, starts, sizes),
-        ),
-    )
-
-
-def _identity(directory: Directory) -> dict[str, str | int]:
-    return {
-        "size": directory.size,
-        "mtime_ns": directory.mtime_ns,
-        "guid": directory.guid,
-        "directory_sha256": directory.sha256,
-    }
-
-
-def _check_sizes(
-    path: str, directory: Directory, blocks: list[SubBlock], sizes: dict[str, int]
-) -> None:
-    """Refuse dimensions that an image here has not, and a damaged directory."""
-    for dimension in sizes.keys() - IMAGE_DIMENSIONS - TILE_DIMENSIONS:
-        if sizes[dimension] > 1:
-            raise InputError(
-                f"The input {path!r} has {sizes[dimension]} positions along dimension"
-                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along"
-                " all but T, C, Z, Y and X; split it in ZEN first."
-            )
-    stored = sum(min(b.size["X"] * b.size["Y"], directory.size) for b in blocks)
-    if math.prod(sizes.get(d, 1) for d in "TCZYX") > MOST_EMPTY * stored:
-        raise InputError(
-            f"The directory of {path!r} is damaged: it spans {_size_text(sizes)}, and"
-            f" holds {stored} pixels. Expected a complete CZI; copy it again."
-        )
-
-
-def _choose_scene(
-    path: str, scene: int | None, blocks: list[SubBlock]
-) -> tuple[int | None, list[SubBlock]]:
-    """The scene to read and its sub-blocks; None in a file without scenes."""
-    by_scene: dict[int | None, list[SubBlock]] = defaultdict(list)
-    for block in blocks:
-        by_scene[block.start.get("S")].append(block)
-    if scene is None and len(by_scene) == 1:
-        return next(iter(by_scene.items()))
-    if scene in by_scene:
-        return scene, by_scene[scene]
-    if None in by_scene:
-        raise InputError(
-            f"input.scene is {scene}, but {path!r} has no scenes. Expected null."
-        )
-    sizes = ", ".join(
-        f"{s} ({_size_text(_ranges(b)[1])})"
-        for s, b in sorted(by_scene.items(), key=lambda item: item[0] or 0)
-    )
-    raise InputError(
-        f"input.scene is {'null' if scene is None else scene}, but {path!r} has the"
-        f" scenes {sizes}. Expected one of these numbers."
-    )
-
-
-def _ranges(blocks: Iterable[SubBlock]) -> tuple[dict[str, int], dict[str, int]]:
-    """First index and number of indices per dimension."""
-    starts: dict[str, int] = {}
-    ends: dict[str, int] = {}
-    for block in blocks:
-        for d, start in block.start.items():
-            end = start + block.size[d]
-            starts[d] = min(start, starts.get(d, start))
-            ends[d] = max(end, ends.get(d, end))
-    return starts, {d: ends[d] - starts[d] for d in starts}
-
-
-def _size_text(sizes: dict[str, int]) -> str:
-    return " ".join(f"{d} {sizes[d]}" for d in "TCZYXHVIRB" if d in sizes)
-
-
-def _pixel_type(path: str, blocks: list[SubBlock]) -> str:
-    found = Counter(block.pixel_type for block in blocks)
-    pixel_type = next(iter(found))
-    if len(found) == 1 and pixel_type in DTYPES:
-        return pixel_type
-    if len(found) > 1:
-        problem = f"mixes the pixel types {', '.join(sorted(found))}"
-    elif pixel_type.startswith("Bgr"):
-        problem = f"is a colour image ({pixel_type})"
-    else:
-        problem = f"has pixels of {pixel_type}"
-    raise InputError(
-        f"The input {path!r} {problem}. Expected one grey pixel type throughout, of"
-        f" {', '.join(DTYPES)}; export the image or its channels as such in ZEN."
+        identity=found.identity,
+        warnings=(*problems, *czi_metadata.skew(metadata), *found.gaps),
     )
 
 

@@ -10,58 +10,39 @@ import os
 import struct
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.czi_entries import (
+    SMALLEST_ENTRY,
+    TOO_SHORT,
+    SubBlocks,
+    parse,
+)
 
 _SEGMENT = struct.Struct("<16sqq")
 _HEADER = struct.Struct("<4i16s16siqqi")
-_ENTRY = struct.Struct("<2siqii6xi")
-_DIMENSION = struct.Struct("<4sii4xi")
 _DIRECTORY_HEADER = 128
-_MAX_DIMENSIONS = 32
 
-PIXEL_TYPES = {
-    0: "Gray8",
-    1: "Gray16",
-    2: "Gray32Float",
-    3: "Bgr24",
-    4: "Bgr48",
-    8: "Bgr96Float",
-    9: "Bgra32",
-    10: "Gray64ComplexFloat",
-    11: "Bgr192ComplexFloat",
-    12: "Gray32",
-    13: "Gray64",
-}
+_PIECE = 1 << 22
+"""Bytes of the directory that are in memory at once."""
 
-
-@dataclass(frozen=True, slots=True)
-class SubBlock:
-    """One tile of one plane."""
-
-    pixel_type: str
-    position: int
-    """Byte in the file where its segment begins."""
-    start: dict[str, int]
-    """First index along each dimension; X and Y in pixels of the document."""
-    size: dict[str, int]
-    is_pyramid: bool
-    """A reduced copy of other sub-blocks."""
+_MOST_BYTES = 1 << 30
+"""Of a directory, seven million sub-blocks of six dimensions; more are damage."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """All sub-blocks of a file, and what identifies it."""
 
-    sub_blocks: tuple[SubBlock, ...]
-    guid: str
-    sha256: str
-    """Of the directory's own bytes."""
+    sub_blocks: SubBlocks
+    identity: dict[str, str | int]
+    """The file's size, times and id, and a checksum of the directory's own bytes."""
     size: int
-    mtime_ns: int
+    """Bytes of the file."""
 
 
 def read_directory(path: str) -> Directory:
@@ -72,12 +53,29 @@ def read_directory(path: str) -> Directory:
     InputError
         The file is absent, is no CZI, is cut short, or its directory is damaged.
     """
+    with _opened(path) as reader:
+        return reader.directory()
+
+
+def read_identity(path: str) -> dict[str, str | int]:
+    """What identifies the file as it is now; its directory's entries are not looked at.
+
+    Raises
+    ------
+    InputError
+        The file is absent, is no CZI, or is cut short.
+    """
+    with _opened(path) as reader:
+        return reader.identity()
+
+
+@contextmanager
+def _opened(path: str) -> Iterator["_Reader"]:
     try:
         if Path(path).is_fifo() or Path(path).is_socket():
             raise ValueError("it is a pipe or socket")  # noqa: TRY301 - as any other
         with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            return _Reader(path, file, status).directory()
+            yield _Reader(path, file, os.fstat(file.fileno()))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(
@@ -86,39 +84,61 @@ def read_directory(path: str) -> Directory:
         ) from error
 
 
+class _Header(NamedTuple):
+    guid: str
+    directory_at: int
+    metadata_at: int
+
+
 class _Reader:
     def __init__(self, path: str, file: BinaryIO, status: os.stat_result) -> None:
         self.path = path
         self.file = file
         self.status = status
+        self.checksum = hashlib.sha256()
+
+    def identity(self) -> dict[str, str | int]:
+        header = self._header()
+        for _ in self._pieces(self._directory_bytes(header)):
+            pass
+        return self._identity(header)
 
     def directory(self) -> Directory:
+        header = self._header()
+        if header.metadata_at:
+            self._segment(header.metadata_at, "ZISRAWMETADATA")
+        used = self._directory_bytes(header)
+        pieces = self._pieces(used)
+        try:
+            sub_blocks = self._sub_blocks(pieces, used)
+        except ValueError as error:
+            raise self._damaged(str(error)) from error
+        for _ in pieces:
+            pass
+        self._segment(int(sub_blocks.positions.max()), "ZISRAWSUBBLOCK")
+        return Directory(sub_blocks, self._identity(header), self.status.st_size)
+
+    def _header(self) -> _Header:
         self._refuse_other_formats()
-        header = _HEADER.unpack(self._segment(0, "ZISRAWFILE", _HEADER.size))
-        _, _, _, _, _, guid, part, directory_at, metadata_at, _ = header
+        self._segment(0, "ZISRAWFILE")
+        data = self.file.read(_HEADER.size)
+        if len(data) < _HEADER.size:
+            raise self._damaged("its header ends too early")
+        _, _, _, _, _, guid, part, directory_at, metadata_at, _ = _HEADER.unpack(data)
         if part != 0:
             raise InputError(
                 f"The input {self.path!r} is part {part} of a CZI split over several"
                 " files. Expected a file in one piece; save it so in ZEN."
             )
-        data = self._segment(directory_at, "ZISRAWDIRECTORY")
-        if metadata_at:
-            self._segment(metadata_at, "ZISRAWMETADATA", 0)
-        sub_blocks = tuple(self._entries(data))
-        if not sub_blocks:
-            raise InputError(
-                f"The input {self.path!r} is a CZI without any image data. Expected at"
-                " least one plane; was its acquisition or export finished?"
-            )
-        last = max(block.position for block in sub_blocks)
-        self._segment(last, "ZISRAWSUBBLOCK")
-        return Directory(
-            sub_blocks=sub_blocks,
-            guid=str(uuid.UUID(bytes_le=guid)),
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=self.status.st_size,
-            mtime_ns=self.status.st_mtime_ns,
-        )
+        return _Header(str(uuid.UUID(bytes_le=guid)), directory_at, metadata_at)
+
+    def _identity(self, header: _Header) -> dict[str, str | int]:
+        return {
+            "size": self.status.st_size,
+            "mtime_ns": self.status.st_mtime_ns,
+            "guid": header.guid,
+            "directory_sha256": self.checksum.hexdigest(),
+        }
 
     def _refuse_other_formats(self) -> None:
         start = self.file.read(16)
@@ -137,11 +157,8 @@ class _Reader:
             f"The input {self.path!r} {problem}. Expected a CZI file; check input.path."
         )
 
-    def _segment(self, position: int, name: str, length: int | None = None) -> bytes:
-        """The first `length` bytes of a segment's data; None: check that all is there.
-
-        The directory is read whole; of a sub-block just its end is looked for.
-        """
+    def _segment(self, position: int, name: str) -> int:
+        """Bytes of a segment's data, all there; the next to be read is their first."""
         end_of_file = self.status.st_size
         found, used = "nothing", 0
         if 0 <= position <= end_of_file - _SEGMENT.size:
@@ -154,10 +171,34 @@ class _Reader:
         end = position + _SEGMENT.size + used
         if used < 0 or end > end_of_file:
             raise self._damaged(f"{name} should end at byte {end}")
-        if name == "ZISRAWSUBBLOCK":
-            return b""
-        data: bytes = self.file.read(used if length is None else length)
-        return data
+        return int(used)
+
+    def _directory_bytes(self, header: _Header) -> int:
+        used = self._segment(header.directory_at, "ZISRAWDIRECTORY")
+        if used > _MOST_BYTES:
+            raise self._damaged(f"its sub-block directory has {used} bytes")
+        return used
+
+    def _pieces(self, left: int) -> Iterator[bytes]:
+        """The bytes of the directory, its header first; they go into the checksum."""
+        length = _DIRECTORY_HEADER
+        while data := self.file.read(min(length, left)):
+            self.checksum.update(data)
+            left -= len(data)
+            length = _PIECE
+            yield data
+
+    def _sub_blocks(self, pieces: Iterator[bytes], used: int) -> SubBlocks:
+        header = next(pieces, b"")
+        count = int.from_bytes(header[:4], "little", signed=True)
+        if len(header) < 4 or count > (used - len(header)) // SMALLEST_ENTRY:
+            raise ValueError(TOO_SHORT)
+        if count < 1:
+            raise InputError(
+                f"The input {self.path!r} is a CZI without any image data. Expected at"
+                " least one plane; was its acquisition or export finished?"
+            )
+        return parse(pieces, count)
 
     def _damaged(self, what: str) -> InputError:
         return InputError(
@@ -165,32 +206,3 @@ class _Reader:
             f" {self.status.st_size} bytes. Expected a complete CZI; copy it again, or"
             " finish its acquisition."
         )
-
-    def _entries(self, data: bytes) -> Iterator[SubBlock]:
-        try:
-            (count,) = struct.unpack_from("<i", data)
-            at = _DIRECTORY_HEADER
-            for _ in range(count):
-                schema, pixel, position, part, _, dimensions = _ENTRY.unpack_from(
-                    data, at
-                )
-                at += _ENTRY.size
-                if schema != b"DV" or part or not 0 < dimensions <= _MAX_DIMENSIONS:
-                    raise self._damaged("an entry of its sub-block directory is wrong")
-                start, size, stored = {}, {}, {}
-                for _ in range(dimensions):
-                    raw, *numbers = _DIMENSION.unpack_from(data, at)
-                    at += _DIMENSION.size
-                    name = raw.rstrip(b"\0 ").decode("latin-1")
-                    start[name], size[name], stored[name] = numbers
-                if min(size.values()) < 1 or not {"X", "Y"} <= size.keys():
-                    raise self._damaged("an entry of its sub-block directory is wrong")
-                yield SubBlock(
-                    pixel_type=PIXEL_TYPES.get(pixel, f"type {pixel}"),
-                    position=position,
-                    start=start,
-                    size=size,
-                    is_pyramid=any(0 < stored[d] < size[d] for d in "XY"),
-                )
-        except struct.error as error:
-            raise self._damaged("its sub-block directory ends too early") from error

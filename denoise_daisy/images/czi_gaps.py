@@ -1,78 +1,99 @@
 """What a CZI does not hold, though its ranges span it: missing planes and gaps."""
 
-import itertools
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from denoise_daisy.images.czi_directory import SubBlock
+import numpy as np
+
+from denoise_daisy.algorithms.coverage import covered_areas
+from denoise_daisy.images.czi_entries import SubBlocks
 
 PLANE_DIMENSIONS = "TCZ"
+_AT_ONCE = 1 << 16
+"""Tiles, of whole planes, whose areas are computed together."""
 
-Rectangle = tuple[int, int, int, int]
-"""x, y, width and height in pixels of the document."""
+_LARGEST = int(np.iinfo(np.int64).max)
 
 
 def gaps(
-    blocks: list[SubBlock], starts: dict[str, int], sizes: dict[str, int]
+    blocks: SubBlocks, starts: Mapping[str, int], sizes: Mapping[str, int]
 ) -> list[str]:
     """What the file does not hold and pylibCZIrw therefore reads as zeros."""
-    tiles: dict[tuple[int, ...], set[Rectangle]] = defaultdict(set)
-    for block in blocks:
-        plane = tuple(block.start.get(d, 0) for d in PLANE_DIMENSIONS)
-        x, y = block.start["X"], block.start["Y"]
-        tiles[plane].add((x, y, block.size["X"], block.size["Y"]))
-    return [*_missing_planes(tiles, starts, sizes), *_uncovered(tiles, sizes)]
+    planes, bounds, order = _planes(blocks)
+    areas = np.zeros(len(planes))
+    first = 0
+    while first < len(planes):
+        last = int(np.searchsorted(bounds, bounds[first] + _AT_ONCE, "right")) - 1
+        last = max(last, first + 1)
+        own = bounds[first : last + 1]
+        columns = (blocks.starts, blocks.sizes)
+        rows = order[own[0] : own[-1]]
+        tiles = np.stack([c[d][rows] for c in columns for d in "YX"], 1)
+        areas[first:last] = _areas(tiles, own - own[0])
+        first = last
+    return [
+        *_missing_planes(planes, starts, sizes),
+        *_uncovered(areas / (sizes["X"] * sizes["Y"])),
+    ]
+
+
+def _planes(blocks: SubBlocks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions (T, C, Z) of all planes in ascending order, and the rows of each.
+
+    These lie between bounds, one more than planes, in the order that comes last.
+    """
+    nowhere = np.zeros(len(blocks), np.int32)
+    where = np.stack([blocks.starts.get(d, nowhere) for d in PLANE_DIMENSIONS], 1)
+    order = np.lexsort(where.T[::-1])
+    where = where[order]
+    fresh = np.ones(len(order), bool)
+    fresh[1:] = (where[1:] != where[:-1]).any(axis=1)
+    begins = np.flatnonzero(fresh)
+    return where[begins], np.append(begins, len(order)), order
+
+
+def _areas(tiles: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Pixels of each plane that are covered, of planes tiled alike computed once."""
+    data, width = tiles.tobytes(), tiles.strides[0]
+    kinds: dict[bytes, int] = {}
+    of_planes = [
+        kinds.setdefault(data[a:b], len(kinds))
+        for a, b in pairwise((bounds * width).tolist())
+    ]
+    groups = np.repeat(np.arange(len(kinds)), [len(k) // width for k in kinds])
+    tiles = np.frombuffer(b"".join(kinds), tiles.dtype).reshape(-1, 4).astype(np.int64)
+    begins, shapes = tiles[:, :2], tiles[:, 2:]
+    return covered_areas(groups, begins, begins + shapes)[of_planes]
 
 
 def _missing_planes(
-    tiles: Mapping[tuple[int, ...], set[Rectangle]],
-    starts: Mapping[str, int],
-    sizes: Mapping[str, int],
+    planes: np.ndarray, starts: Mapping[str, int], sizes: Mapping[str, int]
 ) -> Iterator[str]:
-    expected = math.prod(sizes.get(d, 1) for d in PLANE_DIMENSIONS)
-    if len(tiles) == expected:
+    shape = [sizes.get(d, 1) for d in PLANE_DIMENSIONS]
+    expected = math.prod(shape)
+    if len(planes) == expected:
         return
-    ranges = [
-        range(starts.get(d, 0), starts.get(d, 0) + sizes.get(d, 1))
-        for d in PLANE_DIMENSIONS
-    ]
-    first = next(p for p in itertools.product(*ranges) if p not in tiles)
-    where = ", ".join(
-        f"{d} {i - r.start}"
-        for d, i, r in zip(PLANE_DIMENSIONS, first, ranges, strict=True)
+    # Where the first planes would be, were none missing, and one behind them.
+    numbers = np.arange(len(planes) + 1)
+    stride = min(shape[1] * shape[2], _LARGEST)
+    whole = np.stack(
+        [numbers // stride, numbers // shape[2] % shape[1], numbers % shape[2]], 1
     )
+    origin = [starts.get(d, 0) for d in PLANE_DIMENSIONS]
+    wrong = (planes - np.array(origin, np.int64) != whole[:-1]).any(axis=1)
+    first = whole[int(np.argmax(np.append(wrong, True)))]
+    where = ", ".join(f"{d} {i}" for d, i in zip(PLANE_DIMENSIONS, first, strict=True))
     yield (
-        f"{expected - len(tiles)} of {expected} planes are missing in the file (the"
+        f"{expected - len(planes)} of {expected} planes are missing in the file (the"
         f" first: {where}); they are read as 0."
     )
 
 
-def _uncovered(
-    tiles: Mapping[tuple[int, ...], set[Rectangle]], sizes: Mapping[str, int]
-) -> Iterator[str]:
-    arrangements = Counter(frozenset(rectangles) for rectangles in tiles.values())
-    area = sizes["X"] * sizes["Y"]
-    holes = {tiling: 1 - _covered(tiling) / area for tiling in arrangements}
-    planes = sum(n for tiling, n in arrangements.items() if holes[tiling] > 0)
-    if planes:
+def _uncovered(covered: np.ndarray) -> Iterator[str]:
+    """Of each plane, which part is covered by tiles."""
+    if planes := np.count_nonzero(covered < 1):
         yield (
-            f"{planes} of {len(tiles)} planes have gaps between tiles (up to"
-            f" {max(holes.values()):.1%} of the plane); they are read as 0."
+            f"{planes} of {len(covered)} planes have gaps between tiles (up to"
+            f" {1 - covered.min():.1%} of the plane); they are read as 0."
         )
-
-
-def _covered(rectangles: Iterable[Rectangle]) -> int:
-    """Pixels covered by at least one rectangle, by a sweep along x."""
-    rectangles = list(rectangles)
-    edges = sorted({x for x, _, w, _ in rectangles} | {r[0] + r[2] for r in rectangles})
-    covered = 0
-    for left, right in pairwise(edges):
-        reached = -(1 << 62)
-        for _, y, _, h in sorted(
-            (r for r in rectangles if r[0] <= left < r[0] + r[2]), key=lambda r: r[1]
-        ):
-            covered += (right - left) * max(0, y + h - max(y, reached))
-            reached = max(reached, y + h)
-    return covered

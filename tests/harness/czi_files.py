@@ -24,13 +24,14 @@ Tile = tuple[str, np.ndarray, tuple[int, int]]
 Change = Callable[[bytearray, int, list[int]], None]
 """Gets a file's bytes, where an entry begins, and where its dimensions begin."""
 
-METADATA_AT, ATTACHMENTS_AT = 32 + 60, 32 + 72
-"""Bytes of a file at which it says where its metadata and its attachments begin."""
+DIRECTORY_AT, METADATA_AT, ATTACHMENTS_AT = 32 + 52, 32 + 60, 32 + 72
+"""Bytes of a file at which it says where its directory, its metadata and its
+attachments begin."""
 
 
 def directory_at(data: bytes | bytearray) -> int:
     """Where the directory's segment begins: a number in the file's header."""
-    return int(struct.unpack_from("<q", data, 32 + 52)[0])
+    return int(struct.unpack_from("<q", data, DIRECTORY_AT)[0])
 
 
 def noise(shape: tuple[int, ...], dtype: str = "uint16", seed: int = 0) -> np.ndarray:
@@ -103,3 +104,45 @@ def refusal(path: Path | str, **kwargs: Any) -> str:
     assert "Expected" in said
     assert "\n" not in said
     return said
+
+
+def with_directory(path: Path, data: bytes) -> Path:
+    """A CZI whose directory is replaced by one of these bytes, behind all else."""
+    file = bytearray(path.read_bytes())
+    struct.pack_into("<q", file, DIRECTORY_AT, len(file))
+    segment = struct.pack("<16sqq", b"ZISRAWDIRECTORY", len(data), len(data))
+    path.write_bytes(bytes(file) + segment + data)
+    return path
+
+
+def entry(dimensions: Iterable[tuple[bytes, int, int, int]], position: int) -> bytes:
+    """An entry of a directory; of each dimension its name, start, size, stored size."""
+    parts = [struct.pack("<4siifi", n, a, b, 0.0, c) for n, a, b, c in dimensions]
+    head = struct.pack("<2siqii6xi", b"DV", 1, position, 0, 0, len(parts))
+    return head + b"".join(parts)
+
+
+def tiles_directory(
+    tiles: Iterable[tuple[int, int, int, int, int]], position: int
+) -> bytes:
+    """A directory of tiles (z, y, x, height, width), all of the same pixels."""
+    entries = [
+        entry(
+            [
+                (b"X", x, width, width),
+                (b"Y", y, height, height),
+                (b"C", 0, 1, 1),
+                (b"Z", z, 1, 1),
+                (b"T", 0, 1, 1),
+                (b"M", i, 1, 1),
+            ],
+            position,
+        )
+        for i, (z, y, x, height, width) in enumerate(tiles)
+    ]
+    return struct.pack("<i124x", len(entries)) + b"".join(entries)
+
+
+def first_sub_block(path: Path) -> int:
+    """Byte where its segment begins."""
+    return path.read_bytes().index(b"ZISRAWSUBBLOCK")

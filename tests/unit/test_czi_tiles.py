@@ -116,7 +116,7 @@ def test_a_sub_block_that_is_reduced_along_one_axis_is_no_part_of_the_image(
         entry += 32 + 20 * len(dimensions)
     assert reduced == 2
     path.write_bytes(data)
-    kinds = [block.is_pyramid for block in read_directory(str(path)).sub_blocks]
+    kinds = read_directory(str(path)).sub_blocks.is_pyramid
     assert sorted(kinds) == [False, True]
     opened = open_czi(str(path))
     assert opened.shape == (1, 1, 1, 10, 10)
@@ -170,7 +170,7 @@ def test_a_segment_that_tells_no_used_size_is_missed_where_the_file_is_cut(
     moved = bytearray(data + sub_block)
     struct.pack_into("<q", moved, first + 32 + 128 + 6, end)
     path.write_bytes(moved)
-    assert read_directory(str(path)).sub_blocks[0].position == end
+    assert read_directory(str(path)).sub_blocks.positions.tolist() == [end]
     path.write_bytes(moved[:-1])
     with pytest.raises(InputError, match="cut short or damaged"):
         read_directory(str(path))

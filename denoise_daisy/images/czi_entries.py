@@ -1,0 +1,176 @@
+"""The entries of a CZI's sub-block directory as columns, a row per sub-block.
+
+There may be millions, so they are taken from the directory's bytes piece by piece, and
+what is read of them is an array per number.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+MOST_DIMENSIONS = 32
+SMALLEST_ENTRY = 72
+"""Bytes of an entry that has no dimensions but X and Y."""
+
+TOO_SHORT = "its sub-block directory ends too early"
+WRONG = "an entry of its sub-block directory is wrong"
+
+_HEAD = np.dtype(
+    {
+        "names": ["schema", "pixel_type", "position", "part", "dimensions"],
+        "formats": ["S2", "<i4", "<i8", "<i4", "<i4"],
+        "offsets": [0, 2, 6, 14, 28],
+        "itemsize": 32,
+    }
+)
+_DIMENSION = np.dtype(
+    [
+        ("name", "<u4"),
+        ("start", "<i4"),
+        ("size", "<i4"),
+        ("coordinate", "<f4"),
+        ("stored", "<i4"),
+    ]
+)
+PIXEL_TYPES = {
+    0: "Gray8",
+    1: "Gray16",
+    2: "Gray32Float",
+    3: "Bgr24",
+    4: "Bgr48",
+    8: "Bgr96Float",
+    9: "Bgra32",
+    10: "Gray64ComplexFloat",
+    11: "Bgr192ComplexFloat",
+    12: "Gray32",
+    13: "Gray64",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SubBlocks:
+    """Tiles of planes, a row each."""
+
+    positions: np.ndarray
+    """Byte in the file where a sub-block's segment begins."""
+    pixel_types: np.ndarray
+    """Keys of `PIXEL_TYPES`, or what the format does not know."""
+    is_pyramid: np.ndarray
+    """Whether it is a reduced copy of others."""
+    starts: dict[str, np.ndarray]
+    """First index along each dimension; X and Y in pixels of the document."""
+    sizes: dict[str, np.ndarray]
+    """Number of indices; 0, as the start, where a row has no such dimension."""
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def where(self, rows: np.ndarray) -> "SubBlocks":
+        """The rows that are True."""
+        if rows.all():
+            return self
+        return SubBlocks(
+            self.positions[rows],
+            self.pixel_types[rows],
+            self.is_pyramid[rows],
+            {d: column[rows] for d, column in self.starts.items()},
+            {d: column[rows] for d, column in self.sizes.items()},
+        )
+
+
+def parse(pieces: Iterable[bytes], count: int) -> SubBlocks:
+    """So many entries, from the bytes of all of them in pieces of any length.
+
+    Raises
+    ------
+    ValueError
+        There are fewer, or one is damaged.
+    """
+    blocks = SubBlocks(
+        np.zeros(count, np.int64),
+        np.zeros(count, np.int32),
+        np.zeros(count, bool),
+        {},
+        {},
+    )
+    rest, done = b"", 0
+    for piece in pieces:
+        data = rest + piece
+        words = np.frombuffer(data, "<i4", len(data) // 4)
+        begins, end = _chain(words, count - done)
+        if begins.size:
+            _fill(blocks, done, words, begins)
+        done += len(begins)
+        rest = data[4 * end :]
+        if done == count:
+            break
+    if done < count:
+        raise ValueError(TOO_SHORT)
+    return blocks
+
+
+def _chain(words: np.ndarray, most: int) -> tuple[np.ndarray, int]:
+    """Where whole entries begin, and where the last of them ends."""
+    numbers, length = words.astype(np.int32, copy=False).data, len(words)
+    begins: list[int] = []
+    at = 0
+    for _ in range(most):
+        if at + 8 > length:
+            break
+        dimensions = numbers[at + 7]
+        if not 0 < dimensions <= MOST_DIMENSIONS:
+            raise ValueError(WRONG)
+        end = at + 8 + 5 * dimensions
+        if end > length:
+            break
+        begins.append(at)
+        at = end
+    return np.array(begins, np.int64), at
+
+
+def _records(words: np.ndarray, begins: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """What begins at these words."""
+    windows = sliding_window_view(words, dtype.itemsize // 4)[begins]
+    records: np.ndarray = windows.view(dtype)[:, 0]
+    return records
+
+
+def _fill(blocks: SubBlocks, first: int, words: np.ndarray, begins: np.ndarray) -> None:
+    """Put the entries that begin at these words into the rows from the first on."""
+    heads = _records(words, begins, _HEAD)
+    if (heads["schema"] != b"DV").any() or heads["part"].any():
+        raise ValueError(WRONG)
+    rows = slice(first, first + len(begins))
+    blocks.positions[rows] = heads["position"]
+    blocks.pixel_types[rows] = heads["pixel_type"]
+    for i in range(heads["dimensions"].max(initial=0)):
+        there = np.flatnonzero(heads["dimensions"] > i)
+        dimensions = _records(words, begins[there] + 8 + 5 * i, _DIMENSION)
+        for name in np.unique(dimensions["name"]):
+            named = dimensions["name"] == name
+            text = name.tobytes().rstrip(b"\0 ").decode("latin-1")
+            _put(blocks, text, first + there[named], dimensions[named])
+    for axis in "XY":
+        if axis not in blocks.sizes or not blocks.sizes[axis][rows].all():
+            raise ValueError(WRONG)
+
+
+def _put(
+    blocks: SubBlocks, name: str, rows: np.ndarray, dimensions: np.ndarray
+) -> None:
+    """Put a dimension of this name into its columns."""
+    if name not in blocks.sizes:
+        if len(blocks.sizes) == MOST_DIMENSIONS:
+            raise ValueError(WRONG)
+        for columns in (blocks.starts, blocks.sizes):
+            columns[name] = np.zeros(len(blocks), np.int32)
+    if (dimensions["size"] < 1).any() or blocks.sizes[name][rows].any():
+        raise ValueError(WRONG)
+    blocks.starts[name][rows] = dimensions["start"]
+    blocks.sizes[name][rows] = dimensions["size"]
+    if name in ("X", "Y"):
+        reduced = dimensions["stored"] < dimensions["size"]
+        blocks.is_pyramid[rows] |= reduced & (dimensions["stored"] > 0)

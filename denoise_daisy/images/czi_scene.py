@@ -1,0 +1,164 @@
+"""A scene of a CZI: which sub-blocks are its own, and what they span."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.czi_directory import Directory, read_directory
+from denoise_daisy.images.czi_entries import PIXEL_TYPES, SubBlocks
+from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS, gaps
+
+DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
+
+RESOLVED_DIMENSIONS = frozenset("TCZYXSM")
+"""Those of an image, and scene and tile."""
+
+MOST_EMPTY = 1000
+"""A directory that spans so many times the pixels it names is damaged."""
+
+MOST_LISTED = 20
+"""Scenes or pixel types in a message."""
+
+
+class Scene(NamedTuple):
+    """What the directory tells of a scene."""
+
+    number: int | None
+    """None in a file without scenes."""
+    starts: dict[str, int]
+    """First index along each dimension."""
+    sizes: dict[str, int]
+    pixel_type: str
+    """A key of `DTYPES`."""
+    identity: dict[str, str | int]
+    gaps: list[str]
+    """What it lacks, in words."""
+
+
+def find_scene(path: str, scene: int | None) -> Scene:
+    """A scene of a file; None is fine where there is none or one.
+
+    Raises
+    ------
+    InputError
+        The file is absent or incomplete, or has no such scene, or one that can't be
+        denoised.
+    """
+    directory = read_directory(path)
+    full_size = directory.sub_blocks.where(~directory.sub_blocks.is_pyramid)
+    scene, blocks = _choose_scene(path, scene, full_size)
+    starts, sizes = _ranges(blocks)
+    pixel_type = _pixel_type(path, blocks)
+    _check_sizes(path, directory, blocks, sizes)
+    _check_planes(path, blocks, starts, sizes)
+    missing = gaps(blocks, starts, sizes)
+    return Scene(scene, starts, sizes, pixel_type, directory.identity, missing)
+
+
+def _check_sizes(
+    path: str, directory: Directory, blocks: SubBlocks, sizes: dict[str, int]
+) -> None:
+    """Refuse dimensions that an image here has not, and a damaged directory."""
+    for dimension in sizes.keys() - RESOLVED_DIMENSIONS:
+        if sizes[dimension] > 1:
+            raise InputError(
+                f"The input {path!r} has {sizes[dimension]} positions along dimension"
+                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along"
+                " all but T, C, Z, Y and X; split it in ZEN first."
+            )
+    pixels = blocks.sizes["X"].astype(np.int64) * blocks.sizes["Y"]
+    # Floats, since of damaged sizes the sum may be beyond integers.
+    stored = int(np.minimum(pixels, directory.size).sum(dtype=float))
+    if math.prod(sizes.get(d, 1) for d in "TCZYX") > MOST_EMPTY * stored:
+        raise InputError(
+            f"The directory of {path!r} is damaged: it spans {_size_text(sizes)}, and"
+            f" holds {stored} pixels. Expected a complete CZI; copy it again."
+        )
+
+
+def _check_planes(
+    path: str, blocks: SubBlocks, starts: dict[str, int], sizes: dict[str, int]
+) -> None:
+    """Refuse a directory whose sub-blocks are placed along unlike dimensions.
+
+    What has no position along a dimension is at 0, where that is one of the others'.
+    """
+    for d in starts.keys() & set(PLANE_DIMENSIONS):
+        first, end = starts[d], starts[d] + sizes[d]
+        lacking = np.count_nonzero(blocks.sizes[d] == 0)
+        if lacking and not first <= 0 < end:
+            raise InputError(
+                f"The directory of {path!r} is damaged: {lacking} of {len(blocks)}"
+                f" sub-blocks have no position along {d}, and the others have some of"
+                f" {first} to {end - 1}. Expected a complete CZI; copy it again."
+            )
+
+
+def _choose_scene(
+    path: str, scene: int | None, blocks: SubBlocks
+) -> tuple[int | None, SubBlocks]:
+    """The scene to read and its sub-blocks; None in a file without scenes."""
+    nothing = np.zeros(len(blocks), np.int32)
+    numbers, has = blocks.starts.get("S", nothing), blocks.sizes.get("S", nothing) > 0
+    scenes: list[int | None] = [*map(int, np.unique(numbers[has]))]
+    if not has.all():
+        scenes.append(None)
+    if scene is None and len(scenes) == 1:
+        return scenes[0], blocks
+    if scene in scenes:
+        return scene, blocks.where(~has if scene is None else has & (numbers == scene))
+    if None in scenes:
+        raise InputError(
+            f"input.scene is {scene}, but {path!r} has no scenes. Expected null."
+        )
+    sizes = [
+        f"{s} ({_size_text(_ranges(blocks.where(numbers == s))[1])})"
+        for s in scenes[:MOST_LISTED]
+    ]
+    raise InputError(
+        f"input.scene is {'null' if scene is None else scene}, but {path!r} has the"
+        f" scenes {_listed(sizes, len(scenes))}. Expected one of these numbers."
+    )
+
+
+def _ranges(blocks: SubBlocks) -> tuple[dict[str, int], dict[str, int]]:
+    """First index and number of indices per dimension."""
+    starts: dict[str, int] = {}
+    sizes: dict[str, int] = {}
+    for d, column in blocks.sizes.items():
+        has = column > 0
+        if has.any():
+            first = blocks.starts[d][has].astype(np.int64)
+            starts[d] = int(first.min())
+            sizes[d] = int((first + column[has]).max()) - starts[d]
+    return starts, sizes
+
+
+def _size_text(sizes: dict[str, int]) -> str:
+    return " ".join(f"{d} {sizes[d]}" for d in "TCZYXHVIRB" if d in sizes)
+
+
+def _listed(words: list[str], count: int) -> str:
+    """So many words, of which the first are there."""
+    more = f" and {count - len(words)} more" if count > len(words) else ""
+    return ", ".join(words) + more
+
+
+def _pixel_type(path: str, blocks: SubBlocks) -> str:
+    numbers = np.unique(blocks.pixel_types).tolist()
+    found = sorted(PIXEL_TYPES.get(n, f"type {n}") for n in numbers)
+    pixel_type = found[0]
+    if len(found) == 1 and pixel_type in DTYPES:
+        return pixel_type
+    if len(found) > 1:
+        problem = f"mixes the pixel types {_listed(found[:MOST_LISTED], len(found))}"
+    elif pixel_type.startswith("Bgr"):
+        problem = f"is a colour image ({pixel_type})"
+    else:
+        problem = f"has pixels of {pixel_type}"
+    raise InputError(
+        f"The input {path!r} {problem}. Expected one grey pixel type throughout, of"
+        f" {', '.join(DTYPES)}; export the image or its channels as such in ZEN."
+    )
