@@ -56,6 +56,15 @@ class Image(Protocol):
     def identity(self) -> dict[str, str | int]:
         """What tells this image from a changed one, whatever its path."""
 
+    def current_identity(self) -> dict[str, str | int]:
+        """The identity of what lies there now; the same as long as nothing changed.
+
+        Raises
+        ------
+        InputError
+            It can't be read.
+        """
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its user should know before denoising it."""

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from funlib.geometry import Roi
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
-from denoise_daisy.images.czi import open_czi
+from denoise_daisy.images.czi import CziImage, open_czi
 from denoise_daisy.images.image import Image, roi_of
 from denoise_daisy.sections import Range, Section, SpaceTime
 
@@ -38,6 +38,8 @@ def _open_czi(source: Input) -> Image:
 FORMATS: Mapping[str, Callable[[Input], Image]] = {".czi": _open_czi}
 """What opens a file, by the ending of its name."""
 
+_DESCRIPTION: TypeAdapter[Image] = TypeAdapter(CziImage)
+
 
 def open_image(source: Input) -> Image:
     """The image that a config names; what its path's ending does not tell is a CZI.
@@ -49,6 +51,28 @@ def open_image(source: Input) -> Image:
     """
     open_format = FORMATS.get(Path(source.path).suffix.lower(), _open_czi)
     return open_format(source)
+
+
+def describe(image: Image) -> dict[str, Any]:
+    """An image as plain values, for a file of JSON."""
+    description: dict[str, Any] = _DESCRIPTION.dump_python(image, mode="json")
+    return description
+
+
+def described_image(description: Mapping[str, Any]) -> Image:
+    """The image that was described; its file is opened by the first read.
+
+    Raises
+    ------
+    ValueError
+        It is no description of an image.
+    """
+    try:
+        return _DESCRIPTION.validate_python(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {first['msg']}") from error
 
 
 def volume_of(source: Input, image: Image) -> Roi:

@@ -13,7 +13,7 @@ from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.image import Image, roi_of
-from denoise_daisy.images.input import open_image, volume_of
+from denoise_daisy.images.input import described_image, open_image, volume_of
 from denoise_daisy.resolved.pools import make_pools
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
@@ -48,31 +48,29 @@ def resolve(config: Config, record: RunRecord | None, new_id: str) -> ResolvedRu
 def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
     """The run of a run.json, which was found good when it was started.
 
+    The image is as it was then: of its file, see `check_input`.
+
     Raises
     ------
     RefusedError
-        The input is not the one that the run was started with, or the record is of
-        another version.
+        The record is of another version.
     """
     try:
         config = Config.model_validate_json(json.dumps(record.config))
     except ValidationError as error:
         problems = problems_of(Config, error.errors(), record.config)
         raise _unusable(run_dir, "; ".join(problems)) from error
-    known = _recorded(record, run_dir, DENOISE).parameters
+    _recorded(record, run_dir, DENOISE)
     place = config.output.model_copy(update={"path": str(run_dir.output)})
     config = config.model_copy(update={"output": place})
-    image = open_image(config.input)
-    changed = [
-        name
-        for name, value in image.identity.items()
-        if known.get(f"input {name}") != value
-    ]
-    if changed:
-        raise RefusedError(
-            f"The input {config.input.path!r} has changed since the run was started"
-            f" ({', '.join(changed)} differ). Expected the same file."
+    try:
+        image = (
+            open_image(config.input)
+            if record.image is None
+            else described_image(record.image)
         )
+    except ValueError as error:
+        raise _unusable(run_dir, f"image.{error}") from error
     run = _Resolving(
         config=config,
         image=image,
@@ -84,6 +82,29 @@ def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
     for stage in run.tasks:
         _recorded(record, run_dir, stage.name)
     return run
+
+
+def check_input(run: ResolvedRun, record: RunRecord) -> None:
+    """Hold the image's file as it is now against a run.json.
+
+    Raises
+    ------
+    InputError
+        It can't be read.
+    RefusedError
+        It is not the one that the run was started with.
+    """
+    known = _recorded(record, run.run_dir, DENOISE).parameters
+    changed = [
+        name
+        for name, value in run.image.current_identity().items()
+        if known.get(f"input {name}") != value
+    ]
+    if changed:
+        raise RefusedError(
+            f"The input {run.config.input.path!r} has changed since the run was started"
+            f" ({', '.join(changed)} differ). Expected the same file."
+        )
 
 
 def _recorded(record: RunRecord, run_dir: RunDir, stage: str) -> StageRecord:

@@ -10,6 +10,7 @@ from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.images.image import Image
+from denoise_daisy.images.input import describe
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -91,6 +92,7 @@ class ResolvedRun:
             id=self.id,
             epoch=epoch,
             config=self.config.resolved,
+            image=describe(self.image),
             stages=self.stage_records(),
             versions={name: version(name) for name in ENGINES},
         )

@@ -45,6 +45,10 @@ class RunRecord(_Recorded):
     config: dict[str, Any]
     """The config, all numbers of workers and threads resolved."""
 
+    image: dict[str, Any] | None = None
+    """What was found out about the image, so that workers need not find it out again;
+    nothing in records of old, whose workers open the image."""
+
     stages: dict[str, StageRecord]
     """The stages by name, those of tasks that were taken out as well."""
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 
 from denoise_daisy.progress import duration
-from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.record import RunRecord
@@ -20,7 +20,9 @@ def status(run_dir: RunDir) -> str:
     RefusedError
         The input has changed since, or run.json can't be read.
     """
-    run = restore(RunRecord.of(run_dir), run_dir)
+    record = RunRecord.of(run_dir)
+    run = restore(record, run_dir)
+    check_input(run, record)
     lines, failures = [], []
     for stage in run.stages:
         folder = run_dir.ledger(stage.name)

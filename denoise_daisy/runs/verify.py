@@ -15,7 +15,7 @@ from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
-from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import Lock
@@ -60,6 +60,7 @@ def verify(run_dir: RunDir) -> str:
     with Lock(run_dir):
         record = RunRecord.of(run_dir)
         run = restore(record, run_dir)
+        check_input(run, record)
         _check_groups(run)
         stages = [run.denoising, *_as_recorded(run, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}

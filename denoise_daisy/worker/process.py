@@ -18,7 +18,7 @@ from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.errors import DenoiseDaisyError, RefusedError
 from denoise_daisy.images.image import read_serially
 from denoise_daisy.outputs.ome_zarr import limit_threads
-from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.connection import Connection, read_ready
 from denoise_daisy.run_dir.exit_codes import (
@@ -149,6 +149,7 @@ def _serve(
 ) -> int:
     """Work for a scheduler, and for every server that it starts."""
     resolved = restore(record, run_dir)
+    check_input(resolved, record)
     stages = _own_stages(resolved, record, presence.pool)
     assignments = Assignments()
     loop = WorkerLoop(

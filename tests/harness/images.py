@@ -62,5 +62,8 @@ class MemoryImage:
         self.identity: dict[str, str | int] = {}
         self.warnings: tuple[str, ...] = ()
 
+    def current_identity(self) -> dict[str, str | int]:
+        return self.identity
+
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         return self.voxels[key]
