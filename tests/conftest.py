@@ -24,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many random disturbances test_disturbances.py plays (default 5)",
     )
+    parser.addoption(
+        "--partition",
+        type=float,
+        default=3,
+        metavar="SECONDS",
+        help="for how long test_network.py cuts a wire (default 3)",
+    )
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.clusters import Cluster, LsfCluster, SlurmCluster, free_ports, local_slurm
+from harness.other_machine import TUN, Wire, new_wire
 
 
 @pytest.fixture(scope="session")
@@ -73,3 +74,12 @@ def lsf_cluster(lsf_settings: dict[str, float | str]) -> Iterator[LsfCluster]:
 def cluster(request: pytest.FixtureRequest) -> Cluster:
     """Each of the batch systems in turn."""
     return request.getfixturevalue(f"{request.param}_cluster")
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """Another machine, and the wire to it."""
+    if os.geteuid() != 0 or not TUN.exists():
+        pytest.skip(f"another machine needs root and {TUN}")
+    with new_wire() as made:
+        yield made

@@ -87,9 +87,13 @@ class Frames:
         command = [*words] or [sys.executable, "-m", "denoise_daisy", "run"]
         log = self.folder / f"start-{self._starts}"
         run = Run([*command, str(self.config_file)], self.env, log)
+        self.at_end(run)
+        return run
+
+    def at_end(self, run: Run) -> None:
+        """Let no process of it outlive the test."""
         self._stack.callback(run.process.wait)
         self._stack.callback(run.process.kill)
-        return run
 
     def lines(self, status: str) -> list[dict[str, Any]]:
         return [x for x in ledger_lines(self.output) if x["status"] == status]
@@ -97,8 +101,12 @@ class Frames:
     def done(self) -> int:
         return len({tuple(line["block"]) for line in self.lines("done")})
 
+    def begun(self) -> list[tuple[int, int]]:
+        """Every denoising that was begun: block and process."""
+        return self._hook.begun()
+
     def blocks_begun(self) -> int:
-        return len(self._hook.begun())
+        return len(self.begun())
 
     def wait_for_done(self, count: int) -> None:
         wait_until(lambda: self.done() >= count, f"{count} blocks done")
