@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from denoise_daisy.durable import write_atomic
+from denoise_daisy.durable import persistently, write_atomic
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.run_dir import RunDir
 
@@ -65,7 +65,7 @@ class RunRecord(_Recorded):
             The folder or its run.json is something else.
         """
         try:
-            return cls.model_validate_json(run_dir.run_file.read_bytes())
+            return cls.model_validate_json(persistently(run_dir.run_file.read_bytes))
         except FileNotFoundError:
             return None
         except ValidationError as error:

@@ -67,7 +67,7 @@ def remove_states(run_dir: RunDir) -> None:
 
 def remove_state(run_dir: RunDir, worker: str) -> None:
     """The worker is gone."""
-    _file(run_dir, worker).unlink(missing_ok=True)
+    persistently(lambda: _file(run_dir, worker).unlink(missing_ok=True))
 
 
 def _file(run_dir: RunDir, worker: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import make_folders
+from denoise_daisy.durable import TRANSIENT, make_folders
 from denoise_daisy.errors import RefusedError, RunStopped
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
@@ -67,7 +67,7 @@ def run(
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
     check_output(config, run_dir)
-    with _stopped_by_full_disk(run_dir), ExitStack() as stack:
+    with _stopped_by_files(run_dir), ExitStack() as stack:
         lock = None
         if run_dir.lock_file.exists():
             lock = Lock(run_dir)
@@ -185,14 +185,16 @@ def _record_start(found: Preflight) -> int:
 
 
 @contextmanager
-def _stopped_by_full_disk(run_dir: RunDir) -> Iterator[None]:
+def _stopped_by_files(run_dir: RunDir) -> Iterator[None]:
+    """A disk that is full, or a file server that is away for too long, is no bug."""
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
+        if error.errno not in (*DISK_ERRORS, *TRANSIENT):
             raise
+        verb = "write" if error.errno in DISK_ERRORS else "use its files"
         place = error.filename or run_dir.output
         raise RunStopped(
-            f"The run can't write ({error.strerror}: {place}). What is done is kept;"
+            f"The run can't {verb} ({error.strerror}: {place}). What is done is kept;"
             " correct that and start again to go on."
         ) from error
