@@ -32,7 +32,7 @@ class Waits:
 
     worker_stuck: float = 300.0
     """A worker without a block, while there are some, is given up after that."""
-    manual_worker_silent: float = 60.0
+    manual_worker_silent: float = 40.0
     """A manually started worker that shows nothing for so long is gone."""
     overdue: float = 15.0
     """What a worker gets beyond the block's timeout to end itself."""

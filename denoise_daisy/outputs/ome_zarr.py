@@ -5,7 +5,7 @@ import errno
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,15 @@ def create_labels(path: Path, names: Sequence[str]) -> None:
     ome = {"version": VERSION, "labels": list(dict.fromkeys([*before, *names]))}
     group.attrs.update({"ome": ome})
     _sync_metadata(path / LABELS)
+
+
+def unlist_labels(path: Path, names: Collection[str]) -> None:
+    """Take labels that were deleted from the list of an image at `path`."""
+    left = [name for name in listed_labels(path) if name not in names]
+    if left != listed_labels(path):
+        group = zarr.open_group(path / LABELS, mode="a", zarr_format=3)
+        group.attrs.update({"ome": {"version": VERSION, "labels": left}})
+        _sync_metadata(path / LABELS)
 
 
 def create_array(path: Path, layout: Layout) -> None:

@@ -25,7 +25,7 @@ def make_room(found: Preflight, existing: RunRecord | None, *, overwrite: bool) 
             "A run that is gone has left its ledgers; they are in %s now.", aside
         )
     if found.record is not None and found.done_again:
-        _forget(run, found.record, found.done_again)
+        forget(run, found.record, found.done_again)
 
 
 def _remove_all(run: ResolvedRun, existing: RunRecord | None) -> None:
@@ -41,7 +41,7 @@ def _remove_all(run: ResolvedRun, existing: RunRecord | None) -> None:
         remove_all(run, existing)
 
 
-def _forget(run: ResolvedRun, record: RunRecord, names: Sequence[str]) -> None:
+def forget(run: ResolvedRun, record: RunRecord, names: Sequence[str]) -> None:
     """Delete what stages have done, so that whatever kills this, none of it counts.
 
     First the record says that they are something else now, so that no worker of an

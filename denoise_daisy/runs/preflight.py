@@ -18,6 +18,7 @@ from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_places import check_places
+from denoise_daisy.tasks.stages import readers_of
 
 BEST_COMPRESSION = 8
 """An output that would not even fit compressed by this much is refused."""
@@ -38,6 +39,8 @@ class Preflight:
     """Stages that have to be done again, and what of them has changed."""
     asked: tuple[str, ...]
     """Names of the stages that are to be done."""
+    unneeded: tuple[str, ...]
+    """Those of tasks that are not kept, and whose readers are all done."""
 
     @property
     def done_again(self) -> list[str]:
@@ -87,7 +90,9 @@ def preflight(
     for stage in run.stages:
         fresh = record is None or stage.name in changed
         ledgers[stage.name] = _read_ledger(run, stage, fresh=fresh)
-    found = Preflight(run, record, ledgers, changed, _asked(run, ledgers, tasks))
+    unneeded = unneeded_stages(run, ledgers)
+    asked = _asked(run, ledgers, tasks, unneeded)
+    found = Preflight(run, record, ledgers, changed, asked, unneeded)
     if not found.is_done:
         _check_disk(run, ledgers)
         _check_walltime(run)
@@ -96,10 +101,24 @@ def preflight(
     return found
 
 
+def unneeded_stages(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> tuple[str, ...]:
+    """The stages of tasks that are not kept, where all that reads them is done."""
+    unneeded: list[str] = []
+    for task in reversed(run.config.tasks):
+        readers = readers_of(task.name, run.stages)
+        is_read = all(r.name in unneeded or ledgers[r.name].done.all() for r in readers)
+        if not task.keep and is_read:
+            unneeded += [s.name for s in run.stages if s.task == task.name]
+    return tuple(unneeded)
+
+
 def _asked(
-    run: ResolvedRun, ledgers: Mapping[str, Ledger], tasks: Sequence[str]
+    run: ResolvedRun,
+    ledgers: Mapping[str, Ledger],
+    tasks: Sequence[str],
+    unneeded: Sequence[str],
 ) -> tuple[str, ...]:
-    """The stages of these tasks, of all if none is named.
+    """The stages of these tasks, of all if none is named, that are needed.
 
     Raises
     ------
@@ -112,12 +131,15 @@ def _asked(
             raise InputError(
                 f"There is no task {task!r}. Expected some of: {', '.join(known)}."
             )
-    asked = [s for s in run.stages if not tasks or s.task in tasks]
+    needed = [stage for stage in run.stages if stage.name not in unneeded]
+    asked = [s for s in needed if not tasks or s.task in tasks]
     names = tuple(stage.name for stage in asked)
     tasks_of = {stage.name: stage.task for stage in run.stages}
     for stage in asked:
         for name in stage.after:
-            if name not in names and not ledgers[name].done.all():
+            if name in names or name in unneeded:
+                continue
+            if not ledgers[name].done.all():
                 left = int((~ledgers[name].done).sum())
                 raise InputError(
                     f"Task {stage.task!r} reads {name!r}, of which {left} blocks are"
@@ -135,7 +157,10 @@ def _changed_stages(run: ResolvedRun) -> dict[str, list[str]]:
             continue
         differences = _differences(old.parameters, stage.parameters)
         if differences:
-            changed[stage.name] = differences
+            was_deleted = not old.parameters
+            changed[stage.name] = (
+                ["what it had made is deleted"] if was_deleted else differences
+            )
     return changed
 
 

@@ -18,6 +18,7 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.clearing import make_room
 from denoise_daisy.runs.log_file import log_file
+from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
 from denoise_daisy.runs.output_places import check_output, check_owner
@@ -79,6 +80,7 @@ def run(
         )
         if found.is_done and not damaged_groups(found.run):
             _say_done_before(found, say)
+            delete_unneeded(found.run, found.ledgers, found.unneeded)
             return
         found, described = _prepared(found, say)
         if lock is None:

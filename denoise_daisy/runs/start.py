@@ -14,8 +14,9 @@ from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.worker_states import read_states, remove_states
+from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
-from denoise_daisy.runs.preflight import Preflight
+from denoise_daisy.runs.preflight import Preflight, unneeded_stages
 from denoise_daisy.runs.summary import failures, summary
 from denoise_daisy.scheduling.scheduler import Scheduler
 from denoise_daisy.scheduling.stage_state import StageState, stage_states
@@ -51,6 +52,8 @@ class Start:
         ledgers = {name: state.ledger for name, state in states.items()}
         if gone := gone_files(stages, ledgers):
             raise RunStopped(gone)
+        unneeded = unneeded_stages(run, self.found.ledgers)
+        delete_unneeded(run, self.found.ledgers, unneeded)
         failed = [s for s in states.values() if s.ledger.last_failed() or s.orphans]
         if failed:
             raise BlocksFailed(failures(failed, run.run_dir))

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Iterator
 
+from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.progress import duration
 from denoise_daisy.resolved.resolve import check_input, restore
+from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.record import RunRecord
@@ -24,7 +26,11 @@ def status(run_dir: RunDir) -> str:
     run = restore(record, run_dir)
     check_input(run, record)
     lines, failures = [], []
+    deleted = {name for name, kept in record.stages.items() if not kept.parameters}
     for stage in run.stages:
+        if stage.name in deleted and not _is_kept(run, stage):
+            lines.append(f"{stage.name}: deleted, for all that reads it is done")
+            continue
         folder = run_dir.ledger(stage.name)
         ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
         ledger.refresh()
@@ -42,6 +48,10 @@ def status(run_dir: RunDir) -> str:
         lines.append(f"noise: {run.denoiser.noise_text}")
     lines.append(f"output: {run_dir.output}")
     return "\n".join(lines)
+
+
+def _is_kept(run: ResolvedRun, stage: Stage) -> bool:
+    return all(task.keep for task in run.config.tasks if task.name == stage.task)
 
 
 def _scheduler_lines(run_dir: RunDir) -> Iterator[str]:

@@ -65,7 +65,7 @@ def verify(run_dir: RunDir) -> str:
         stages = [run.denoising, *_as_recorded(run, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}
         checked = sum(map(_count, ledgers.values()))
-        damages = _damages(stages, ledgers)
+        damages = damages_of(stages, ledgers)
         readers = _marked(run_dir, record, stages, ledgers, damages)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
@@ -129,7 +129,7 @@ def _marked(
     return undo(stages, ledgers, damages, max(last, record.epoch) + 1)
 
 
-def _damages(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
+def damages_of(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
     """All damaged blocks; each was looked at twice, for nothing is marked lightly.
 
     Raises

@@ -47,6 +47,10 @@ class AnyTask(Section):
     max_retries: NonNegativeInt | None = None
     """How often a failed block is tried again; null: as in its workers."""
 
+    keep: bool = True
+    """Whether its output is kept.  false: it is deleted once all tasks that read it are
+    done and read back; what needs it later has it computed again."""
+
     def with_paths_from(self, folder: Path) -> Self:
         """The task with every relative path made absolute."""
         return self

@@ -130,7 +130,7 @@ def task_parameters(
     task: AnyTask, inputs: Mapping[str, Product], layout: Layout | None, **more: Any
 ) -> dict[str, Any]:
     """What decides a stage's bytes: its settings, its inputs, its layout, and more."""
-    hidden = {"name", "input", "blocks", "workers", "max_retries", "folder"}
+    hidden = {"name", "input", "blocks", "workers", "max_retries", "folder", "keep"}
     parameters: dict[str, Any] = task.model_dump(mode="json", exclude=hidden)
     parameters |= {f"input {name}": p.fingerprint for name, p in inputs.items()}
     parameters["reads"] = list(inputs)

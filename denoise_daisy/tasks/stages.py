@@ -30,10 +30,35 @@ def build_stages(
         build_levels(builder, "denoised", "pyramid", "pyramid")
     for task in tasks:
         task.build(builder)
-        if task.name not in with_own_levels and _is_full_resolution(builder, task.name):
+        if not task.keep or task.name in with_own_levels:
+            continue
+        if _is_full_resolution(builder, task.name):
             build_levels(builder, task.name, f"{task.name}.pyramid", task.name)
     _check(builder.stages)
+    for task in tasks:
+        if not task.keep:
+            _check_not_kept(task.name, builder.stages, with_own_levels)
     return tuple(builder.stages)
+
+
+def readers_of(task: str, stages: Sequence[Stage]) -> list[Stage]:
+    """The stages of other tasks that read one."""
+    own = {stage.name for stage in stages if stage.task == task}
+    return [s for s in stages if s.task != task and own.intersection(s.after)]
+
+
+def _check_not_kept(task: str, stages: Sequence[Stage], with_levels: set[str]) -> None:
+    """Refuse to throw away what nobody else would have had, or half of an image."""
+    if task in with_levels:
+        raise InputError(
+            f"Task {task!r} has keep: false, and a pyramid, whose levels are a part of"
+            " its output. Leave one of them away."
+        )
+    if not readers_of(task, stages):
+        raise InputError(
+            f"Task {task!r} has keep: false, and no other task reads it: all it makes"
+            " would be thrown away. Leave keep away, or the task."
+        )
 
 
 def _is_full_resolution(builder: StageBuilder, name: str) -> bool:

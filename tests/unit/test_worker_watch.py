@@ -101,13 +101,13 @@ def test_a_worker_that_was_killed_for_its_time_has_failed_by_timeout(
 # Manually started workers.
 
 
-def test_a_manually_started_worker_is_forgotten_after_a_minute_of_silence(
+def test_a_manually_started_worker_is_forgotten_after_forty_seconds_of_silence(
     pool: OnePool, caplog: pytest.LogCaptureFixture
 ) -> None:
     pool.show("mine", 0, at=50)
     pool.maintain(after=10)
     assert pool.pool.at_work() == ["soft"]
-    pool.maintain(after=60)
+    pool.maintain(after=40)
     assert pool.is_shown("mine")
     pool.maintain(after=1)
     assert not pool.is_shown("mine")
@@ -124,7 +124,7 @@ def test_a_manually_started_worker_may_take_as_long_as_it_shows_itself(
     """Even a clock that goes backwards shows that it lives."""
     for at in (100.0, 104.0, 90.0, 94.0, 98.0, 102.0):
         pool.show("mine", 0, at=at)
-        pool.maintain(after=50)
+        pool.maintain(after=35)
     assert pool.is_shown("mine")
     assert pool.launcher.killed == []
 
