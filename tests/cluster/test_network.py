@@ -1,7 +1,7 @@
 """Workers on another machine, and a network that breaks.
 
-Each run ends with all bytes right, no block lost, and none computed twice but those that
-were in flight.  `--partition SECONDS` cuts the wire for longer.
+Each run ends with all bytes right, no block lost, and none computed twice but those
+that were in flight.  `--partition SECONDS` cuts the wire for longer.
 """
 
 import json
@@ -22,8 +22,9 @@ from harness.other_machine import ADDRESSES, BOTH, HERE, THERE, Wire
 FOR_EVER = 600.0
 """Seconds that a block takes until it is let go."""
 
-PATIENT = {VARIABLE: json.dumps(json.loads(SHORT_WAITS[VARIABLE]) | {"idle": 60})}
-"""Workers that wait for more work than they get."""
+WAITS = json.loads(SHORT_WAITS[VARIABLE]) | {"idle": 100, "manual_worker_silent": 8}
+PATIENT = {VARIABLE: json.dumps(WAITS)}
+"""Workers stay when they are idle, and the scheduler soon misses one that is gone."""
 
 
 class Apart:
@@ -31,6 +32,7 @@ class Apart:
 
     def __init__(self, it: Frames, wire: Wire) -> None:
         self.it, self.wire = it, wire
+        it.env |= PATIENT
         words = (sys.executable, "-m", "denoise_daisy", "run")
         self.run = it.start(*wire.command(HERE, *words))
         wait_until((it.run_dir / "connection.json").exists, "connection.json")
