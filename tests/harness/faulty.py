@@ -12,6 +12,8 @@ change while the processes run:
   clocks             workers have one of these, by `libfaketime`
   call               a system call that fails: `who` makes it, `at` which, with what
                      `path`, `after` how many, by which `error`, `always` or once
+  late               seconds that a list of a ledger's files, and what it tells of them,
+                     is believed: so long do other hosts' files of NFS show late
   killed at unlink   --overwrite is killed when it has deleted that many files
 
 The start of every denoising is noted beside it, in `begun`: number of the block, which
@@ -137,6 +139,34 @@ def watch_syncs(call: dict[str, Any]) -> None:
     os.fsync = late
 
 
+class Kept(list[Any]):
+    """A list of a folder, to be used as `os.scandir` gives it."""
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+def keep_lists(seconds: float) -> None:
+    scandir = os.scandir
+    kept: dict[Any, tuple[float, Kept]] = {}
+
+    def late(path: Any = ".") -> Any:
+        name = os.fspath(path)
+        if "/ledger/" not in str(name):
+            return scandir(path)
+        if name not in kept or time.monotonic() - kept[name][0] > seconds:
+            entries = Kept(scandir(path))
+            for entry in entries:
+                entry.stat()
+            kept[name] = (time.monotonic(), entries)
+        return kept[name][1]
+
+    os.scandir = late
+
+
 def die_at_unlink(count: int) -> None:
     unlink, left = os.unlink, [count]
 
@@ -168,6 +198,8 @@ def begin(given: dict[str, Any], words: list[str]) -> None:
     call = given.get("call")
     if call and (is_worker if call["who"] == "worker" else call["who"] in words):
         {"open": watch_opens, "fsync": watch_syncs}[call["at"]](call)
+    if given.get("late"):
+        keep_lists(given["late"])
     if is_worker:
         if given.get("clocks"):
             change_clock(given)
