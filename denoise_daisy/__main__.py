@@ -7,21 +7,26 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from denoise_daisy.config import Config
-from denoise_daisy.errors import DenoiseDaisyError
+from denoise_daisy.errors import DenoiseDaisyError, RunStopped
 from denoise_daisy.run_dir.run_dir import RunDir, find
+from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.runs.plan_report import plan
 from denoise_daisy.runs.run import run
 from denoise_daisy.runs.status import status
 from denoise_daisy.runs.verify import verify
+from denoise_daisy.streams import open_closed, patient, use_utf8
 
 VERBS = ("run", "plan", "status", "verify", "schema")
+
+DOING = ("run", "verify")
+"""Verbs that do something, whether anybody reads what they say or not."""
 
 
 def entry() -> NoReturn:
@@ -30,11 +35,12 @@ def entry() -> NoReturn:
     It ends at once: a thread of Daisy's may still be in native code, which Python's own
     end would abort.
     """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            # It was closed by who started this program, and is missed by nobody.
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    code = main()
+    use_utf8()
+    open_closed()
+    try:
+        code = main()
+    except SystemExit as error:
+        code = int(error.code or 0)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
@@ -47,9 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] not in VERBS and not words[0].startswith("-"):
         words.insert(0, "run")
-    options = _parser().parse_args(words)
-    with _stderr_of_our_own():
-        return _main(options)
+    with patient("stderr"):
+        options = _parser().parse_args(words)
+        with patient(*(["stdout"] if options.verb in DOING else [])):
+            return _main(options)
 
 
 def _main(options: argparse.Namespace) -> int:
@@ -60,8 +67,8 @@ def _main(options: argparse.Namespace) -> int:
     # A full disk must not make the log's own troubles the user's.
     logging.raiseExceptions = False
     try:
-        _call(options)
-        sys.stdout.flush()
+        with limits_told():
+            _call(options)
     except DenoiseDaisyError as error:
         print(f"denoise_daisy: {error}", file=sys.stderr)
         return error.exit_code
@@ -69,28 +76,11 @@ def _main(options: argparse.Namespace) -> int:
         print("denoise_daisy: stopped by SIGINT.", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception:  # noqa: BLE001 - a bug: say where the report is
         _report_bug()
         return 1
     return 0
-
-
-@contextmanager
-def _stderr_of_our_own() -> Iterator[None]:
-    """Leave file descriptor 2 to native code, whose words a run puts into its log."""
-    try:
-        descriptor = os.dup(sys.stderr.fileno())
-    except (OSError, ValueError):
-        yield
-        return
-    with os.fdopen(descriptor, "w", buffering=1) as stream:
-        before, sys.stderr = sys.stderr, stream
-        try:
-            yield
-        finally:
-            sys.stderr = before
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -150,13 +140,32 @@ def _call(options: argparse.Namespace) -> None:
         case "plan":
             config = Config.load(options.config)
             unchecked = options.unchecked_ndsafir
-            print(plan(config, tasks=options.task, unchecked_ndsafir=unchecked))
+            _print(plan(config, tasks=options.task, unchecked_ndsafir=unchecked))
         case "status":
-            print(status(_find(options.path)))
+            _print(status(_find(options.path)))
         case "verify":
-            print(verify(_find(options.path)))
+            _print(verify(_find(options.path)))
         case "schema":
-            print(json.dumps(Config.model_json_schema(), indent=2))
+            _print(json.dumps(Config.model_json_schema(), indent=2))
+
+
+def _print(text: str) -> None:
+    """Print what was asked for.
+
+    Raises
+    ------
+    RunStopped
+        It can't be written.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise RunStopped(
+            f"Standard output can't be written ({error.strerror}), and printing was all"
+            " that was to be done. Correct that and ask again."
+        ) from error
 
 
 def _find(path: Path) -> RunDir:

@@ -53,6 +53,11 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
+def partial_of(path: Path) -> Path:
+    """Where a file is written before it gets its name."""
+    return path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+
+
 def write_atomic(
     path: Path,
     data: str | bytes | memoryview,
@@ -68,7 +73,7 @@ def write_atomic(
 def _write_once(
     path: Path, data: bytes | memoryview, mode: int, *, durable: bool
 ) -> None:
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    partial = partial_of(path)
     try:
         fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(fd, "wb") as file:

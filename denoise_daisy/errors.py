@@ -5,7 +5,7 @@
   x RefusedError    4: the output belongs to another run, or another scheduler is at it
   x BlocksFailed    3: the run ended, some blocks failed for good
   x RunStopped      5: the run had to stop; what is done is kept
-    + Interrupted   130 or 143: stopped by SIGINT or SIGTERM; what is done is kept
+    + Interrupted   129, 130 or 143: stopped by SIGHUP, SIGINT or SIGTERM; the same
 
 A message is one short paragraph: what was found, what was expected, what to do.
 """

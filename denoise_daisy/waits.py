@@ -27,6 +27,8 @@ class Waits:
     """The run stops when its output or its run directory is away for so long."""
     leave: float = 5.0
     """What workers get to leave by themselves once there is no more work."""
+    last_words: float = 5.0
+    """What was said and not read yet is kept for a reader for so long at the end."""
 
     # Its pools of workers
 

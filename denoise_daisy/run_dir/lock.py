@@ -109,8 +109,9 @@ class Lock:
         if holder != self._found:
             raise self._refusal(holder)
         persistently(partial(self._beat, running=True))
-        self._heart = threading.Thread(target=self._keep_beating, daemon=True)
-        self._heart.start()
+        heart = threading.Thread(target=self._keep_beating, daemon=True)
+        heart.start()
+        self._heart = heart
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)

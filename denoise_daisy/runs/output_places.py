@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import delete
+from denoise_daisy.durable import delete, partial_of
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.outputs.ome_zarr import (
     LABELS,
@@ -88,7 +88,13 @@ def check_places(
     """Refuse to write where something lies that the run of `record` did not make.
 
     To overwrite, what any run of this program has made will do.
+
+    Raises
+    ------
+    InputError
+        The name of a place is too long.
     """
+    _check_names(run)
     known = {
         ours for place in recorded_places(run, record) for ours in (place, place.parent)
     }
@@ -108,6 +114,23 @@ def check_places(
             f" not make it. Expected a free place for task {stage.task!r}; name the"
             " task otherwise, or move that away."
         )
+
+
+def _check_names(run: ResolvedRun) -> None:
+    """Refuse what the file system would not take at the last block."""
+    folder = run.output.parent
+    while not folder.exists():
+        folder = folder.parent
+    most = os.pathconf(folder, "PC_NAME_MAX")
+    for stage in run.stages:
+        written = partial_of(stage.target.place)
+        for name in written.relative_to(run.output.parent).parts:
+            if len(os.fsencode(name)) > most:
+                raise InputError(
+                    f"Task {stage.task!r} would write {name!r}, a name that"
+                    f" has {len(os.fsencode(name))} bytes. Expected {most} at most at"
+                    f" {str(folder)!r}; shorten output.path or the name of the task."
+                )
 
 
 def recorded_places(run: ResolvedRun, record: RunRecord | None) -> list[Path]:

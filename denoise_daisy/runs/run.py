@@ -17,6 +17,7 @@ from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.clearing import make_room
+from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.runs.log_file import log_file
 from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
@@ -68,7 +69,7 @@ def run(
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
     check_output(config, run_dir)
-    with _stopped_by_files(run_dir), ExitStack() as stack:
+    with limits_told(), _stopped_by_files(run_dir), ExitStack() as stack:
         lock = None
         if run_dir.lock_file.exists():
             lock = Lock(run_dir)

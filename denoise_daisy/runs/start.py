@@ -82,8 +82,8 @@ class Start:
     def _do_blocks(self, states: dict[str, StageState], pools: Sequence[Pool]) -> None:
         run = self.found.run
         before = {name: state.ledger.done_count for name, state in states.items()}
-        started = time.time()
-        sweep = threading.Thread(target=_sweep, args=(run, started))
+        began = time.monotonic()
+        sweep = threading.Thread(target=_sweep, args=(run, time.time()))
         sweep.start()
         self._announce(states, before, pools)
         try:
@@ -101,7 +101,7 @@ class Start:
             for state in states.values():
                 state.ledger.refresh()
                 state.update()
-            said = summary(run, states, before, time.time() - started)
+            said = summary(run, states, before, time.monotonic() - began)
             logger.info("%s", said)
             self.say(said)
 

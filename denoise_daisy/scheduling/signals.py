@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: counted while a run goes on, and acted on by its loop."""
+"""SIGINT, SIGTERM and SIGHUP: counted while a run goes on, and acted on by its loop."""
 
 import math
 import signal
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from denoise_daisy.waits import WAITS
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Signals:
@@ -44,10 +44,15 @@ class Signals:
                 signal.signal(number, handler)
 
     def handle(self) -> None:
-        """Take the signals from whoever has them."""
+        """Take the signals from whoever has them.
+
+        With nohup a terminal that goes is to be ignored.
+        """
         if threading.current_thread() is threading.main_thread():
             for number in NUMBERS:
-                signal.signal(number, self._take)
+                ignored = signal.getsignal(number) is signal.SIG_IGN
+                if not (ignored and number == signal.SIGHUP):
+                    signal.signal(number, self._take)
 
     def _take(self, number: int, _: object) -> None:
         # One Ctrl-C, or one bkill, can come twice: from the terminal or the batch

@@ -1,5 +1,6 @@
 """Why a worker ended, and what is written down for the block that it had."""
 
+import re
 import signal
 from dataclasses import dataclass
 from typing import Literal
@@ -13,6 +14,10 @@ from denoise_daisy.run_dir.worker_states import WorkerState
 from denoise_daisy.scheduling.stage_state import StageState
 
 LOG_LINES = 12
+
+DAISY_RUN_ID = re.compile(r"\.[0-9a-f]{32}\b")
+"""What lets a client in stands in the names of Daisy's tasks; who reads a ledger may
+not know it."""
 
 CrashReason = Literal["timeout", "walltime", "memory", "lost", "crash"]
 
@@ -74,11 +79,12 @@ def cause_of(
 
 
 def log_tail(run_dir: RunDir, worker: str) -> str:
-    """The last lines of a worker's log."""
+    """The last lines of a worker's log, without what Daisy's clients are known by."""
     try:
-        text = run_dir.worker_log(worker).read_text(errors="replace")
+        text = run_dir.worker_log(worker).read_text("utf-8", errors="replace")
     except OSError:
         return ""
+    text = DAISY_RUN_ID.sub("", text)
     return "\n".join(text.splitlines()[-LOG_LINES:])
 
 

@@ -86,7 +86,8 @@ def test_workers_of_a_killed_scheduler_do_no_block_of_the_next(trial: Trial) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "whom"), [("SIGINT", "group"), ("SIGTERM", "process")]
+    ("name", "whom"),
+    [("SIGINT", "group"), ("SIGTERM", "process"), ("SIGHUP", "process")],
 )
 def test_a_first_signal_lets_the_blocks_in_flight_finish(
     trial: Trial, name: str, whom: str
@@ -107,6 +108,20 @@ def test_a_first_signal_lets_the_blocks_in_flight_finish(
     assert set(in_flight.values()) <= set(done)
     assert done == sorted(trial.executions())
     assert trial.finish() == sorted(ALL - set(done))
+
+
+def test_a_run_under_nohup_outlives_its_terminal(trial: Trial) -> None:
+    """`nohup` lets the program ignore SIGHUP, which has to stay so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with trial.running(sleep=1) as scheduler:
+            trial.wait_for_two_at_work()
+            scheduler.send_signal(signal.SIGHUP)
+            _, errors = scheduler.communicate(timeout=PATIENCE)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert scheduler.returncode == 0, errors
+    assert trial.executions() == Counter(ALL)
 
 
 def test_a_second_signal_ends_the_run_at_once(trial: Trial) -> None:

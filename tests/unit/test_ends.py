@@ -71,14 +71,3 @@ def test_a_reader_that_leaves_early_is_no_bug(
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
-
-
-@pytest.mark.parametrize("closed", [1, 2])
-def test_an_output_that_is_closed_is_no_bug(closed: int) -> None:
-    """As some daemons start their children."""
-    command = f'"{sys.executable}" -m denoise_daisy schema {closed}>&-'
-    done = subprocess.run(
-        ["sh", "-c", command], capture_output=True, env=environment(), check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert bool(done.stdout) == (closed == 2)
