@@ -30,6 +30,9 @@ class Waits:
     last_words: float = 5.0
     """What was said and not read yet is kept for a reader for so long at the end."""
 
+    notify: float = 60.0
+    """What the command of `notify` gets to tell somebody."""
+
     # Its pools of workers
 
     worker_stuck: float = 300.0

@@ -20,6 +20,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.images.input import Input
 from denoise_daisy.launchers import Workers
 from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.notify import Notify
 from denoise_daisy.outputs.layout import Output
 from denoise_daisy.sections import Section, absolute
 from denoise_daisy.tasks import Task
@@ -49,6 +50,9 @@ class Config(Section):
     tasks: tuple[Task, ...] = ()
     """What runs on the denoised blocks, each as soon as what it reads is done."""
 
+    notify: Notify | None = None
+    """Whom to tell when the run ends, or gives up its first block; null: nobody."""
+
     @model_validator(mode="after")
     def _noise_is_of_use(self) -> Self:
         if not self.denoise.knows_noise and "noise" in self.model_fields_set:
@@ -67,9 +71,12 @@ class Config(Section):
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The config as JSON, with the numbers that this machine decides."""
+        """The config as JSON, with the numbers that this machine decides.
+
+        Without `notify`: whom to tell is that start's business, and may be a secret.
+        """
         config = self.model_copy(update={"workers": self.workers.resolved()})
-        unused = set() if self.denoise.knows_noise else {"noise"}
+        unused = {"notify"} if self.denoise.knows_noise else {"notify", "noise"}
         return config.model_dump(mode="json", exclude=unused)
 
     @classmethod
@@ -127,6 +134,7 @@ class Config(Section):
                 "input": self.input.model_copy(update=source),
                 "output": self.output.model_copy(update=target),
                 "tasks": tuple(task.with_paths_from(folder) for task in self.tasks),
+                "notify": self.notify and self.notify.with_paths_from(folder),
             }
         )
 

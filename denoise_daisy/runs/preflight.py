@@ -80,6 +80,8 @@ def preflight(
     InputError, RefusedError
         As `run` would.
     """
+    if config.notify:
+        config.notify.check()
     record = None if overwrite else existing
     run = resolve(config, record, new_id)
     if record:

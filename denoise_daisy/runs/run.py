@@ -10,6 +10,7 @@ from secrets import token_hex
 from denoise_daisy.config import Config
 from denoise_daisy.durable import TRANSIENT, make_folders
 from denoise_daisy.errors import RefusedError, RunStopped
+from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
@@ -95,7 +96,30 @@ def run(
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
-            Start(found, epoch, grace_seconds, say).run()
+            _start(found, epoch, grace_seconds, say)
+
+
+def _start(found: Preflight, epoch: int, grace_seconds: float, say: Say) -> None:
+    """Do the blocks, and tell whom it may concern how that went."""
+    said: list[str] = []
+
+    def say_and_keep(text: str) -> None:
+        said[:] = [text]
+        say(text)
+
+    def blocks() -> tuple[int, int]:
+        done = sum(found.ledgers[name].done_count for name in found.asked)
+        return done, sum(stage.grid.size for stage in found.asked_stages)
+
+    run, notify = found.run, found.run.config.notify
+    about = {"output": str(run.output), "run_dir": str(run.run_dir.path)}
+    notifier = Notifier(notify.command if notify else (), about, blocks)
+    with (
+        notifier.telling_of_the_end(lambda: said[0]),
+        limits_told(),
+        _stopped_by_full_disk(run.run_dir),
+    ):
+        Start(found, epoch, grace_seconds, say_and_keep, notifier).run()
 
 
 def known_denoiser(found: Preflight) -> tuple[ResolvedRun, tuple[str, ...]]:

@@ -11,6 +11,7 @@ from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.durable import remove_partials
 from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
+from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.worker_states import read_states, remove_states
@@ -32,6 +33,7 @@ class Start:
     epoch: int
     grace_seconds: float
     say: Callable[[str], None]
+    notifier: Notifier
 
     def run(self) -> None:
         """Do the blocks that are left, and say how it went.

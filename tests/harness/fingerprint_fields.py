@@ -42,6 +42,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             "denoise": None,
             "blocks": None,
             "workers": None,
+            "notify": None,
             "tasks": ([TWICE, SOFT], GoesOn(("twice",))),
         },
     ),
@@ -196,6 +197,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             "cores": Change("lsf, ndsafir", "workers.cores", 2, INEXACT),
         },
     ),
+    "Notify": ("gaussian", "notify", {"command": (["true"], GOES_ON)}),
     "TaskBlocks": (
         "median",
         "tasks.cells.blocks",

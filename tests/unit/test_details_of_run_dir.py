@@ -10,6 +10,7 @@ import pytest
 
 from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.notify import Notifier
 from denoise_daisy.run_dir.connection import Connection, Hint, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import Entry
@@ -258,5 +259,6 @@ def test_what_workers_of_an_earlier_start_showed_is_forgotten(
     )
     found: Any = SimpleNamespace(run=run, asked_stages=[], asked=(), ledgers={})
     assert len(read_states(run_dir)) == 1
-    start.Start(found, 1, 30.0, lambda _: None).run()
+    nobody = Notifier((), {}, lambda: (0, 0))
+    start.Start(found, 1, 30.0, lambda _: None, nobody).run()
     assert shown == [[]]

@@ -49,6 +49,7 @@ SECTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "GaussianFilter": ("denoise", {"kind": "gaussian", "sigma": {"y": 1.0}}),
     "Blocks": ("blocks", {}),
     "LocalWorkers": ("workers", LOCAL),
+    "Notify": ("notify", {}),
     "SlurmWorkers": ("workers", SLURM),
     "LsfWorkers": ("workers", LSF),
     "Pyramid": ("tasks.0", PYRAMID),
@@ -138,6 +139,7 @@ LIMITS: dict[str, dict[str, tuple[Values, Values]]] = {
         "context": ([{"t": 0}, {}], [{"t": -1}, {"c": 1}]),
         "memory_gib": MEMORY,
     },
+    "Notify": {"command": ([["a"], ["a", "b"]], [[], [""], "a"])},
     "LocalWorkers": ANY_WORKERS | {"threads_per_worker": FROM_1},
     "SlurmWorkers": ANY_JOBS
     | {
