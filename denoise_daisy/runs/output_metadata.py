@@ -67,6 +67,7 @@ def create(
     """
     own = {
         "version": version("denoise-daisy"),
+        "run": run.id,
         "fingerprint": dict(run.denoising.parameters),
     }
     groups = _groups(stage for stage in run.stages if stage.name not in left_alone)

@@ -59,6 +59,25 @@ def check_owner(output: Path, record: RunRecord | None, *, overwrite: bool) -> N
             f" {output.name + '.run'!r} is gone. Put it back, choose another"
             " output.path, or start over with --overwrite."
         )
+    if record and not overwrite:
+        check_run_of(output, record)
+
+
+def check_run_of(output: Path, record: RunRecord) -> None:
+    """Refuse an output that a run has made whose record is not that beside it.
+
+    Raises
+    ------
+    RefusedError
+        It was moved here without its run directory, or the other way round.
+    """
+    made_by = (own_attributes(output) or {}).get("run", record.id)
+    if made_by != record.id:
+        raise RefusedError(
+            f"{str(output)!r} was made by the run {made_by!r}, but the run directory"
+            f" {output.name + '.run'!r} beside it is of the run {record.id!r}. Expected"
+            " those of one run; put each with what belongs to it."
+        )
 
 
 def _check_folder(path: Path) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.progress import duration
-from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
+from denoise_daisy.runs.recorded import recorded_run
 
 
 def status(run_dir: RunDir) -> str:
@@ -20,11 +20,10 @@ def status(run_dir: RunDir) -> str:
     Raises
     ------
     RefusedError
-        The input has changed since, or run.json can't be read.
+        The output is gone or another's, or run.json can't be read.
     """
     record = RunRecord.of(run_dir)
-    run = restore(record, run_dir)
-    check_input(run, record)
+    run, input_problem = recorded_run(record, run_dir)
     lines, failures = [], []
     deleted = {name for name, kept in record.stages.items() if not kept.parameters}
     for stage in run.stages:
@@ -46,6 +45,8 @@ def status(run_dir: RunDir) -> str:
     lines += [*_scheduler_lines(run_dir), *failures]
     if run.denoiser.probed:
         lines.append(f"noise: {run.denoiser.noise_text}")
+    if input_problem:
+        lines.append(f"input: {input_problem}")
     lines.append(f"output: {run_dir.output}")
     return "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """Read an output back and hold it against the ledger's checksums."""
 
+import logging
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
-from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import Lock
@@ -23,6 +23,7 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_metadata import damaged_groups
+from denoise_daisy.runs.recorded import recorded_run
 from denoise_daisy.runs.undo import Damage, undo
 
 MEMORY_BYTES = 1 << 30
@@ -30,6 +31,9 @@ MEMORY_BYTES = 1 << 30
 
 AHEAD = 4
 """Blocks that wait to be read, for each thread."""
+
+
+logger = logging.getLogger("denoise_daisy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def verify(run_dir: RunDir) -> str:
     Raises
     ------
     RefusedError
-        A scheduler is at work.
+        A scheduler is at work, or the output is gone or another's.
     BlocksFailed
         Some blocks are damaged or missing; the next run computes just them.
     RunStopped
@@ -59,8 +63,9 @@ def verify(run_dir: RunDir) -> str:
     """
     with Lock(run_dir):
         record = RunRecord.of(run_dir)
-        run = restore(record, run_dir)
-        check_input(run, record)
+        run, input_problem = recorded_run(record, run_dir)
+        if input_problem:
+            logger.warning("%s", input_problem)
         _check_groups(run)
         stages = [run.denoising, *_as_recorded(run, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}

@@ -61,6 +61,7 @@ class Trial:
         shutil.copy(self.hook.noted, twin.hook.noted)
         record = twin.record()
         record["config"]["input"]["path"] = str(twin.source)
+        record["image"]["path"] = str(twin.source)
         (twin.run_dir / "run.json").write_text(json.dumps(record))
         return twin
 

@@ -10,7 +10,7 @@ from harness.waiting import PATIENCE
 
 def test_only_the_owner_can_read_the_run_id_of_a_connection(trial: Trial) -> None:
     """Daisy's server and clients tell it; the ledger has the end of a client's log."""
-    trial.change(workers={"block_timeout_minutes": 0.05, "max_retries": 0})
+    trial.change(workers={"block_timeout_minutes": 0.1, "max_retries": 0})
     (trial.run_dir / "logs").mkdir(parents=True)
     (trial.run_dir / "logs" / "scheduler.log").touch(0o644)  # of an earlier version
     connection = trial.run_dir / "connection.json"
@@ -18,7 +18,6 @@ def test_only_the_owner_can_read_the_run_id_of_a_connection(trial: Trial) -> Non
         wait_until(connection.exists, "the server listens")
         run_id = json.loads(connection.read_text())["run_id"]
         scheduler.communicate(timeout=PATIENCE)
-    assert scheduler.returncode == 3
     files = [path for path in trial.folder.rglob("*") if path.is_file()]
     holders = [path for path in files if run_id.encode() in path.read_bytes()]
     log = trial.run_dir / "logs" / "scheduler.log"
