@@ -1,8 +1,10 @@
 """How the program ends where nothing was wrong with what it was asked for."""
 
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,3 +73,15 @@ def test_a_reader_that_leaves_early_is_no_bug(
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+def test_a_clock_that_jumps_back_changes_no_duration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Scheduler, "run", lambda _: monkeypatch.setattr(time, "time", lambda: 0.0)
+    )
+    said: list[str] = []
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    run(load(config_for(source, tmp_path / "out.zarr")), say=said.append)
+    assert re.search(r", in \d+ s\.$", said[-1].splitlines()[0])
