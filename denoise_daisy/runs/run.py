@@ -117,7 +117,7 @@ def _start(found: Preflight, epoch: int, grace_seconds: float, say: Say) -> None
     with (
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(),
-        _stopped_by_full_disk(run.run_dir),
+        _stopped_by_files(run.run_dir),
     ):
         Start(found, epoch, grace_seconds, say_and_keep, notifier).run()
 

@@ -95,6 +95,7 @@ class Start:
                 run.run_dir,
                 epoch=self.epoch,
                 grace_seconds=self.grace_seconds,
+                given_up=self.notifier.block_given_up,
             ).run()
         finally:
             sweep.join()

@@ -3,11 +3,12 @@
 import logging
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.geometry import Index
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.connection import Connection
@@ -43,13 +44,18 @@ class Scheduler:
         *,
         epoch: int,
         grace_seconds: float,
+        given_up: Callable[[str, Index, str], None],
     ) -> None:
-        """`states` are of the stages to be done, each after those that it reads."""
+        """`states` are of the stages to be done, each after those that it reads.
+
+        `given_up` is told of blocks that are: their stage, and why; often of one.
+        """
         self._state = RunState(states)
         self._workforce = Workforce(pools, run_dir, states)
         self._run_dir = run_dir
         self._epoch = epoch
         self._grace_seconds = grace_seconds
+        self._given_up = given_up
         self._signals = Signals()
         self._ready_hint = ReadyHint(run_dir, states)
         self._output_watch = OutputWatch(run_dir, states.values())
@@ -204,6 +210,9 @@ class Scheduler:
         if started < self._next_refresh:
             return
         self._state.refresh()
+        for name, state in self._state.stages.items():
+            for index in state.given_up[:1]:
+                self._given_up(name, index, str(state.ledger.failures[index][-1].error))
         self._ready_hint.say(self._workforce.at_work())
         spent = time.monotonic() - started
         self._next_refresh = started + max(WAITS.tick, REFRESH_SHARE * spent)

@@ -125,6 +125,8 @@ class OneStart:
         self.run_dir.lock_file.touch()
         self.launcher = FakeLauncher(self.time)
         self.states: dict[str, StageState] = {}
+        self.given_up: list[tuple[str, Index, str]] = []
+        """What the scheduler has told of blocks that are given up."""
         before: tuple[str, ...] = ()
         for name in stages:
             ledger_folder = self.run_dir.ledger(name)
@@ -159,7 +161,12 @@ class OneStart:
     def run(self, grace: float = 30.0) -> None:
         """To its end, or to what stops it."""
         Scheduler(
-            self.states, [self.pool], self.run_dir, epoch=1, grace_seconds=grace
+            self.states,
+            [self.pool],
+            self.run_dir,
+            epoch=1,
+            grace_seconds=grace,
+            given_up=lambda *block: self.given_up.append(block),
         ).run()
 
     def say(self, stage: str, status: str, *blocks: int, seconds: float = 0.0) -> None:

@@ -178,6 +178,7 @@ def test_where_only_failed_blocks_are_left_there_is_nothing_to_try(
     assert it.time.now >= 50
     assert len(it.servers) == 1
     assert len(it.states["denoise"].given_up) == 40
+    assert it.given_up[0] == ("denoise", (0, 0, 0, 0), "bad voxels")
 
 
 def test_what_reads_a_stage_on_trial_waits(start: Callable[..., OneStart]) -> None:
