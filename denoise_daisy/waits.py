@@ -55,6 +55,11 @@ class Waits:
     """Between two polls, at most."""
     command: float = 60.0
     """A command of the batch system that takes longer counts as no answer."""
+    kill_again: float = 60.0
+    """Between the first two tries to kill a worker's job; doubled each time."""
+    job_lost: float = 300.0
+    """A job that the batch system can't reach, or that no kill has ended, for so long
+    is given up."""
 
     # The lock of a run directory
 

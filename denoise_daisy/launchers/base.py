@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from denoise_daisy.errors import RunStopped
+from denoise_daisy.errors import InputError, RunStopped
 
 EndedBy = Literal["itself", "memory", "walltime", "system"]
 """Who ended a worker: itself (or a signal); the batch system for its memory or time; or
 the system for no fault of its block: preempted, cancelled, its host failed, unknown."""
+
+
+class NotHereError(InputError):
+    """The batch system's commands are not on this machine."""
 
 
 class CannotStartError(RunStopped):
@@ -41,6 +45,8 @@ class Launcher(Protocol):
 
         Raises
         ------
+        NotHereError
+            It can't be used on this machine.
         InputError
             With the system's own words.
         """
@@ -70,7 +76,7 @@ class Launcher(Protocol):
         """The workers that ended since the last call."""
 
     def kill(self, worker: str) -> None:
-        """End one worker at once."""
+        """End one worker at once; `ended` tells when it has, or when it is given up."""
 
     def cancel_waiting(self, begun: set[str]) -> None:
         """Take back all that have not begun to run; those in `begun` are known to."""

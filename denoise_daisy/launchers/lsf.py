@@ -12,13 +12,14 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from denoise_daisy.launchers.base import EndedBy, Exit
-from denoise_daisy.launchers.batch import JobState, setup_lines
+from denoise_daisy.launchers.batch_system import JobState, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import Text
 
 WAITING = {"PEND", "PSUSP", "WAIT"}
-RUNNING = {"RUN", "USUSP", "SSUSP", "PROV", "UNKWN", "ZOMBI"}
+RUNNING = {"RUN", "USUSP", "SSUSP", "PROV"}
+UNREACHABLE = {"UNKWN", "ZOMBI"}
 
 ENDED_BY_CODE: dict[str, EndedBy] = {
     "130": "system",
@@ -31,7 +32,7 @@ run limit SIGUSR2 (12)."""
 LAST_SIGNAL = 64
 """A higher exit code than that of this signal is a program's own."""
 
-COLUMNS = "jobid jobindex stat exit_code exit_reason delimiter='^'"
+COLUMNS = "job_name jobid jobindex stat exit_code exec_host exit_reason delimiter='^'"
 
 
 class LsfWorkers(BatchWorkers):
@@ -94,9 +95,14 @@ class Lsf:
         return ("LSB_", "LS_JOBPID")
 
     @property
-    def forgotten(self) -> str:
-        """Of jobs that ended longer ago than CLEAN_PERIOD."""
-        return "is not found"
+    def kept_variables(self) -> tuple[str, ...]:
+        """All that its commands need has other prefixes."""
+        return ()
+
+    @property
+    def none_found(self) -> tuple[str, ...]:
+        """Where nothing of the name is queued, runs or ended within CLEAN_PERIOD."""
+        return ("is not found", "o job found", "o unfinished job found")
 
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""
@@ -145,19 +151,25 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         """One per array element, counted from 1."""
         return [f"lsf-{job_id}-{i}" for i in range(1, count + 1)]
 
-    def poll_command(self, job_ids: Sequence[str]) -> list[str]:
-        """All jobs in one call, finished ones as well while LSF remembers them."""
-        return ["bjobs", "-a", "-noheader", "-o", COLUMNS, *job_ids]
+    def poll_command(self) -> list[str]:
+        """All jobs in one call, finished ones as well while LSF remembers them.
+
+        The name of an array's job goes on with its index.
+        """
+        return ["bjobs", "-a", "-noheader", "-o", COLUMNS, "-J", f"{self.job_name}*"]
 
     def states(self, output: str) -> dict[str, JobState]:
-        """A line per job, ``-`` for an empty field."""
+        """A line per job, ``-`` for an empty field.
+
+        Names of other pools of the run may begin with that of this one.
+        """
         states = {}
         for line in output.splitlines():
-            fields = line.strip().split("^")
-            if len(fields) == 5:
-                job, index, stat, code, reason = fields
+            name, *fields = line.strip().split("^", maxsplit=6)
+            if len(fields) == 6 and name.partition("[")[0] == self.job_name:
+                job, index, *words = fields
                 worker = f"lsf-{job}-{index}"
-                states[worker] = _state(worker, stat, code, reason)
+                states[worker] = _state(worker, *words)
         return states
 
     def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
@@ -171,16 +183,23 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         return [["bkill", "-s", "KILL", *every], ["bkill", *every]]
 
 
-def _state(worker: str, stat: str, code: str, reason: str) -> JobState:
+def _state(worker: str, stat: str, code: str, hosts: str, reason: str) -> JobState:
+    # Such as 4*n7, or n7:n7: all its cores are on one.
+    host = hosts.partition(":")[0].rpartition("*")[2].removeprefix("-")
     if stat in WAITING:
         return JobState("waits")
     if stat in RUNNING:
-        return JobState("runs")
-    if stat == "EXIT" and (by := _ended_by(code, reason)) != "itself":
-        return JobState("ended", Exit(worker, None, f"{stat} {code}, {reason}", by))
+        return JobState("runs", host=host)
+    if stat in UNREACHABLE:
+        return JobState("unreachable", host=host)
+    by = _ended_by(code, reason) if stat == "EXIT" else "itself"
+    if by != "itself":
+        why = f"{stat} {code}, {reason}"
+        return JobState("ended", Exit(worker, None, why, by, host))
     number = int(code) if code.isdigit() else 0
     is_signal = 128 < number <= 128 + LAST_SIGNAL
-    return JobState("ended", Exit(worker, 128 - number if is_signal else number))
+    number = 128 - number if is_signal else number
+    return JobState("ended", Exit(worker, number, host=host))
 
 
 def _ended_by(code: str, reason: str) -> EndedBy:

@@ -2,16 +2,18 @@
 
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, PositiveInt
 
 from denoise_daisy.launchers.base import EndedBy, Exit
-from denoise_daisy.launchers.batch import JobState, setup_lines
+from denoise_daisy.launchers.batch_system import JobState, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import Text
@@ -20,6 +22,8 @@ WAITING = {
     *("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"),
     *("RESV_DEL_HOLD", "SPECIAL_EXIT"),
 }
+UNREACHABLE = {"COMPLETING"}
+"""States of a job that is to have ended, which its node has not confirmed."""
 OWN_END = {"COMPLETED", "FAILED"}
 OTHER_END = {
     *("BOOT_FAIL", "CANCELLED", "DEADLINE", "LAUNCH_FAILED", "NODE_FAIL"),
@@ -31,7 +35,7 @@ OUT_OF_TIME = {"DEADLINE", "TIMEOUT"}
 WARNING_SECONDS = 60
 """How long before the time limit Slurm tells a worker."""
 
-COLUMNS = "JobArrayID:64,State:32,exit_code:16,Reason:64"
+COLUMNS = "JobArrayID:64,State:32,exit_code:16,Reason:64,BatchHost:64"
 
 
 def _slurm_time(value: str) -> str:
@@ -127,9 +131,14 @@ class Slurm:
         return ("SLURM_", "SBATCH_", "SRUN_", "SQUEUE_", "SCANCEL_", "PMI")
 
     @property
-    def forgotten(self) -> str:
-        """Of jobs that ended longer ago than MinJobAge."""
-        return "nvalid job id"
+    def kept_variables(self) -> tuple[str, ...]:
+        """Where Slurm is."""
+        return ("SLURM_CONF",)
+
+    @property
+    def none_found(self) -> tuple[str, ...]:
+        """An empty list is no error."""
+        return ()
 
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""
@@ -169,21 +178,25 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         """One per array element, named as in the script."""
         return [f"slurm-{job_id}-{i}" for i in range(count)]
 
-    def poll_command(self, job_ids: Sequence[str]) -> list[str]:
-        """All jobs in one call, finished ones as well while Slurm remembers them."""
-        jobs = ",".join(job_ids)
-        return ["squeue", "-h", "-r", "-t", "all", "-j", jobs, "-O", COLUMNS]
+    def poll_command(self) -> list[str]:
+        """All jobs in one call, finished ones as well while Slurm remembers them.
+
+        Slurm itself picks out those of a user; without one it sends all that it has.
+        """
+        whose = [f"--user={os.getuid()}", f"--name={self.job_name}"]
+        return ["squeue", "-h", "-r", "-t", "all", *whose, "-O", COLUMNS]
 
     def states(self, output: str) -> dict[str, JobState]:
-        """Lines of fixed columns."""
+        """Lines of fixed columns; what is no element of an array is none of ours."""
         states = {}
         for line in output.splitlines():
-            job, state, status, reason = (
+            job, state, status, reason, host = (
                 line[begin:end].strip()
-                for begin, end in ((0, 64), (64, 96), (96, 112), (112, None))
+                for begin, end in pairwise((0, 64, 96, 112, 176, None))
             )
-            worker = f"slurm-{job.replace('_', '-')}"
-            states[worker] = _state(worker, state, status, reason)
+            if re.fullmatch(r"\d+_\d+", job):
+                worker = f"slurm-{job.replace('_', '-')}"
+                states[worker] = _state(worker, state, status, reason, host)
         return states
 
     def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
@@ -228,15 +241,24 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         return [*given, "--no-requeue", *workers.extra_args]
 
 
-def _state(worker: str, state: str, status: str, reason: str) -> JobState:
+def _state(worker: str, state: str, status: str, reason: str, host: str) -> JobState:
     if state in WAITING:
         return JobState("waits", reason=reason)
+    if state in UNREACHABLE:
+        return JobState("unreachable", host=host)
     if state in OWN_END:
-        code = os.waitstatus_to_exitcode(int(status)) if status.isdigit() else 1
-        return JobState("ended", Exit(worker, code, state))
+        return JobState("ended", Exit(worker, _exit_code(status), state, host=host))
     if state == "OUT_OF_MEMORY":
-        return JobState("ended", Exit(worker, None, state, by="memory"))
+        return JobState("ended", Exit(worker, None, state, "memory", host))
     if state in OTHER_END:
         by: EndedBy = "walltime" if state in OUT_OF_TIME else "system"
-        return JobState("ended", Exit(worker, None, f"{state}, {reason}", by))
-    return JobState("runs")
+        return JobState("ended", Exit(worker, None, f"{state}, {reason}", by, host))
+    return JobState("runs", host=host)
+
+
+def _exit_code(status: str) -> int:
+    """Of a raw wait status; 1 of one that tells of no end."""
+    try:
+        return os.waitstatus_to_exitcode(int(status))
+    except (ValueError, OverflowError):
+        return 1

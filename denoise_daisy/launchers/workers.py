@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeInt
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.base import Launcher
-from denoise_daisy.launchers.batch import BatchLauncher, BatchSystem
+from denoise_daisy.launchers.batch import BatchLauncher
+from denoise_daisy.launchers.batch_system import BatchSystem, job_name
 from denoise_daisy.machine import own_address
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import FinitePositive, Section, Text
@@ -113,8 +114,8 @@ class BatchWorkers(AnyWorkers):
 
     def launcher(self, run_dir: RunDir, run_id: str, task: str) -> Launcher:
         """Jobs of a name of this run alone, which begins with that of its own pool."""
-        job_name = f"denoise-{run_id}" + (f"-{task}" if task else "")
-        return BatchLauncher(self.system(run_dir, job_name, task))
+        name = job_name(run_dir.output.name, run_id, task)
+        return BatchLauncher(self.system(run_dir, name, task))
 
     def system(self, run_dir: RunDir, job_name: str, task: str) -> BatchSystem:
         """The commands and words of the batch system, for these workers."""

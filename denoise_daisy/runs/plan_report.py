@@ -7,12 +7,13 @@ from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.geometry import AXES
+from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.machine import free_disk
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_places import check_output, check_owner
-from denoise_daisy.runs.preflight import Preflight, preflight
+from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.run import known_denoiser
 from denoise_daisy.runs.warnings import warnings_of
 
@@ -36,13 +37,25 @@ def plan(
     existing = RunRecord.read(run_dir)
     check_owner(run_dir.output, existing, overwrite=False)
     found = preflight(config, existing, tasks=tasks, new_id="RUN")
+    missing = _missing_system(found)
     run, doubts = known_denoiser(found)
     lines = [*_plan_lines(found, run), *_task_lines(found)]
-    lines += [f"Warning: {warning}" for warning in (*warnings_of(run), *doubts)]
+    lines += [
+        f"Warning: {warning}" for warning in (*warnings_of(run), *doubts, *missing)
+    ]
     pools = run.pools_for(found.asked)
     if jobs := "\n".join(filter(None, (p.launcher.describe() for p in pools))):
         lines += ["", "Workers would be submitted so:", jobs]
     return "\n".join(lines)
+
+
+def _missing_system(found: Preflight) -> tuple[str, ...]:
+    """What a run would refuse on this machine alone: a plan is made anywhere."""
+    try:
+        check_workers(found)
+    except NotHereError as error:
+        return (str(error),)
+    return ()
 
 
 def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:

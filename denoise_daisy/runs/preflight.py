@@ -98,8 +98,6 @@ def preflight(
     if not found.is_done:
         _check_disk(run, ledgers)
         _check_walltime(run)
-        for pool in run.pools_for(found.asked):
-            pool.launcher.check()
     return found
 
 
@@ -112,6 +110,21 @@ def unneeded_stages(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> tuple[st
         if not task.keep and is_read:
             unneeded += [s.name for s in run.stages if s.task == task.name]
     return tuple(unneeded)
+
+
+def check_workers(found: Preflight) -> None:
+    """Refuse jobs that no batch system would take.
+
+    Raises
+    ------
+    NotHereError
+        The batch system can't be used on this machine.
+    InputError
+        With its own words.
+    """
+    if not found.is_done:
+        for pool in found.run.pools_for(found.asked):
+            pool.launcher.check()
 
 
 def _asked(

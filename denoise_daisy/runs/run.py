@@ -24,7 +24,7 @@ from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
 from denoise_daisy.runs.output_places import check_output, check_owner
-from denoise_daisy.runs.preflight import Preflight, preflight
+from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.start import Start
 from denoise_daisy.runs.warnings import warnings_of
 
@@ -80,6 +80,7 @@ def run(
         found = preflight(
             config, existing, tasks=tasks, overwrite=overwrite, new_id=token_hex(8)
         )
+        check_workers(found)
         if found.is_done and not damaged_groups(found.run):
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)

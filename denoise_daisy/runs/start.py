@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.durable import remove_partials
-from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
+from denoise_daisy.errors import BlocksFailed, RunStopped
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
@@ -46,7 +46,7 @@ class Start:
         run, stages = self.found.run, self.found.asked_stages
         self._warn_of_lines()
         pools = run.pools_for(self.found.asked)
-        self._end_jobs_of_earlier_starts(pools)
+        self._end_jobs_of_earlier_starts()
         remove_states(run.run_dir)
         retries = {name: n for pool in run.pools for name, n in pool.retries.items()}
         states = stage_states(stages, self.found.ledgers, retries)
@@ -70,16 +70,13 @@ class Start:
                     name,
                 )
 
-    def _end_jobs_of_earlier_starts(self, asked: Sequence[Pool]) -> None:
-        """Jobs of a scheduler that was killed may still be in the queue."""
-        names = [pool.name for pool in asked]
+    def _end_jobs_of_earlier_starts(self) -> None:
+        """Jobs of a scheduler that was killed may still be in the queue.
+
+        Where there is no such batch system, nobody can tell.
+        """
         for pool in self.found.run.pools:
-            try:
-                pool.launcher.end_all()
-            except InputError:
-                # No batch system here, which matters only to a pool that is asked for.
-                if pool.name in names:
-                    raise
+            pool.launcher.end_all()
 
     def _do_blocks(self, states: dict[str, StageState], pools: Sequence[Pool]) -> None:
         run = self.found.run

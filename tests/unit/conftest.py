@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness.batch_site import Site
 from harness.one_pool import OnePool
 from harness.one_start import OneStart, handlers_kept
 
@@ -14,6 +15,12 @@ from harness.one_start import OneStart, handlers_kept
 def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnePool:
     """A pool of workers, whose launcher is a stand-in."""
     return OnePool(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A machine with a batch system that says what a test wants."""
+    return Site(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture

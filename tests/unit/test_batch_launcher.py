@@ -1,124 +1,33 @@
-"""Few submissions, civil polls, and no worker lost from sight: with a clock that jumps.
+"""Civil polls, no worker lost from sight, and nothing left: with a clock that jumps."""
 
-The launcher is the real one; its `sbatch`, `squeue`, `scancel`, `bsub` and `bjobs` are
-stand-ins on PATH that note how they were called and answer what a test wants.
-"""
-
-import subprocess
+import logging
 from itertools import pairwise
-from pathlib import Path
 
+import psutil
 import pytest
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.launchers import batch
-from denoise_daisy.launchers.base import CannotStartError, Exit
-from denoise_daisy.launchers.batch import BatchLauncher
-from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
-from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
-from denoise_daisy.run_dir.run_dir import RunDir
-from harness.stand_ins import FakeTime
+from denoise_daisy.launchers import batch_command
+from denoise_daisy.launchers.base import Exit, NotHereError
+from denoise_daisy.waits import Waits
+from harness import wait_until
+from harness.batch_site import Site, lsf_line
 
-PROGRAM = """#!/bin/sh
-PATH=/usr/bin:/bin
-here=${0%/*}/..
-name=${0##*/}
-echo "$name $*" >>"$here/calls"
-cat >"$here/$name.in"
-env >"$here/$name.env"
-cat "$here/$name.out"
-cat "$here/$name.err" >&2
-exit "$(cat "$here/$name.code")"
-"""
-
-PROGRAMS = ("sbatch", "squeue", "scancel", "bsub", "bjobs", "bkill")
-
-
-class Site:
-    """A machine with a batch system that answers what it is told to."""
-
-    def __init__(self, folder: Path, time: FakeTime) -> None:
-        self.folder = folder
-        self.time = time
-        self.path = folder / "bin"
-        self.path.mkdir(parents=True)
-        for name in PROGRAMS:
-            (self.path / name).write_text(PROGRAM)
-            (self.path / name).chmod(0o755)
-            self.answers(name)
-        self.run_dir = RunDir(folder / "out.zarr.run")
-        workers = SlurmWorkers(kind="slurm", count=1)
-        self.slurm = Slurm(workers, self.run_dir, "denoise-cafe")
-        self.launcher = BatchLauncher(self.slurm)
-
-    def answers(self, name: str, out: str = "", err: str = "", code: int = 0) -> None:
-        """From now on a program says that, and exits with that code."""
-        for ending, text in (("out", out), ("err", err), ("code", str(code))):
-            (self.folder / f"{name}.{ending}").write_text(text)
-
-    def says(self, *jobs: tuple[int, str], status: str = "0") -> None:
-        """From now on `squeue` has these jobs of the array 41, and no others."""
-        lines = (
-            f"{f'41_{i}':<64}{state:<32}{status:<16}{'Priority':<64}\n"
-            for i, state in jobs
-        )
-        self.answers("squeue", "".join(lines))
-
-    def calls(self, name: str) -> list[str]:
-        """How a program was called."""
-        file = self.folder / "calls"
-        lines = file.read_text().splitlines() if file.exists() else []
-        return [line for line in lines if line.split()[0] == name]
-
-    def submit(self, count: int) -> None:
-        """Start workers as the array 41."""
-        self.answers("sbatch", "41\n")
-        self.launcher.start(count)
-
-    def refuse(self) -> None:
-        """Be asked for a worker, and take none."""
-        self.answers("sbatch", err="sbatch: error: QOSMaxSubmitJobLimit\n", code=1)
-        self.launcher.start(1)
-
-    def poll(self) -> list[Exit]:
-        """Let so much time pass that the launcher polls; what has ended."""
-        polls = len(self.calls("squeue"))
-        self.time.now += 130
-        ended = self.launcher.ended()
-        assert len(self.calls("squeue")) == polls + 1
-        return ended
-
-    def poll_times(self, seconds: int) -> list[float]:
-        """Ask every second who has ended; when that led to a poll."""
-        times = []
-        polls = len(self.calls("squeue"))
-        for _ in range(seconds):
-            self.time.now += 1
-            assert self.launcher.ended() == []
-            if (now := len(self.calls("squeue"))) > polls:
-                polls = now
-                times.append(self.time.now)
-        return times
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    site = Site(tmp_path / "site", FakeTime(5000.0))
-    monkeypatch.setattr(batch, "time", site.time)
-    # Nothing else: a real batch system may be on this machine.
-    monkeypatch.setenv("PATH", str(site.path))
-    return site
-
+SILENT = "Slurm has not answered for"
 
 # Polls.
 
 
-def test_jobs_are_polled_every_ten_seconds(site: Site) -> None:
+def test_jobs_are_polled_every_ten_seconds_by_the_name_of_the_run(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 1234)
     site.submit(2)
     site.says((0, "RUNNING"), (1, "RUNNING"))
     assert [t - 5000 for t in site.poll_times(45)] == [10, 20, 30, 40]
     assert site.calls("squeue")[0] == (
-        "squeue -h -r -t all -j 41 -O JobArrayID:64,State:32,exit_code:16,Reason:64"
+        "squeue -h -r -t all --user=1234 --name=denoise-cafe"
+        " -O JobArrayID:64,State:32,exit_code:16,Reason:64,BatchHost:64"
     )
 
 
@@ -129,7 +38,7 @@ def test_nobody_is_polled_for_when_there_are_no_jobs(site: Site) -> None:
 def test_a_system_that_does_not_answer_is_asked_less_and_less(site: Site) -> None:
     """From ten seconds to two minutes, and nobody is taken for dead."""
     site.submit(2)
-    site.answers("squeue", err="Unable to contact slurm controller\n", code=1)
+    site.is_away()
     times = site.poll_times(700)
     assert times[0] - 5000 == 10
     assert [b - a for a, b in pairwise(times)] == [20, 40, 80, 120, 120, 120, 120]
@@ -140,23 +49,63 @@ def test_a_system_that_does_not_answer_is_asked_less_and_less(site: Site) -> Non
     assert {b - a for a, b in pairwise(times)} == {10}
 
 
-def test_a_command_that_hangs_for_a_minute_is_no_answer(
+def test_a_silence_of_three_polls_is_said_once_and_its_end_too(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the log, and for how long where a person looks."""
+    caplog.set_level(logging.WARNING)
+    site.submit(1)
+    site.says((0, "RUNNING"))
+    site.poll()
+    site.is_away()
+    for _ in range(2):
+        site.poll()
+    assert caplog.messages == []
+    assert SILENT not in site.launcher.waits_for()
+    for _ in range(4):
+        site.poll()
+    (message,) = caplog.messages
+    assert "Unable to contact slurm controller" in message
+    assert site.launcher.waits_for() == f"{SILENT} 11 min"
+    site.says((0, "PENDING"))
+    site.poll()
+    assert site.launcher.waits_for() == "1 waiting in Slurm (Priority)"
+    assert caplog.messages[1:] == ["Slurm answers again."]
+
+
+def test_polls_in_vain_must_follow_each_other_to_be_said(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    site.submit(1)
+    for _ in range(3):
+        for _ in range(2):
+            site.is_away()
+            site.poll()
+        site.says((0, "RUNNING"))
+        site.poll()
+    assert caplog.messages == []
+
+
+def test_a_command_that_hangs_is_no_answer_and_nothing_of_it_is_left(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert Waits().command == 60
+    monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.3))
     site.submit(1)
-    limits = []
-
-    def hang(command: list[str], *, timeout: float, **_: object) -> None:
-        limits.append(timeout)
-        raise subprocess.TimeoutExpired(command, timeout)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(subprocess, "run", hang)
-        for _ in range(3):
-            site.time.now += 130
-            assert site.launcher.ended() == []
-    assert limits == [60, 60, 60]
+    site.hangs("squeue")
+    for _ in range(3):
+        assert site.poll() == []
     assert site.launcher.living() == {"slurm-41-0"}
+    pids = [int(pid) for pid in (site.folder / "hanging").read_text().split()]
+    assert len(pids) == 3
+    wait_until(lambda: not any(map(psutil.pid_exists, pids)), "the end of all")
+
+
+def test_words_that_are_no_text_are_no_end_of_the_scheduler(site: Site) -> None:
+    site.submit(1)
+    (site.folder / "squeue.out").write_bytes(b"h\xffre\n" + site.lines().encode())
+    assert site.poll() == []
 
 
 def test_one_poll_that_does_not_name_a_job_does_not_end_it_but_two_do(
@@ -168,7 +117,8 @@ def test_one_poll_that_does_not_name_a_job_does_not_end_it_but_two_do(
     site.says((0, "RUNNING"))
     assert site.poll() == []
     assert site.launcher.running() == {"slurm-41-0", "slurm-41-1"}
-    assert site.poll() == [Exit("slurm-41-1", None, "unknown to Slurm", "system")]
+    (gone,) = site.poll()
+    assert gone == Exit("slurm-41-1", None, "unknown to Slurm", "system", "n1")
     assert site.launcher.living() == {"slurm-41-0"}
 
 
@@ -186,47 +136,52 @@ def test_no_answer_is_not_an_absence(site: Site) -> None:
     site.submit(1)
     site.says()
     assert site.poll() == []
-    site.answers("squeue", err="Unable to contact slurm controller\n", code=1)
+    site.is_away()
     for _ in range(5):
         assert site.poll() == []
     assert site.launcher.living() == {"slurm-41-0"}
 
 
-def test_jobs_that_slurm_has_forgotten_have_ended(site: Site) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Job <denoise-cafe*> is not found",
+        "No job found",
+        "No unfinished job found",
+    ],
+)
+def test_jobs_that_lsf_has_forgotten_have_ended(words: str, site: Site) -> None:
+    site.use_lsf()
     site.submit(1)
-    error = "slurm_load_jobs error: Invalid job id specified\n"
-    site.answers("squeue", err=error, code=1)
+    site.answers("bjobs", err=f"{words}\n", code=255)
     assert site.poll() == []
-    assert site.poll() == [Exit("slurm-41-0", None, "unknown to Slurm", "system")]
+    assert site.poll() == [Exit("lsf-41-1", None, "unknown to LSF", "system")]
 
 
-def test_jobs_that_lsf_has_forgotten_have_ended(site: Site) -> None:
-    workers = LsfWorkers(kind="lsf", count=1)
-    launcher = BatchLauncher(Lsf(workers, site.run_dir, "denoise-cafe"))
-    site.answers("bsub", "Job <41> is submitted to queue <normal>.\n")
-    launcher.start(1)
-    site.answers("bjobs", err="Job <41> is not found\n", code=255)
-    site.time.now += 60
-    assert launcher.ended() == []
-    site.time.now += 60
-    assert launcher.ended() == [Exit("lsf-41-1", None, "unknown to LSF", "system")]
+def test_an_lsf_that_does_not_answer_has_forgotten_nobody(site: Site) -> None:
+    site.use_lsf()
+    site.submit(1)
+    site.answers("bjobs", err="LSF is down. Please wait ...\n", code=255)
+    for _ in range(5):
+        assert site.poll() == []
+    assert site.launcher.living() == {"lsf-41-1"}
 
 
 def test_lsf_is_asked_for_jobs_that_have_ended_too(site: Site) -> None:
-    """And what else it prints is no job."""
-    workers = LsfWorkers(kind="lsf", count=1)
-    launcher = BatchLauncher(Lsf(workers, site.run_dir, "denoise-cafe"))
-    site.answers("bsub", "Job <41> is submitted to queue <normal>.\n")
-    launcher.start(2)
-    site.answers("bjobs", "Welcome to LSF\n41^1^EXIT^9^-\n41^2^RUN^-^-\n")
-    site.time.now += 60
-    assert launcher.ended() == [Exit("lsf-41-1", 9)]
-    assert launcher.running() == {"lsf-41-2"}
+    """And what else it prints is no job of this pool's."""
+    site.use_lsf()
+    site.submit(2)
+    others = "denoise-cafe-cells[3]^42^3^RUN^-^n7^-\n"
+    lines = f"Welcome to LSF\n{lsf_line(1, 'EXIT', '9')}{lsf_line(2, 'RUN')}{others}"
+    site.answers("bjobs", lines)
+    assert site.poll() == [Exit("lsf-41-1", 9, host="n7")]
+    assert site.launcher.living() == {"lsf-41-2"}
+    assert site.launcher.running() == {"lsf-41-2"}
     assert site.calls("bjobs") == [
-        "bjobs -a -noheader -o jobid jobindex stat exit_code exit_reason delimiter='^'"
-        " 41"
+        "bjobs -a -noheader -o job_name jobid jobindex stat exit_code exec_host"
+        " exit_reason delimiter='^' -J denoise-cafe*"
     ]
-    launcher.end_all()
+    site.launcher.end_all()
     assert site.calls("bkill") == [
         "bkill -s KILL -J denoise-cafe* 0",
         "bkill -J denoise-cafe* 0",
@@ -234,7 +189,6 @@ def test_lsf_is_asked_for_jobs_that_have_ended_too(site: Site) -> None:
 
 
 def test_what_an_answer_with_an_error_tells_is_believed(site: Site) -> None:
-    """One of two arrays is forgotten: `squeue` tells of the other, and fails."""
     site.submit(1)
     site.says((0, "RUNNING"))
     (site.folder / "squeue.code").write_text("1")
@@ -245,7 +199,7 @@ def test_what_an_answer_with_an_error_tells_is_believed(site: Site) -> None:
 def test_an_end_is_told_once_and_as_the_system_tells_it(site: Site) -> None:
     site.submit(2)
     site.says((0, "FAILED"), (1, "RUNNING"), status="2304")
-    assert site.poll() == [Exit("slurm-41-0", 9, "FAILED")]
+    assert site.poll() == [Exit("slurm-41-0", 9, "FAILED", host="n0")]
     assert site.poll() == []
     assert site.launcher.living() == {"slurm-41-1"}
 
@@ -261,110 +215,7 @@ def test_workers_that_wait_are_counted_with_their_reasons(site: Site) -> None:
     assert site.launcher.running() == {"slurm-41-1"}
 
 
-# Submissions.
-
-
-@pytest.mark.parametrize(
-    ("asked", "submitted"), [(1, 1), (500, 500), (501, 500), (3000, 500)]
-)
-def test_no_submission_has_more_than_five_hundred_jobs(
-    asked: int, submitted: int, site: Site
-) -> None:
-    site.submit(asked)
-    (call,) = site.calls("sbatch")
-    assert f"--array=0-{submitted - 1} " in call
-    assert len(site.launcher.living()) == submitted
-
-
-def test_the_job_script_comes_on_standard_input(site: Site) -> None:
-    site.submit(1)
-    assert (site.folder / "sbatch.in").read_text() == site.slurm.script()
-
-
-def test_commands_get_nothing_of_the_job_that_submits(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("SLURM_MEM_PER_CPU", "SBATCH_EXPORT", "SQUEUE_FORMAT"):
-        monkeypatch.setenv(name, "inherited")
-    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
-    site.submit(1)
-    site.says((0, "RUNNING"))
-    site.poll()
-    for program in ("sbatch", "squeue"):
-        got = (site.folder / f"{program}.env").read_text()
-        assert "inherited" not in got
-        assert "SLURM_CONF=/etc/slurm.conf\n" in got
-
-
-def test_twenty_refusals_in_a_row_stop_a_run_without_workers(site: Site) -> None:
-    for _ in range(19):
-        site.refuse()
-    with pytest.raises(CannotStartError, match="QOSMaxSubmitJobLimit") as stopped:
-        site.refuse()
-    assert "Slurm refuses the workers' jobs" in str(stopped.value)
-    assert len(site.calls("sbatch")) == 20
-
-
-def test_refusals_are_counted_anew_after_a_submission(site: Site) -> None:
-    for _ in range(19):
-        site.refuse()
-    site.submit(1)
-    site.says((0, "COMPLETED"))
-    assert [exit_.code for exit_ in site.poll()] == [0]
-    for _ in range(19):
-        site.refuse()
-    with pytest.raises(CannotStartError):
-        site.refuse()
-
-
-def test_refusals_stop_no_run_that_has_a_worker(site: Site) -> None:
-    site.submit(1)
-    for _ in range(22):
-        site.refuse()
-    assert site.launcher.living() == {"slurm-41-0"}
-
-
-def test_a_submission_that_fails_is_a_refusal_whatever_it_prints(site: Site) -> None:
-    site.answers("sbatch", "41\n", "sbatch: error: Socket timed out\n", code=1)
-    site.launcher.start(1)
-    assert site.launcher.living() == set()
-
-
-def test_a_submission_that_tells_no_job_is_a_refusal(site: Site) -> None:
-    site.answers("sbatch", "Welcome to the cluster\n")
-    for _ in range(19):
-        site.launcher.start(1)
-    assert site.launcher.living() == set()
-    with pytest.raises(CannotStartError):
-        site.launcher.start(1)
-
-
-def test_workers_are_started_on_no_host_that_was_excluded(site: Site) -> None:
-    site.submit(1)
-    site.launcher.exclude("n7")
-    site.launcher.exclude("n5")
-    site.launcher.exclude("n7")
-    site.submit(1)
-    before, after = site.calls("sbatch")
-    assert "--exclude" not in before
-    assert "--exclude=n5,n7 " in after
-
-
-def test_workers_of_lsf_are_started_on_no_host_that_was_excluded(site: Site) -> None:
-    workers = LsfWorkers(kind="lsf", count=1)
-    launcher = BatchLauncher(Lsf(workers, site.run_dir, "denoise-cafe"))
-    launcher.exclude("n7")
-    launcher.exclude("n5")
-    site.answers("bsub", "Job <41> is submitted to queue <normal>.\n")
-    launcher.start(1)
-    (call,) = site.calls("bsub")
-    assert "-R select[hname!='n5'] -R select[hname!='n7']" in call
-
-
-def test_a_machine_without_the_batch_system_is_refused(site: Site) -> None:
-    (site.path / "sbatch").unlink()
-    with pytest.raises(InputError, match="'sbatch' is not on this machine"):
-        site.launcher.start(1)
+# Before the start.
 
 
 def test_what_slurm_would_not_take_is_refused_in_its_own_words(site: Site) -> None:
@@ -373,6 +224,37 @@ def test_what_slurm_would_not_take_is_refused_in_its_own_words(site: Site) -> No
     assert call.startswith("sbatch --test-only ")
     site.answers("sbatch", err="invalid partition specified: nowhere\n", code=1)
     with pytest.raises(InputError, match="invalid partition specified: nowhere"):
+        site.launcher.check()
+
+
+@pytest.mark.parametrize("kind", ["slurm", "lsf"])
+def test_a_system_that_does_not_tell_of_its_jobs_is_refused(
+    kind: str, site: Site
+) -> None:
+    if kind == "lsf":
+        site.use_lsf()
+    site.launcher.check()
+    site.is_away()
+    with pytest.raises(InputError, match="Unable to contact slurm controller") as error:
+        site.launcher.check()
+    assert "denoise-cafe" in str(error.value)
+    assert not isinstance(error.value, NotHereError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "program"),
+    [
+        *(("slurm", name) for name in ("sbatch", "squeue", "scancel")),
+        *(("lsf", name) for name in ("bsub", "bjobs", "bkill")),
+    ],
+)
+def test_a_machine_without_one_of_the_commands_is_refused(
+    kind: str, program: str, site: Site
+) -> None:
+    if kind == "lsf":
+        site.use_lsf()
+    (site.path / program).unlink()
+    with pytest.raises(NotHereError, match=f"'{program}' is not on this machine"):
         site.launcher.check()
 
 
@@ -396,20 +278,6 @@ def test_nothing_is_cancelled_where_nothing_waits(site: Site) -> None:
     site.submit(1)
     site.launcher.cancel_waiting({"slurm-41-0"})
     assert site.calls("scancel") == []
-
-
-def test_a_kill_ends_that_worker_alone_and_its_end_is_told_by_a_poll(
-    site: Site,
-) -> None:
-    site.submit(2)
-    site.launcher.kill("slurm-41-1")
-    assert site.calls("scancel") == [
-        "scancel --batch --signal=KILL 41_1",
-        "scancel 41_1",
-    ]
-    assert site.launcher.living() == {"slurm-41-0", "slurm-41-1"}
-    site.says((0, "RUNNING"), (1, "CANCELLED"))
-    assert site.poll() == [Exit("slurm-41-1", None, "CANCELLED, Priority", "system")]
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from denoise_daisy.launchers.base import EndedBy, Exit
-from denoise_daisy.launchers.batch import JobState, clean_environment
+from denoise_daisy.launchers.batch_command import clean_environment
+from denoise_daisy.launchers.batch_system import JobState
 from denoise_daisy.launchers.lsf import Lsf, LsfWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers, slurm_seconds
 from denoise_daisy.run_dir.run_dir import RunDir
+from harness.batch_site import slurm_line
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -54,13 +56,13 @@ SQUEUE = [
 
 
 def test_squeues_words_are_understood() -> None:
-    lines = (f"{i:<64}{state:<32}{code:<16}{why:<64}" for i, state, code, why in SQUEUE)
-    states = slurm_system().states("\n".join(lines) + "\n")
+    lines = "".join(slurm_line(*words, "n7") for words in SQUEUE)
+    states = slurm_system().states(lines)
 
     def ended(
         worker: str, code: int | None, why: str, by: EndedBy = "itself"
     ) -> JobState:
-        return JobState("ended", Exit(worker, code, why, by))
+        return JobState("ended", Exit(worker, code, why, by, "n7"))
 
     assert states == {
         "slurm-2-0": ended("slurm-2-0", None, "PREEMPTED, None", "system"),
@@ -69,8 +71,8 @@ def test_squeues_words_are_understood() -> None:
         "slurm-1-1": ended("slurm-1-1", 3, "FAILED"),
         "slurm-1-2": ended("slurm-1-2", -9, "FAILED"),
         "slurm-1-4": JobState("waits", reason="BeginTime"),
-        "slurm-1-5": JobState("runs"),
-        "slurm-1-6": JobState("runs"),
+        "slurm-1-5": JobState("runs", host="n7"),
+        "slurm-1-6": JobState("unreachable", host="n7"),
         "slurm-1-7": ended("slurm-1-7", None, "TIMEOUT, TimeLimit", "walltime"),
         "slurm-1-8": ended("slurm-1-8", None, "NODE_FAIL, NodeDown", "system"),
         "slurm-1-9": ended("slurm-1-9", None, "OUT_OF_MEMORY", "memory"),
@@ -85,41 +87,44 @@ def test_what_squeue_did_not_say_of_a_job_is_nothing(output: str) -> None:
 
 
 BJOBS = """\
-101^1^RUN^-^-
-101^2^EXIT^130^TERM_OWNER: job killed by owner
-101^3^PEND^-^-
-101^4^DONE^-^-
-101^5^EXIT^75^-
-101^6^EXIT^140^TERM_RUNLIMIT: job killed after reaching LSF run time limit
-101^7^EXIT^137^TERM_MEMLIMIT: job killed after reaching LSF memory usage limit
-101^8^EXIT^139^-
-101^9^UNKWN^-^-
-101^10^EXIT^-^TERM_OWNER: job killed by owner
-101^11^EXIT^1^-
+denoise-0123456789abcdef[1]^101^1^RUN^-^n7^-
+denoise-0123456789abcdef[2]^101^2^EXIT^130^n7^TERM_OWNER: job killed by owner
+denoise-0123456789abcdef[3]^101^3^PEND^-^-^-
+denoise-0123456789abcdef[4]^101^4^DONE^-^n7^-
+denoise-0123456789abcdef[5]^101^5^EXIT^75^n7^-
+denoise-0123456789abcdef[6]^101^6^EXIT^140^n7^TERM_RUNLIMIT: job killed
+denoise-0123456789abcdef[7]^101^7^EXIT^137^n7^TERM_MEMLIMIT: job killed
+denoise-0123456789abcdef[8]^101^8^EXIT^139^n7^-
+denoise-0123456789abcdef[9]^101^9^UNKWN^-^n7^-
+denoise-0123456789abcdef[10]^101^10^EXIT^-^-^TERM_OWNER: job killed by owner
+denoise-0123456789abcdef[11]^101^11^EXIT^1^n7^-
 """
 
 
 def test_bjobs_words_are_understood() -> None:
     states = lsf_system().states(BJOBS)
     owner = "TERM_OWNER: job killed by owner"
-    limit = "TERM_RUNLIMIT: job killed after reaching LSF run time limit"
-    memory = "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit"
+    limit = "TERM_RUNLIMIT: job killed"
+    memory = "TERM_MEMLIMIT: job killed"
 
-    def ended(index: int, why: str, by: EndedBy) -> JobState:
-        return JobState("ended", Exit(f"lsf-101-{index}", None, why, by))
+    def taken(index: int, why: str, by: EndedBy, host: str = "n7") -> JobState:
+        return JobState("ended", Exit(f"lsf-101-{index}", None, why, by, host))
+
+    def ended(index: int, code: int) -> JobState:
+        return JobState("ended", Exit(f"lsf-101-{index}", code, host="n7"))
 
     expected = {
-        1: JobState("runs"),
-        2: ended(2, f"EXIT 130, {owner}", "system"),
+        1: JobState("runs", host="n7"),
+        2: taken(2, f"EXIT 130, {owner}", "system"),
         3: JobState("waits"),
-        4: JobState("ended", Exit("lsf-101-4", 0)),
-        5: JobState("ended", Exit("lsf-101-5", 75)),
-        6: ended(6, f"EXIT 140, {limit}", "walltime"),
-        7: ended(7, f"EXIT 137, {memory}", "memory"),
-        8: JobState("ended", Exit("lsf-101-8", -11)),
-        9: JobState("runs"),
-        10: ended(10, f"EXIT -, {owner}", "system"),
-        11: JobState("ended", Exit("lsf-101-11", 1)),
+        4: ended(4, 0),
+        5: ended(5, 75),
+        6: taken(6, f"EXIT 140, {limit}", "walltime"),
+        7: taken(7, f"EXIT 137, {memory}", "memory"),
+        8: ended(8, -11),
+        9: JobState("unreachable", host="n7"),
+        10: taken(10, f"EXIT -, {owner}", "system", ""),
+        11: ended(11, 1),
     }
     assert states == {f"lsf-101-{i}": state for i, state in expected.items()}
 
@@ -195,7 +200,7 @@ def test_a_job_that_submits_jobs_passes_on_none_of_its_own_settings() -> None:
         "SQUEUE_FORMAT": "%i",
         "PMI_RANK": "0",
     }
-    private = slurm_system().private_variables
-    assert clean_environment(kept | job, private) == kept
+    assert clean_environment(kept | job, slurm_system()) == kept
     lsf = {"LSB_JOBID": "7", "LSB_SUB_PARM_FILE": "/x", "LS_JOBPID": "8"}
-    assert clean_environment(kept | lsf, lsf_system().private_variables) == kept
+    kept |= {"LSF_ENVDIR": "/etc/lsf"}
+    assert clean_environment(kept | lsf, lsf_system()) == kept

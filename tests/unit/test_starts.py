@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy import run
+from denoise_daisy import plan, run
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, load, small_czi
 
@@ -68,10 +69,20 @@ def test_a_batch_system_that_no_task_asked_for_needs_may_be_away(
 def test_a_batch_system_that_is_needed_may_not(
     workers_of_soft: dict[str, Any], began: list[str]
 ) -> None:
-    """Else jobs of an earlier start would write along."""
-    with pytest.raises(InputError, match="'bkill' is not on this machine"):
+    """Else jobs of an earlier start would write along; nothing is written."""
+    with pytest.raises(InputError, match="'bsub' is not on this machine"):
         run(load(workers_of_soft), say=lambda _: None)
     assert not began
+    assert not RunDir.of_output(Path(workers_of_soft["output"]["path"])).path.exists()
+
+
+@pytest.mark.usefixtures("no_lsf")
+def test_a_plan_is_made_without_the_batch_system_and_says_so(
+    workers_of_soft: dict[str, Any],
+) -> None:
+    said = plan(load(workers_of_soft))
+    assert "Warning: 'bsub' is not on this machine" in said
+    assert "\nbsub -J 'denoise-out-RUN-soft[1-1]'" in said
 
 
 # A disk

@@ -17,7 +17,8 @@ FAKE_LSF_CLEAN_PERIOD     seconds after which ended jobs are forgotten (3600)
 FAKE_LSF_NOTICE           a site's line that comes before "Job <..> is submitted"
 
 `fake_lsf.py stop` kills all jobs and ends the daemon; `fake_lsf.py host_failure` ends
-all running jobs as if their host had failed.
+all running jobs as if their host had failed, `fake_lsf.py host_vanishes` as if it had
+been cut off: nobody knows what they do.
 """
 
 import fcntl
@@ -146,7 +147,7 @@ def main(program: str, arguments: list[str]) -> int:
         log.write(line.replace("\n", " ").strip() + "\n")
     if program == "bsub":
         return bsub(arguments)
-    if program in ("stop", "host_failure"):
+    if program in ("stop", "host_failure", "host_vanishes"):
         return say(ask(program=program))
     return say(ask(program=program, arguments=arguments))
 

@@ -139,6 +139,14 @@ class Daemon:
                 job.signal(signal.SIGKILL)
         return {}
 
+    def host_vanishes(self) -> dict[str, Any]:
+        """The host of the running jobs is cut off; it is replaced by another one."""
+        for job in self.jobs.values():
+            if job.stat == "RUN":
+                job.stat = "UNKWN"
+                job.signal(signal.SIGKILL)
+        return {}
+
     def wait(self, job: str) -> dict[str, Any]:
         """For bsub -K."""
         jobs = [j for j in self.jobs.values() if str(j.id) == job]
@@ -179,16 +187,22 @@ class Daemon:
 
     def bjobs(self, arguments: list[str]) -> dict[str, Any]:
         columns, ids, flags = "jobid stat queue job_name", [], set()
+        name = ""
         words = list(arguments)
         while words:
             word = words.pop(0)
             if word == "-o":
                 columns = words.pop(0)
+            elif word == "-J":
+                name = words.pop(0)
             elif word.startswith("-"):
                 flags.add(word)
             else:
                 ids.append(word)
         found, lost = self.select(ids)
+        if name:
+            found = self.named(name)
+            lost = [] if found else [name]
         jobs = found if ids or "-a" in flags else [j for j in found if not j.ended]
         errors = "".join(f"Job <{i}> is not found\n" for i in lost)
         if not jobs and not lost:
@@ -221,12 +235,7 @@ class Daemon:
             else:
                 ids.append(word)
         if name or "0" in ids:
-            found = [
-                j
-                for j in self.jobs.values()
-                if not j.ended
-                and fnmatch.fnmatchcase(j.name, (name or "*").replace("[", "[[]"))
-            ]
+            found = [j for j in self.named(name or "*") if not j.ended]
             lost: list[str] = []
             if not found:
                 return {"err": "No matching job found\n", "rc": 255}
@@ -248,6 +257,12 @@ class Daemon:
                 self.terminate(job)
         return {"out": out, "err": errors, "rc": 255 if errors else 0}
 
+    def named(self, pattern: str) -> list[Job]:
+        """Jobs whose name is like that, with its asterisks."""
+        pattern = pattern.replace("[", "[[]")
+        jobs = self.jobs.values()
+        return [j for j in jobs if fnmatch.fnmatchcase(j.name, pattern)]
+
     def select(self, ids: list[str]) -> tuple[list[Job], list[str]]:
         """Jobs by id, and the ids that are not known; none: all."""
         if not ids:
@@ -265,6 +280,8 @@ class Daemon:
         if job.stat == "PEND":
             job.stat, job.ended = "EXIT", time.monotonic()
             job.reason = "TERM_OWNER: job killed by owner"
+        elif job.stat == "UNKWN":
+            job.stat = "ZOMBI"
         elif not job.ladder:
             job.reason = "TERM_OWNER: job killed by owner"
             now = time.monotonic()
@@ -376,6 +393,7 @@ def field_of(job: Job, name: str) -> str:
         "queue": job.queue,
         "job_name": job.name,
         "exit_code": str(job.exit_code or "-"),
+        "exec_host": socket.gethostname() if job.started else "-",
         "exit_reason": job.reason or "-",
     }
     if name not in values:
