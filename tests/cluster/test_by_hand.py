@@ -39,6 +39,51 @@ def test_workers_started_by_hand_can_do_all_the_work(
     it.check_result()
 
 
+def scheduler(cluster: Cluster) -> str:
+    """The job that the scheduler is, named after its output."""
+    (job,) = {j.id for j in cluster.queue() if j.name == "denoise-out-scheduler"}
+    return job
+
+
+class TestCancelled:
+    """On a fake LSF that takes its usual time from one signal to the next."""
+
+    @pytest.fixture
+    def lsf_settings(self) -> dict[str, float | str]:
+        return {"KILL_INTERVAL": 10}
+
+    def test_a_scheduler_that_is_cancelled_stays_away_and_its_workers_leave(
+        self, cluster: Cluster, frames: Callable[..., Frames]
+    ) -> None:
+        """In the middle of long blocks; the same run goes on later."""
+        it = frames(cluster, frames=8, seconds=600, count=2)
+        log = submit(it)
+        wait_until(lambda: it.blocks_begun() == 2, "two blocks begun")
+        cluster.cancel([scheduler(cluster)])
+        it.check_nothing_is_left(GONE_SECONDS)
+        assert "The job was" in log.read_text()
+        assert it.done() == 0
+        it.set_seconds(0)
+        it.start().finish()
+        it.check_result()
+
+
+@pytest.mark.slurm
+def test_a_scheduler_that_is_preempted_is_put_back_by_slurm(
+    slurm_cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    it = frames(slurm_cluster, frames=12, seconds=1, count=1, nodelist="n1")
+    log = submit(it, "--partition=low", "--nodelist=n3")
+    it.wait_for_done(2)
+    slurm_cluster.call(
+        *("sbatch", "-p", "high", "-w", "n3", "--exclusive", "-o", "/dev/null"),
+        *("--job-name", "other", "--wrap", "sleep 5"),
+    )
+    wait_until(lambda: "or preempted" in log.read_text(), "its first end")
+    wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
+    it.check_result()
+
+
 @pytest.mark.slurm
 def test_a_scheduler_that_is_told_to_leave_comes_back_until_all_is_done(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
@@ -47,8 +92,7 @@ def test_a_scheduler_that_is_told_to_leave_comes_back_until_all_is_done(
     it = frames(slurm_cluster, frames=16, seconds=1.5, count=2, max_retries=0)
     log = submit(it)
     it.wait_for_done(3)
-    (job,) = {j.id for j in slurm_cluster.queue() if j.name == "denoise-scheduler"}
-    slurm_cluster.call("scancel", "--batch", "--signal=TERM", job)
+    slurm_cluster.call("scancel", "--batch", "--signal=USR1", scheduler(slurm_cluster))
     wait_until(lambda: "exit code 143" in log.read_text(), "its first end")
     assert it.done() < 16
     wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
