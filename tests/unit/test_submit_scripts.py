@@ -31,7 +31,8 @@ exit "$(cat "$here/code")"
 class Submitted:
     """A scheduler that was submitted, and runs as a job."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, stops: int = 0) -> None:
+        """`stops` is how often it has stopped since it was submitted."""
         self.kind, self.folder = kind, folder
         self._bin = folder / "bin"
         self._bin.mkdir()
@@ -51,6 +52,8 @@ class Submitted:
             text=True,
             stdout=subprocess.PIPE,
         ).stdout
+        with (folder / "config.json.log").open("a") as log:
+            log.write("The scheduler ended with exit code 5.\n" * stops)
         self._job = subprocess.Popen(["bash", folder / "job"], env=env)
         wait_until((folder / "runs").exists, "the scheduler runs")
 
@@ -114,6 +117,19 @@ def test_a_scheduler_that_had_to_stop_comes_back_and_no_other(
     job.ends(code)
     assert job.comes_back() == again
     assert (tmp_path / "slept").exists() == again
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("stops", "again"), [(99, True), (100, False)])
+def test_a_scheduler_that_had_to_stop_a_hundred_times_does_not_come_back(
+    kind: str, stops: int, again: bool, tmp_path: Path
+) -> None:
+    """Those before it was submitted are not counted."""
+    earlier = "The scheduler ended with exit code 5.\n" * 200
+    (tmp_path / "config.json.log").write_text(earlier)
+    job = Submitted(tmp_path, kind, stops)
+    job.ends(5)
+    assert job.comes_back() == again
 
 
 @pytest.mark.parametrize("kind", KINDS)
