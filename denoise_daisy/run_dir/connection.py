@@ -25,6 +25,11 @@ class Connection:
         text = json.dumps(asdict(self)) + "\n"
         write_atomic(run_dir.connection_file, text, mode=0o600)
 
+    def show(self, run_dir: RunDir) -> None:
+        """Tell workers, unless they have been told just that."""
+        if type(self).read(run_dir) != self:
+            self.write(run_dir)
+
     @classmethod
     def read(cls, run_dir: RunDir) -> Self | None:
         """Where to go; None while no scheduler is at work."""
@@ -32,6 +37,12 @@ class Connection:
             return cls(**json.loads(persistently(run_dir.connection_file.read_text)))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def withdraw_connection(run_dir: RunDir) -> None:
+    """Let workers know that there is no more to do; they find out otherwise as well."""
+    with suppress(OSError):
+        run_dir.connection_file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,6 @@ class BlockServer:
         self.is_through = False
         """Whether it ended by itself: all has been done, as Daisy has heard."""
         self.is_stopped = False
-        """Whether it hands out no more blocks."""
         self._verdict = verdict
         self._tasks: dict[str, daisy.Task] = {}
         for stage in stages:
@@ -82,13 +81,7 @@ class BlockServer:
                 seconds,
             )
         self._unfinished = set(self._tasks)
-        self._pipeline = daisy.Pipeline()
-        for stage in stages:
-            task = self._tasks[stage.name]
-            self._pipeline = self._pipeline | task
-            for name in stage.after:
-                if name in self._tasks:
-                    self._pipeline = self._pipeline | (self._tasks[name] + task)
+        self._pipeline = _pipeline_of(stages, self._tasks)
         before = _listening_ports()
         self._thread = threading.Thread(target=self._serve, name="daisy", daemon=True)
         self._thread.start()
@@ -96,8 +89,13 @@ class BlockServer:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still serves."""
+        """Whether it still answers."""
         return self._thread.is_alive()
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it hands out blocks."""
+        return self.is_alive and not self.is_stopped
 
     def finish(self, name: str) -> None:
         """Let Daisy see that a stage has no block left; it may be told often.
@@ -185,6 +183,19 @@ class BlockServer:
             f"Daisy's server did not start ({why}). What is done is kept; start again"
             " to go on."
         )
+
+
+def _pipeline_of(
+    stages: Sequence[Stage], tasks: Mapping[str, daisy.Task]
+) -> daisy.Pipeline:
+    """The tasks, and which comes after which."""
+    pipeline = daisy.Pipeline()
+    for stage in stages:
+        pipeline = pipeline | tasks[stage.name]
+        for name in stage.after:
+            if name in tasks:
+                pipeline = pipeline | (tasks[name] + tasks[stage.name])
+    return pipeline
 
 
 def _listening_ports() -> set[int]:

@@ -12,17 +12,14 @@ from denoise_daisy.errors import RunStopped
 from denoise_daisy.outputs.ome_zarr import METADATA
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.scheduling.reaper import OUTPUT_GONE
 from denoise_daisy.scheduling.stage_state import StageState
-from denoise_daisy.scheduling.worker_pool import OUTPUT_GONE
+from denoise_daisy.scheduling.trial import spread, untried
 from denoise_daisy.waits import WAITS
 
 MAX_FAILURES_PER_WORKER = 5
 """A stage is put to the test when that many blocks per worker have failed, and none was
 ever done."""
-
-TRIED_BLOCKS = 8
-"""So many blocks are tried then, spread over all that were not: those that came first
-may be a damaged part of an image that is good elsewhere."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +50,12 @@ def give_up_hopeless(
                 has_changed |= state.trial is not None
                 state.trial = None
             elif state.trial is None:
-                if len(failures) >= enough and (untried := state.untried).size:
-                    state.trial = _spread(untried)
+                if len(failures) >= enough and (blocks := untried(state)).size:
+                    state.trial = spread(blocks)
                     has_changed = True
-            elif not np.intersect1d(state.trial, state.untried).size:
+            elif not np.intersect1d(state.trial, untried(state)).size:
                 _give_up(state, run_dir)
     return has_changed
-
-
-def _spread(blocks: np.ndarray) -> np.ndarray:
-    """Some of them, from the first to the last."""
-    count = min(TRIED_BLOCKS, blocks.size)
-    spread: np.ndarray = blocks[np.linspace(0, blocks.size - 1, count).astype(int)]
-    return spread
 
 
 def _give_up(state: StageState, run_dir: RunDir) -> None:

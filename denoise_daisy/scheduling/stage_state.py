@@ -83,29 +83,9 @@ class StageState:
         self.update()
 
     @property
-    def is_held_up(self) -> bool:
-        """Whether what it reads is on trial, so that its blocks have to wait."""
-        return any(
-            u.state.trial is not None or u.state.is_held_up for u in self._upstream
-        )
-
-    @property
-    def kept_back(self) -> np.ndarray:
-        """Blocks that are not to be handed out: finished, or not on trial."""
-        kept = self.finished
-        if self.trial is not None:
-            others = np.ones(kept.size, bool)
-            others[self.trial] = False
-            kept |= others
-        return kept
-
-    @property
-    def untried(self) -> np.ndarray:
-        """Blocks that are not finished, and have not failed in this start."""
-        untried = ~self.finished
-        for index in list(self.ledger.failures):
-            untried[self.stage.grid.flat(index)] = False
-        return np.flatnonzero(untried)
+    def upstream(self) -> "list[StageState]":
+        """The stages that it reads, of those to be done."""
+        return [up.state for up in self._upstream]
 
     @property
     def finished(self) -> np.ndarray:

@@ -28,6 +28,7 @@ from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling import (
     giving_up,
     hiccups,
+    news,
     scheduler,
     signals,
     stage_state,
@@ -42,7 +43,7 @@ from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
 CLOCKS = (
-    *(giving_up, hiccups, scheduler, signals, stage_state, start_limits),
+    *(giving_up, hiccups, news, scheduler, signals, stage_state, start_limits),
     *(worker_pool, worker_watch, workforce),
 )
 """The modules that look at time."""
@@ -85,6 +86,10 @@ class FakeServer:
         self.made.append(self)
         signal.signal(signal.SIGINT, daisys_handler)
         type(self).on_start(self)
+
+    @property
+    def is_serving(self) -> bool:
+        return self.is_alive and not self.is_stopped
 
     def finish(self, name: str) -> None:
         self.asked_to_finish.add(name)
