@@ -9,16 +9,10 @@ from pathlib import Path
 
 import psutil
 
-CGROUP_LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
-)
+from denoise_daisy.cgroups import count_in, group_kills, lines_of, memory_left
 
-KILL_COUNTERS = ("/sys/fs/cgroup/memory.events", "/proc/vmstat")
-"""Files that tell how many processes were killed for want of memory."""
+KERNEL_COUNTERS = Path("/proc/vmstat")
+"""Of the whole machine."""
 
 
 def cores() -> int:
@@ -29,23 +23,21 @@ def cores() -> int:
 
 
 def free_memory() -> int:
-    """Bytes that new processes can take, within the limits of this container."""
-    free = psutil.virtual_memory().available
-    for limit_file, usage_file in CGROUP_LIMITS:
-        limit, usage = _number(limit_file), _number(usage_file)
-        if limit is not None and usage is not None:
-            free = min(free, max(0, limit - usage))
-    return free
+    """Bytes that new processes can take, within the limits of this job or container."""
+    left = memory_left()
+    free: int = psutil.virtual_memory().available
+    return free if left is None else min(free, left)
 
 
 def out_of_memory_kills() -> int:
-    """How many processes the kernel has killed in this container for want of memory."""
-    for counter in KILL_COUNTERS:
-        for line in _lines(counter):
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0
+    """How many processes the kernel has killed for want of memory.
+
+    Of this job or container where that is counted, else of the machine.
+    """
+    killed = group_kills()
+    if killed is None:
+        killed = count_in(KERNEL_COUNTERS, "oom_kill")
+    return killed or 0
 
 
 def free_disk(folder: Path) -> tuple[int, int | None]:
@@ -56,21 +48,9 @@ def free_disk(folder: Path) -> tuple[int, int | None]:
     return shutil.disk_usage(folder).free, status.f_favail if status.f_files else None
 
 
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []
-
-
-def _number(path: str) -> int | None:
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].isdigit() else None
-
-
 def peak_memory() -> int:
     """Most bytes of memory that this process has held at once."""
-    for line in _lines("/proc/self/status"):
+    for line in lines_of(Path("/proc/self/status")):
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) << 10
     # ru_maxrss is in KiB on Linux and the BSDs, in bytes on macOS.

@@ -18,8 +18,6 @@ from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
 from denoise_daisy.machine import (
     cores,
     free_disk,
-    free_memory,
-    out_of_memory_kills,
     own_address,
     peak_memory,
 )
@@ -68,19 +66,6 @@ def test_the_rate_and_the_time_left_are_this_starts(
         "denoise 60% after 10 s: 6/10 blocks, 2 in work, 0.10 Mvoxel/s,"
         " about 40 s left\n"
     )
-
-
-def test_a_container_has_what_is_left_of_its_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    limit, usage = tmp_path / "memory.max", tmp_path / "memory.current"
-    monkeypatch.setattr(machine, "CGROUP_LIMITS", ((str(limit), str(usage)),))
-    limit.write_text("1000\n")
-    for used, free in ((400, 600), (1000, 0), (1200, 0)):
-        usage.write_text(f"{used}\n")
-        assert free_memory() == free
-    limit.write_text("max\n")
-    assert free_memory() > 1000
 
 
 def test_a_plan_is_of_the_tasks_that_are_named(
@@ -143,36 +128,6 @@ def test_where_a_process_is_bound_to_no_cores_it_has_those_of_the_machine(
     assert cores() == said
 
 
-CONTAINER = "low 0\nhigh 0\nmax 31\noom 5\noom_kill 3\noom_group_kill 2\n"
-KERNEL = "pgfault 812\noom_kill 40\nnuma_hit 7\n"
-
-
-@pytest.mark.parametrize(
-    ("container", "kernel", "kills"),
-    [
-        (CONTAINER, KERNEL, 3),
-        (None, KERNEL, 40),
-        ("low 0\noom 5\n", KERNEL, 40),
-        (None, "pgfault 812\n", 0),
-        (None, None, 0),
-    ],
-)
-def test_kills_for_want_of_memory_are_this_containers_if_it_counts_them(
-    container: str | None,
-    kernel: str | None,
-    kills: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As Linux writes them in memory.events of a control group, and in vmstat."""
-    files = (tmp_path / "memory.events", tmp_path / "vmstat")
-    for file, text in zip(files, (container, kernel), strict=True):
-        if text is not None:
-            file.write_text(text)
-    monkeypatch.setattr(machine, "KILL_COUNTERS", tuple(map(str, files)))
-    assert out_of_memory_kills() == kills
-
-
 @pytest.mark.parametrize(
     ("platform", "peak"),
     [("linux", 5_120_000), ("freebsd14", 5_120_000), ("darwin", 5000)],
@@ -182,7 +137,7 @@ def test_without_proc_the_peak_is_what_getrusage_tells_in_the_systems_unit(
 ) -> None:
     """> ru_maxrss: in kilobytes (Linux, FreeBSD), in bytes (macOS)."""
     usage = SimpleNamespace(ru_maxrss=5000)
-    monkeypatch.setattr(machine, "_lines", lambda _: [])
+    monkeypatch.setattr(machine, "lines_of", lambda _: [])
     monkeypatch.setattr(resource, "getrusage", lambda _: usage)
     monkeypatch.setattr(sys, "platform", platform)
     assert peak_memory() == peak
