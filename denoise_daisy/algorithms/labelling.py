@@ -59,17 +59,19 @@ def table_type(channels: int) -> np.dtype[np.void]:
     )
 
 
-def label_block(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
+def label_block(
+    mask: np.ndarray, connectivity: int, out: np.ndarray | None = None
+) -> tuple[np.ndarray, int]:
     """Labels of a block, int32, from 1 in the order of first voxels; their number.
 
-    What is not 0 is foreground.
+    What is not 0 is foreground.  The labels are put into `out` where that is given.
     """
     # A tenth of a second each to import, which only workers need spend.
     from scipy import ndimage  # noqa: PLC0415
 
     structure = ndimage.generate_binary_structure(3, connectivity)
-    labels, count = ndimage.label(mask != 0, structure, output=np.int32)
-    return labels, int(count)
+    labels = np.empty(mask.shape, np.int32) if out is None else out
+    return labels, int(ndimage.label(mask, structure, output=labels))
 
 
 def pieces_of(
@@ -84,9 +86,19 @@ def pieces_of(
     `begin` is the block's first voxel in the whole volume.  `image` has the block's
     grey levels, ``(c, z, y, x)``; without, there are no channels.
     """
-    runs, owners = _runs(labels, begin, volume_shape, image)
+    channels = 0 if image is None else len(image)
+    table = _nothing_yet(count, channels)
+    z, y, x = begin
+    # Plane by plane, for the runs of a noisy block take many times its own memory.
+    for i in range(len(labels)):
+        plane = None if image is None else image[:, i : i + 1]
+        runs, owners = _runs(labels[i : i + 1], (z + i, y, x), volume_shape, plane)
+        here, groups = np.unique(owners, return_inverse=True)
+        merged = _merged(runs, groups, len(here))
+        for column, join in REDUCED_BY.items():
+            table[column][here - 1] = join(table[column][here - 1], merged[column])
     faces = tuple(labels.take(i, axis) for axis in range(3) for i in (0, -1))
-    return Pieces(faces, _merged(runs, owners - 1, count))
+    return Pieces(faces, table)
 
 
 def to_bytes(pieces: Pieces) -> bytes:
@@ -193,6 +205,13 @@ def objects(
     ids = np.zeros(len(merged), np.uint32)
     ids[order] = np.arange(1, len(order) + 1)
     return ids[roots], merged[order]
+
+
+def _nothing_yet(count: int, channels: int) -> np.ndarray:
+    """A table of pieces of which no voxel has been seen."""
+    table = np.zeros(count, table_type(channels))
+    table["first"] = table["begin"] = np.iinfo(np.int64).max
+    return table
 
 
 def _runs(

@@ -173,13 +173,16 @@ def _labels(
         result = np.empty(block.arrays[0].shape, np.uint32)
         for channel, voxels in enumerate(block.arrays[0][0]):
             own = ids.of_block(t, channel, place)
-            labels, count = label_block(voxels, task.connectivity)
+            here = result[0, channel]
+            labels, count = label_block(voxels, task.connectivity, here.view(np.int32))
             if len(own) != count:
                 raise ValueError(
                     f"the block has {count} pieces now and had {len(own)} before: what"
                     f" it read has changed; `verify` finds the cause"
                 )
-            result[0, channel] = np.concatenate(([0], own)).astype(np.uint32)[labels]
+            names = np.concatenate(([0], own)).astype(np.uint32)
+            for plane, plane_labels in zip(here, labels, strict=True):
+                plane[...] = names[plane_labels]
         return result
 
     return Stage(
