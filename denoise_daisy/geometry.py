@@ -167,7 +167,12 @@ class BlockGrid:
     @property
     def largest_read(self) -> int:
         """Voxels of the largest read ROI, of one channel."""
-        return math.prod(int(lengths.max()) for lengths in self.read_lengths)
+        return math.prod(self.largest_shape)
+
+    @property
+    def largest_shape(self) -> Index:
+        """Shape of the largest read ROI."""
+        return tuple(int(lengths.max()) for lengths in self.read_lengths)
 
     def _lengths(
         self, range_of: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]

@@ -21,6 +21,7 @@ import numpy as np
 from benchmark_tools import print_table
 from funlib.geometry import Roi
 
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.blockwise.process_block import process_block
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
@@ -174,7 +175,9 @@ def stages_of(folder: Path, mask: Mask) -> Sequence[Stage]:
     image: Any = SimpleNamespace(scale_um=(1.0, 1.0, 1.0))
     run_dir = RunDir.of_output(Path(config.output.path))
     cutting = Cutting(config.output, mask.roi, {}, is_restored=False)
-    builder = StageBuilder(image, cutting, Places(run_dir, RUN))
+    places = Places(run_dir, RUN)
+    limits = Limits(memory=sys.maxsize)
+    builder = StageBuilder(image, cutting, places, lambda _: limits, 0)
     builder.products["mask"] = Product(mask.name, None, mask)
     config.tasks[0].build(builder)
     return builder.stages

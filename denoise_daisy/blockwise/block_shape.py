@@ -12,6 +12,7 @@ import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import NonNegativeInt, PositiveInt
 
+from denoise_daisy.blockwise.limits import Limits, Pace
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid
 from denoise_daisy.sections import FinitePositive, Section, SpaceTime, by_axis
@@ -29,6 +30,8 @@ SCIPY_BYTES = 48 << 20
 
 TRIED_SHAPES = 4096
 """Up to this many block shapes, all are tried."""
+
+NO_TIME = Pace.known(0.0)
 
 SIMULATED_BLOCKS = 64
 """Up to this many blocks, who computes which one matters to the time."""
@@ -71,9 +74,16 @@ class Workload:
     workers: int
     """How many share the blocks."""
 
+    pace: Pace = NO_TIME
+    """How long a block takes."""
+
     def memory(self, grid: BlockGrid) -> int:
         """Peak memory of a worker in bytes."""
         return self.base + grid.largest_read * self.bytes_per_voxel
+
+    def is_within(self, grid: BlockGrid, seconds: float) -> bool:
+        """Whether every block is done in that time."""
+        return self.pace.is_within(grid.largest_shape, seconds)
 
     def time(self, grid: BlockGrid) -> Fraction:
         """When the last worker is done, in voxels of one channel that it computes.
@@ -91,36 +101,53 @@ class Workload:
 
 
 def choose_shape(
-    grid: BlockGrid, file_shape: Coordinate, work: Workload, memory: int
+    grid: BlockGrid,
+    file_shape: Coordinate,
+    work: Workload,
+    limits: Limits,
+    whose: str = "",
 ) -> Coordinate:
-    """The block shape that is done soonest within `memory` bytes per worker.
+    """The block shape that is done soonest within what a block may take.
 
     Shapes are multiples of `file_shape`, the voxels of an output file, or span an axis.
     There is at least one block per worker, where files are small enough.  Of equals,
     the one with most blocks that span Y-X planes, then the one with fewest blocks.
+    Where no block is quick enough to be cut for, it is the quickest.
 
     Raises
     ------
     InputError
         Not even the smallest block fits.
     """
+    voxels = "x".join(map(str, file_shape))
+    smallest = (
+        f"The smallest block{whose}, of {voxels} voxels (t z y x) with its context,"
+    )
+    smaller = "make output.chunks (or shards) smaller"
     cuts = [replace(grid, block_shape=Coordinate(s)) for s in _shapes(grid, file_shape)]
-    fitting = [cut for cut in cuts if work.memory(cut) <= memory]
+    fitting = [cut for cut in cuts if work.memory(cut) <= limits.memory]
     if not fitting:
-        smallest = min(work.memory(cut) for cut in cuts)
-        raise InputError(
-            f"The smallest block, of {'x'.join(map(str, file_shape))} voxels (t z y x)"
-            f" with its context, needs {smallest / GIB:.2f} GiB per worker, but only"
-            f" {memory / GIB:.2f} GiB are there. Raise blocks.memory_gib, lower"
-            " workers.count, or make output.chunks (or shards) smaller."
-        )
-    most = max(cut.size for cut in fitting)
-    enough = [cut for cut in fitting if cut.size >= min(most, work.workers)]
-    best = min(
+        least = min(work.memory(cut) for cut in cuts)
+        raise limits.too_large(smallest, least, smaller)
+    best = _soonest(fitting, work)
+    if work.is_within(best, limits.seconds_cut_for):
+        return best.block_shape
+    if quick := [c for c in fitting if work.is_within(c, limits.seconds_cut_for)]:
+        return _soonest(quick, work).block_shape
+    quickest = min(fitting, key=lambda cut: work.pace.seconds(cut.largest_shape))
+    if not work.is_within(quickest, limits.seconds):
+        seconds = work.pace.seconds(quickest.largest_shape)
+        raise limits.too_slow(smallest, seconds, smaller)
+    return quickest.block_shape
+
+
+def _soonest(cuts: Sequence[BlockGrid], work: Workload) -> BlockGrid:
+    most = max(cut.size for cut in cuts)
+    enough = [cut for cut in cuts if cut.size >= min(most, work.workers)]
+    return min(
         enough,
         key=lambda cut: (work.time(cut), cut.shape[2] * cut.shape[3], cut.size),
     )
-    return best.block_shape
 
 
 def _shapes(grid: BlockGrid, file_shape: Coordinate) -> Iterator[Sequence[int]]:

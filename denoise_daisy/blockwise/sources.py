@@ -41,6 +41,11 @@ class Source(Protocol):
         """The voxels ``(t, c, z, y, x)`` of a Roi within its own."""
 
 
+def voxel_bytes(source: Source) -> int:
+    """Bytes of a position of ``(t, z, y, x)``, all channels together."""
+    return len(source.channels) * np.dtype(source.dtype).itemsize
+
+
 @dataclass(frozen=True)
 class Raw:
     """The image as it was taken."""

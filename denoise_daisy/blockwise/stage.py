@@ -17,6 +17,7 @@ import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Source
 from denoise_daisy.blockwise.targets import Block, FilePerBlock, SingleFile, Target
 from denoise_daisy.geometry import (
@@ -89,6 +90,12 @@ class Stage:
 
     is_essential: bool = False
     """Whether the run stops when all of it fails, rather than go on without it."""
+
+    memory: int | None = None
+    """Bytes that a worker takes at most for a block; None where that is not known."""
+
+    pace: Pace | None = None
+    """How long a block takes, by the shape that it reads; None where not known."""
 
     work_per_voxel: float = TASK_WORK
     """Time for a voxel that it writes, in that of denoising one: a rough measure, to

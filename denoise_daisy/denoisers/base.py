@@ -5,6 +5,7 @@ itself.  To add one, write a module with a section and a `Denoiser`, and name th
 section in `denoise_daisy.denoisers`.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,14 +13,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.denoisers.noise import Noise
 from denoise_daisy.geometry import Stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import Section
 
 TRIAL_DEPTH = 8
-TRIAL_EDGE = 48
-"""Voxels along z, and along y and x, of the image that a denoiser is timed on."""
+TRIAL_EDGES = (4, 12, 48)
+"""Voxels along z at most, and along y and x, of the images that it is timed on."""
+
+TRIAL_SECONDS = 0.2
+"""An image that takes so long is the last: the next takes some twenty times longer."""
 
 
 class Denoiser(ABC):
@@ -95,9 +100,24 @@ class Denoiser(ABC):
         """
         yield from ()
 
-    def seconds_per_voxel(self, channels: int) -> float:
-        """How long a worker on this machine takes per voxel and channel, by trial."""
+    def steps(self, shape: Sequence[int], channels: int) -> float:
+        """What its time grows with, for an image of ``(t, z, y, x)``: all neighbours.
+
+        They need not be more than about right.
+        """
+        window = math.prod(2 * int(reach) + 1 for reach in self.stencil.reach)
+        return math.prod(shape) * channels * window
+
+    def seconds_per_step(self, channels: int) -> float:
+        """How long a step takes a worker on this machine, by trial; a few seconds."""
         return timed(self, channels)
+
+    def pace(self, channels: int) -> Pace:
+        """How long it takes an image of so many channels."""
+        return Pace(
+            lambda shape: self.steps(shape, channels),
+            lambda: self.seconds_per_step(channels),
+        )
 
     def load(self) -> None:  # noqa: B027 - most have nothing to load
         """Load its engine; called once in every worker, at its start."""
@@ -133,13 +153,21 @@ class DenoiserSection(Section):
 
 
 def timed(denoiser: Denoiser, channels: int) -> float:
-    """Seconds that it takes per voxel and channel, of a small image of noise."""
+    """Seconds that a step takes it, of small images of noise, each larger than before.
+
+    Counted is the processor's time: who else is at work on the machine does not matter.
+    """
     _, z, y, x = denoiser.stencil.smallest
-    edge = max(TRIAL_EDGE, z, y, x)
     rng = np.random.default_rng(0)
-    shape = (1, channels, max(TRIAL_DEPTH, z), edge, edge)
-    image = rng.normal(100, 10, shape).astype(np.float32)
     denoiser.load()
-    started = time.perf_counter()
-    denoiser.denoise(image)
-    return (time.perf_counter() - started) / image.size
+    step = 0.0
+    for edge in TRIAL_EDGES:
+        shape = (1, max(min(edge, TRIAL_DEPTH), z), max(edge, y), max(edge, x))
+        image = rng.normal(100, 10, (1, channels, *shape[1:])).astype(np.float32)
+        started = time.process_time()
+        denoiser.denoise(image)
+        seconds = time.process_time() - started
+        step = seconds / denoiser.steps(shape, channels)
+        if seconds >= TRIAL_SECONDS:
+            break
+    return step

@@ -1,6 +1,7 @@
 """A Gaussian filter as a denoiser."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,7 +9,12 @@ import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import Field
 
-from denoise_daisy.algorithms.filters import gaussian, gaussian_reach, scipy_version
+from denoise_daisy.algorithms.filters import (
+    GAUSSIAN_BYTES,
+    gaussian,
+    gaussian_reach,
+    scipy_version,
+)
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection
 from denoise_daisy.geometry import Stencil, neighbourhood
@@ -36,7 +42,7 @@ class GaussianDenoiser(Denoiser):
     section: GaussianFilter
 
     kind: ClassVar[str] = "gaussian"
-    bytes_per_voxel: ClassVar[int] = 20
+    bytes_per_voxel: ClassVar[int] = GAUSSIAN_BYTES
     process_bytes: ClassVar[int] = SCIPY_BYTES
 
     @property
@@ -54,6 +60,11 @@ class GaussianDenoiser(Denoiser):
         """Its widths, and SciPy's version."""
         values = self.section.model_dump()
         return {f"denoise.{k}": v for k, v in values.items()} | scipy_version()
+
+    def steps(self, shape: Sequence[int], channels: int) -> float:
+        """Neighbours along each axis in turn."""
+        window = sum(2 * int(reach) + 1 for reach in self.stencil.reach)
+        return math.prod(shape) * channels * window
 
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """As float64."""

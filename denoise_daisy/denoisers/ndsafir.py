@@ -12,6 +12,7 @@ from denoise_daisy.denoisers import ndsafir_engine
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
 from denoise_daisy.denoisers.calibration import find_noise
 from denoise_daisy.denoisers.ndsafir_layers import layer_warnings
+from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.denoisers.noise import (
     Noise,
     NoiseNumbers,
@@ -22,6 +23,13 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import SpaceTime, by_axis
+
+MOST_CORES = 1024
+"""More threads than that are taken not to help."""
+
+TRIAL_PATCH = 2
+TRIAL_ITERATIONS = 3
+"""Largest patch radius, and most iterations, that its time is measured with."""
 
 
 def _active_dimensions(value: str) -> str:
@@ -164,10 +172,27 @@ class NdsafirDenoiser(Denoiser):
         numbers, doubts = find_noise(image, self.noise_kind, self.noise)
         return replace(self, noise=numbers), doubts
 
-    def seconds_per_voxel(self, channels: int) -> float:
-        """By trial, on one thread; several share the work."""
-        told = replace(self, noise=NoiseNumbers(noise_std=10.0), threads=1)
-        return timed(told, channels) / self.threads
+    def steps(self, shape: Sequence[int], channels: int) -> float:
+        """Elements of patches, times the places that each is compared with."""
+        section = self.section
+        return channels * elements_compared(
+            self.patch, section.active_dimensions, section.max_iter, shape
+        )
+
+    def seconds_per_step(self, channels: int) -> float:
+        """By trial, on one thread, with small patches; several threads share the work.
+
+        Large ones take the same per step, and minutes for the smallest image.
+        """
+        patch = {axis: min(n, TRIAL_PATCH) for axis, n in self.section.patch.items()}
+        few = {"patch": patch, "max_iter": min(self.section.max_iter, TRIAL_ITERATIONS)}
+        told = replace(
+            self,
+            section=self.section.model_copy(update=few),
+            noise=NoiseNumbers(noise_std=10.0),
+            threads=1,
+        )
+        return timed(told, channels) / min(self.threads, MOST_CORES)
 
     def load(self) -> None:
         """A worker without its engine must not take a block and fail it."""

@@ -56,6 +56,11 @@ class LocalWorkers(AnyWorkers):
         numbers = {"count": self.number, "threads_per_worker": self.threads}
         return self.model_copy(update=numbers)
 
+    @property
+    def more_memory(self) -> str:
+        """They share this machine's."""
+        return "lower workers.count"
+
     def memory(self, wanted: float | Literal["auto"]) -> int:
         """As asked for, or this worker's share of the free memory."""
         if wanted == "auto":

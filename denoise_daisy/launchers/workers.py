@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt
 
 from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.launchers.batch import BatchLauncher
@@ -67,6 +68,35 @@ class AnyWorkers(Section):
         """
         raise NotImplementedError
 
+    @property
+    def more_memory(self) -> str:
+        """What to do in the config for more memory of each."""
+        raise NotImplementedError
+
+    def limits(self, wanted: float | Literal["auto"], task: str) -> Limits:
+        """What a block of theirs may take; `task` as in `launcher`.
+
+        Raises
+        ------
+        InputError
+            The memory is more than there is.
+        """
+        times = {"workers.block_timeout_minutes": self.block_timeout_minutes * 60}
+        if self.walltime_seconds is not None:
+            times[self.walltime_key] = self.walltime_seconds
+        key = min(times, key=lambda name: times[name])
+        whose = f" of task {task!r}" if task else ""
+        return Limits(
+            memory=self.memory(wanted),
+            more_memory=(
+                f"{self.more_memory.capitalize()}{whose}"
+                if task
+                else f"Raise blocks.memory_gib, {self.more_memory}"
+            ),
+            seconds=times[key],
+            seconds_key=key + whose,
+        )
+
     def launcher(self, run_dir: RunDir, run_id: str, task: str) -> Launcher:
         """What starts them; `task` is the one that they are for, if not the run."""
         raise NotImplementedError
@@ -99,6 +129,11 @@ class BatchWorkers(AnyWorkers):
     def address(self) -> str:
         """Of this machine as the nodes see it."""
         return self.host or own_address()
+
+    @property
+    def more_memory(self) -> str:
+        """What a job asks for."""
+        return "raise workers.memory_gib"
 
     def memory(self, wanted: float | Literal["auto"]) -> int:
         """What the job asks for, or less."""

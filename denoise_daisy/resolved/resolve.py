@@ -1,13 +1,15 @@
 """Holding a config against its image: everything that a run needs to know, once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.config import Config
 from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers.base import Denoiser
@@ -135,6 +137,18 @@ def with_denoiser(run: ResolvedRun, denoiser: Denoiser) -> ResolvedRun:
     ).with_stages(denoiser)
 
 
+def _limits(config: Config) -> Callable[[str], Limits]:
+    """What a block may take, by the name of its task; what is free is asked once."""
+    own = {task.name: task.workers for task in config.tasks if task.workers}
+
+    @cache
+    def limits(pool: str) -> Limits:
+        workers = own.get(pool) or config.workers
+        return workers.limits("auto" if pool else config.blocks.memory_gib, pool)
+
+    return lambda task: limits(task if task in own else "")
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Resolving:
     """A run that is being resolved."""
@@ -169,7 +183,9 @@ class _Resolving:
             recorded=self.recorded,
             is_restored=self.is_restored,
         )
-        builder = StageBuilder(image, cutting, Places(self.run_dir, self.id))
+        limits = _limits(config)
+        places = Places(self.run_dir, self.id)
+        builder = StageBuilder(image, cutting, places, limits, denoising.base)
         stages = build_stages(denoising, config.tasks, builder)
         return ResolvedRun(
             config=config,
@@ -179,7 +195,7 @@ class _Resolving:
             run_dir=self.run_dir,
             stages=stages,
             pools=tuple(make_pools(config, stages, self.run_dir, self.id)),
-            memory=denoising.workload(image).memory(stages[0].grid),
+            limits=limits,
             recorded=self.recorded,
         )
 
@@ -190,7 +206,6 @@ class _Resolving:
             blocks=config.blocks,
             workers=config.workers.number,
             threads=config.workers.threads,
-            memory=lambda: config.workers.memory(config.blocks.memory_gib),
             tasks_bytes=SCIPY_BYTES if config.tasks else 0,
             source={
                 "input.scene": config.input.scene,

@@ -1,11 +1,12 @@
 """A resolved run: everything that it needs to know, found out once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.base import Denoiser
@@ -34,8 +35,8 @@ class ResolvedRun:
     """The denoising and all that comes after it, each after what it reads."""
     pools: tuple[Pool, ...]
     """The run's workers first, if they have anything to do."""
-    memory: int
-    """Peak memory of a worker in bytes."""
+    limits: Callable[[str], Limits]
+    """What a block may take, by the name of its task; asked for where that matters."""
     recorded: Mapping[str, StageRecord]
     """What earlier starts have kept of the stages, by name."""
 
@@ -71,6 +72,13 @@ class ResolvedRun:
     def missing_context(self) -> dict[str, tuple[int, int]]:
         """Context and the denoiser's reach, by axis, where the context is smaller."""
         return missing_context(self.denoising.grid)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that a worker takes at most to denoise a block."""
+        if self.denoising.memory is None:
+            raise TypeError("the denoising does not tell its memory")
+        return self.denoising.memory
 
     def pool_of(self, stage: Stage) -> Pool:
         """The pool whose workers do the blocks of a stage."""

@@ -9,6 +9,7 @@ from denoise_daisy.config import Config
 from denoise_daisy.geometry import AXES
 from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.machine import free_disk
+from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -89,6 +90,7 @@ def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
         "read": f"{grid.voxels_read / grid.voxels_written:.2f} x the voxels written",
         "written": "1.00 x, every voxel by one block",
         "memory": f"{run.memory / GIB:.2f} GiB per worker at most",
+        "time": f"about {_seconds(found.run.denoising)} per block, on this machine",
         "workers": (
             f"{min(workers.number, grid.size)} {workers.kind},"
             f" {workers.threads} threads each"
@@ -118,8 +120,21 @@ def _task_lines(found: Preflight) -> Iterator[str]:
         yield (
             f"{stage.name}: {stage.grid.size} blocks of"
             f" {_times(stage.grid.block_shape)} ({done} done{again}{asked}), reads"
-            f" {reads}, {_made(stage)} {stage.target.place}{by}"
+            f" {reads}, {_made(stage)} {stage.target.place}{by}; {_needs(stage)}"
         )
+
+
+def _needs(stage: Stage) -> str:
+    """What a block takes, as far as that can be known."""
+    if stage.memory is None or stage.pace is None:
+        return "memory and time of a block not known beforehand"
+    gib = f"{stage.memory / GIB:.2f} GiB per worker at most"
+    return f"{gib}, about {_seconds(stage)} per block"
+
+
+def _seconds(stage: Stage) -> str:
+    pace, shape = stage.pace, stage.grid.largest_shape
+    return duration(pace.seconds(shape)) if pace else "?"
 
 
 def _made(stage: Stage) -> str:

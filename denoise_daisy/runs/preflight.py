@@ -11,7 +11,6 @@ from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.machine import free_disk
-from denoise_daisy.progress import duration
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
@@ -97,7 +96,7 @@ def preflight(
     found = Preflight(run, record, ledgers, changed, asked, unneeded)
     if not found.is_done:
         _check_disk(run, ledgers)
-        _check_walltime(run)
+        _check_blocks(found)
     return found
 
 
@@ -237,18 +236,19 @@ def _check_disk(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> None:
         )
 
 
-def _check_walltime(run: ResolvedRun) -> None:
-    """Refuse blocks that no worker could finish before its job's time is up."""
-    workers = run.config.workers
-    limit, key = workers.walltime_seconds, workers.walltime_key
-    if limit is None:
-        return
-    channels = run.image.shape[1]
-    voxels = run.denoising.grid.largest_read * channels
-    seconds = voxels * run.denoiser.seconds_per_voxel(channels)
-    if seconds > limit:
-        raise InputError(
-            f"A block takes about {duration(seconds)} (measured on this machine), but"
-            f" {key} gives a worker {duration(limit)}. Raise {key}, or make the"
-            " blocks smaller with blocks.memory_gib or blocks.shape."
-        )
+def _check_blocks(found: Preflight) -> None:
+    """Refuse blocks that their workers have no memory or no time for."""
+    for stage in found.asked_stages:
+        if found.ledgers[stage.name].done.all():
+            continue
+        limits, is_first = found.run.limits(stage.task), stage is found.run.denoising
+        whose = "" if is_first else f" of {stage.name}"
+        smaller = "make the blocks smaller with blocks.shape"
+        smaller += "" if is_first else f" of task {stage.task!r}"
+        if stage.memory is not None and stage.memory > limits.memory:
+            what = f"A block{whose}, with its context,"
+            raise limits.too_large(what, stage.memory, smaller)
+        shape = stage.grid.largest_shape
+        if stage.pace and not stage.pace.is_within(shape, limits.seconds):
+            seconds = stage.pace.seconds(shape)
+            raise limits.too_slow(f"A block{whose}", seconds, smaller)

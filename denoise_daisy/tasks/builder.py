@@ -1,15 +1,18 @@
 """Building the stages of a run: what tasks read by name, and what they add."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from funlib.geometry import Coordinate, Roi
+from funlib.geometry import Coordinate
 
+from denoise_daisy.blockwise.block_shape import Workload, choose_shape, fitted
+from denoise_daisy.blockwise.limits import Limits, Pace
 from denoise_daisy.blockwise.sources import Raw, Source
 from denoise_daisy.blockwise.stage import Stage, fingerprint_of
 from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import BlockGrid
 from denoise_daisy.images.image import Image
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.run_dir.record import StageRecord
@@ -48,6 +51,13 @@ class StageBuilder:
 
     places: Places
     """Where stages write."""
+
+    limits: Callable[[str], Limits]
+    """What a block of a task may take, by the task's name; asked for only where that
+    matters."""
+
+    base: int
+    """Memory of a worker before its first block, in bytes."""
 
     stages: list[Stage] = field(default_factory=list)
     products: dict[str, Product] = field(default_factory=dict)
@@ -108,22 +118,61 @@ class StageBuilder:
             )
         return product, product.source
 
-    def task_blocks(
-        self, task: AnyTask, stage: str, volume: Roi, span: str = ""
-    ) -> Coordinate:
-        """Voxels of a block of a task's stage.
+    def cut(
+        self,
+        task: AnyTask,
+        stage: str,
+        whole: BlockGrid,
+        work: Workload | None = None,
+        span: str = "",
+    ) -> BlockGrid:
+        """The blocks of a task's stage, from a grid of the volume as one block.
 
-        Unless asked for, it is cut like the denoising, one time point in a block.
+        Unless asked for, they are cut like the denoising, one time point in a block,
+        or smaller where the task's workers can't do those, as far as `work` is known.
         """
-        _, *zyx = self.stages[0].grid.block_shape
-        return self.cutting.block_shape(
+        volume = whole.volume
+
+        def choose(kept: Coordinate | None) -> Coordinate:
+            if kept:
+                return kept
+            _, *zyx = self.stages[0].grid.block_shape
+            shape = fitted((1, *zyx), volume.shape, span)
+            return self.fitting(task.name, whole, work, shape) if work else shape
+
+        shape = self.cutting.block_shape(
             stage,
             task.blocks,
             volume,
-            lambda kept: kept or Coordinate(1, *zyx),
+            choose,
             key=f"blocks.shape of task {task.name!r}",
             span=span,
         )
+        return replace(whole, block_shape=shape)
+
+    def workload(self, bytes_per_voxel: int, seconds_per_voxel: float) -> Workload:
+        """What a task's blocks take, per position that they read."""
+        pace = Pace.known(seconds_per_voxel)
+        return Workload(
+            bytes_per_voxel=bytes_per_voxel, base=self.base, workers=1, pace=pace
+        )
+
+    def fitting(
+        self, task: str, whole: BlockGrid, work: Workload, shape: Coordinate
+    ) -> Coordinate:
+        """That block shape, or one that the task's workers can do.
+
+        Raises
+        ------
+        InputError
+            They can do none.
+        """
+        limits, cut = self.limits(task), replace(whole, block_shape=shape)
+        fits = work.memory(cut) <= limits.memory
+        if fits and work.is_within(cut, limits.seconds_cut_for):
+            return shape
+        chunk = self.cutting.chunk(whole.volume)
+        return choose_shape(whole, chunk, work, limits, f" of task {task!r}")
 
 
 def task_parameters(

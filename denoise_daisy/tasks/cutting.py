@@ -94,7 +94,7 @@ class Cutting:
         """
         if isinstance(blocks.shape, dict):
             shape = asked_shape(blocks.shape, volume.shape, span)
-            file_shape = file_shape or self._chunk(volume)
+            file_shape = file_shape or self.chunk(volume)
             check_shape(shape, file_shape, volume.shape, key)
             return shape
         record = self.recorded.get(stage)
@@ -107,11 +107,12 @@ class Cutting:
         self, finer: Coordinate, factors: Coordinate, volume: Roi
     ) -> Coordinate:
         """Voxels of a block of a coarser level: it reads about a block of the finer."""
-        chunk = self._chunk(volume)
+        chunk = self.chunk(volume)
         shape = -((-finer) // factors)
         return fitted(-((-shape) // chunk) * chunk, volume.shape)
 
-    def _chunk(self, volume: Roi) -> Coordinate:
+    def chunk(self, volume: Roi) -> Coordinate:
+        """Voxels of a chunk, the smallest block."""
         return without_c(chunks_of(self.output, with_c(volume.shape, 1)))
 
     def layout(

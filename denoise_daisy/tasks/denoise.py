@@ -1,7 +1,7 @@
 """Denoise: the stage that every run begins with."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.blockwise.block_shape import (
-    GIB,
     WORKER_BYTES,
     Blocks,
     Workload,
@@ -19,7 +18,6 @@ from denoise_daisy.blockwise.sources import Raw
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.denoisers.base import Denoiser
-from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid
 from denoise_daisy.images.image import Image, roi_of
 from denoise_daisy.outputs.layout import (
@@ -47,8 +45,6 @@ class Denoising:
     blocks: Blocks
     workers: int
     threads: int
-    memory: Callable[[], int]
-    """Bytes that one worker may take; asked for only where that matters."""
     tasks_bytes: int
     """Memory that later tasks take in a worker before its first block."""
     source: Mapping[str, Any]
@@ -63,14 +59,19 @@ class Denoising:
         asked = by_axis(self.blocks.context, "tzyx", exact)
         return Coordinate(map(min, asked, roi_of(image).shape))
 
+    @property
+    def base(self) -> int:
+        """Memory of a worker before its first block, in bytes."""
+        return WORKER_BYTES + max(self.denoiser.process_bytes, self.tasks_bytes)
+
     def workload(self, image: Image) -> Workload:
         """What decides memory and time beside the geometry."""
         per_voxel = self.denoiser.bytes_per_voxel + image.dtype.itemsize
-        more = max(self.denoiser.process_bytes, self.tasks_bytes)
         return Workload(
             bytes_per_voxel=image.shape[1] * per_voxel,
-            base=WORKER_BYTES + more,
+            base=self.base,
             workers=max(1, self.workers),
+            pace=self.denoiser.pace(image.shape[1]),
         )
 
 
@@ -82,7 +83,8 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
     InputError
         It can't work with that image; the message has the number to change.
     """
-    grid, shards = _cut(asked, builder)
+    work = asked.workload(builder.image)
+    grid, shards = _cut(asked, builder, work)
     image, output = builder.image, builder.cutting.output
     dtype = image.dtype.name if output.dtype == "input" else output.dtype
     layout = builder.cutting.layout(
@@ -107,6 +109,8 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
         probed=denoiser.probed,
         load=denoiser.load,
         is_essential=True,
+        memory=work.memory(grid),
+        pace=work.pace,
         work_per_voxel=1.0,
     )
     builder.add(stage)
@@ -114,7 +118,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
 
 
 def _cut(
-    asked: Denoising, builder: StageBuilder
+    asked: Denoising, builder: StageBuilder, work: Workload
 ) -> tuple[BlockGrid, tuple[int, ...] | None]:
     """The blocks, and shards that do not follow from them."""
     image = builder.image
@@ -133,13 +137,18 @@ def _cut(
         context=asked.context(image),
         stencil=asked.denoiser.stencil,
     )
-    work = asked.workload(image)
-    memory = 0 if builder.is_restored else asked.memory()
 
     def choose(kept: Coordinate | None) -> Coordinate:
-        if kept and work.memory(replace(grid, block_shape=kept)) <= memory:
+        if kept and not is_exact(asked.denoiser, grid):
+            # Other blocks would be another run.
             return kept
-        return choose_shape(grid, file_shape, work, memory)
+        limits = builder.limits(DENOISE)
+        if kept:
+            cut = replace(grid, block_shape=kept)
+            fits = work.memory(cut) <= limits.memory
+            if fits and work.is_within(cut, limits.seconds):
+                return kept
+        return choose_shape(grid, file_shape, work, limits)
 
     block_shape = builder.cutting.block_shape(
         DENOISE,
@@ -149,15 +158,7 @@ def _cut(
         key="blocks.shape",
         file_shape=file_shape,
     )
-    grid = replace(grid, block_shape=block_shape)
-    needed = work.memory(grid)
-    if needed > memory and not builder.is_restored:
-        raise InputError(
-            f"Blocks of blocks.shape and their context need {needed / GIB:.2f} GiB per"
-            f" worker, but only {memory / GIB:.2f} GiB are there. Raise"
-            " blocks.memory_gib, lower workers.count, or make the blocks smaller."
-        )
-    return grid, shards
+    return replace(grid, block_shape=block_shape), shards
 
 
 def _recorded_shards(parameters: Mapping[str, Any]) -> tuple[int, ...] | None:

@@ -146,11 +146,11 @@ class _Building:
         self.sources: dict[str, Source] = sources
         self.transform = _common_transform(task, sources)
         self.volume = builder.cutting.volume_in(self.transform)
-        self.shape = builder.task_blocks(task, task.name, self.volume, task.span)
         context = by_axis(task.blocks.context, "tzyx", dict.fromkeys("tzyx", 0))
-        self.grid = builder.cutting.grid(
-            list(sources.values()), self.transform, self.shape, Coordinate(context)
+        whole = builder.cutting.grid(
+            [*sources.values()], self.transform, self.volume.shape, Coordinate(context)
         )
+        self.grid = builder.cut(task, task.name, whole, span=task.span)
         self.user = _user_function(task, builder)
         self.caller = Caller(
             user=self.user,
@@ -169,7 +169,7 @@ class _Building:
             products,
             None,
             **self.user.code,
-            block_shape=list(self.shape),
+            block_shape=list(self.grid.block_shape),
             context=list(context),
         )
 
@@ -201,7 +201,7 @@ class _Building:
         first = self.sources[task.inputs[0]]
         found = self._result_type()
         layout = builder.cutting.layout(
-            self.volume, found["channels"], found["dtype"], self.shape
+            self.volume, found["channels"], found["dtype"], self.grid.block_shape
         )
         path = builder.places.image(task.name)
         if task.output == "labels":

@@ -10,7 +10,7 @@ time; of the rest, only faces and tables.
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,8 @@ from funlib.geometry import Coordinate
 from pydantic import Field, PositiveInt
 
 from denoise_daisy.algorithms.labelling import label_block, pieces_of
-from denoise_daisy.blockwise.sources import Source
+from denoise_daisy.blockwise.block_shape import Workload
+from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.errors import InputError
@@ -27,7 +28,14 @@ from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.object_table import Format, check_format, to_file
 from denoise_daisy.tasks.base import InputName, OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
-from denoise_daisy.tasks.label_files import joined, npz, packed
+from denoise_daisy.tasks.label_files import Ids, joined, npz, packed
+
+BYTES_PER_VOXEL = 16
+"""Peak memory of labelling a voxel of the mask, beside those read."""
+
+SECONDS_PER_VOXEL = 3e-6
+"""For a voxel of the mask, reading and writing included.  Both are those of noise of
+which three voxels in ten are foreground: there are hardly more pieces in any mask."""
 
 
 class Label(OneInput):
@@ -91,12 +99,23 @@ class _Read:
         """The mask, and the image if there is one."""
         return (self.mask,) if self.image is None else (self.mask, self.image)
 
+    def work(self, builder: StageBuilder) -> Workload:
+        """What a block takes; the two stages that label it take about the same."""
+        channels = len(self.mask.channels)
+        read = sum(voxel_bytes(source) for source in self.sources)
+        return builder.workload(
+            read + channels * BYTES_PER_VOXEL, channels * SECONDS_PER_VOXEL
+        )
+
 
 def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
     transform = read.mask.transform
     volume = builder.cutting.volume_in(transform)
-    _, *zyx = builder.task_blocks(task, f"{task.name}.pieces", volume)
-    shape = Coordinate(1, *zyx)
+    name, work = f"{task.name}.pieces", read.work(builder)
+    whole = builder.cutting.grid([], transform, volume.shape)
+    grid = builder.cut(task, name, whole, work)
+    _, *zyx = grid.block_shape
+    grid = replace(grid, block_shape=Coordinate(1, *zyx))
 
     def compute(block: Block) -> bytes:
         mask, *images = block.arrays
@@ -108,7 +127,6 @@ def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
             pieces.append(pieces_of(labels, count, begin, volume.shape[1:], image))
         return packed(pieces)
 
-    name, grid = f"{task.name}.pieces", builder.cutting.grid([], transform, shape)
     return Stage(
         name=name,
         task=task.name,
@@ -116,9 +134,13 @@ def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
         sources=read.sources,
         after=tuple(name for p in read.inputs.values() for name in p.after),
         compute=compute,
-        parameters=_parameters(task, read.inputs, shape, unused=("min_voxels",)),
+        parameters=_parameters(
+            task, read.inputs, grid.block_shape, unused=("min_voxels",)
+        ),
         target=builder.places.files(name, grid),
         transform=transform,
+        memory=work.memory(grid),
+        pace=work.pace,
     )
 
 
@@ -165,7 +187,7 @@ def _labels(
         pieces.grid.volume, len(mask.channels), "uint32", shape
     )
 
-    ids = _Ids(union)
+    ids = Ids(union)
 
     def compute(block: Block) -> np.ndarray:
         t, *position = block.index
@@ -203,33 +225,9 @@ def _labels(
             method=mask.method,
         ),
         transform=transform,
+        memory=pieces.memory,
+        pace=pieces.pace,
     )
-
-
-class _Ids:
-    """The ids of pieces; those of one time point are held."""
-
-    def __init__(self, union: Stage) -> None:
-        self._union = union
-        self._version = (-1, -1)
-        """Of what is held: the time point, and when its union was written."""
-        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        """Starts and ids, by channel."""
-
-    def of_block(self, t: int, channel: int, place: int) -> np.ndarray:
-        """Those of the pieces of a block, by its place in C order."""
-        index = (t, 0, 0, 0)
-        (file,) = self._union.target.files(self._union.grid, index)
-        # A union that was written again has others.
-        version = (t, file.stat().st_mtime_ns)
-        if version != self._version:
-            self._version, self._held = version, {}
-        if channel not in self._held:
-            with np.load(io.BytesIO(self._union.read_file(index))) as archive:
-                arrays = archive[f"starts{channel}"], archive[f"ids{channel}"]
-                self._held[channel] = arrays
-        starts, ids = self._held[channel]
-        return ids[starts[place] : starts[place + 1]]
 
 
 def _table(

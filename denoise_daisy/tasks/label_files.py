@@ -17,6 +17,7 @@ from denoise_daisy.algorithms.labelling import (
     to_bytes,
     touching,
 )
+from denoise_daisy.blockwise.stage import Stage
 
 Position = tuple[int, ...]
 """Of a block within its time point, (z, y, x)."""
@@ -93,3 +94,29 @@ def npz(arrays: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
+
+
+class Ids:
+    """The ids of pieces; those of one time point are held."""
+
+    def __init__(self, union: Stage) -> None:
+        self._union = union
+        self._version = (-1, -1)
+        """Of what is held: the time point, and when its union was written."""
+        self._held: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        """Starts and ids, by channel."""
+
+    def of_block(self, t: int, channel: int, place: int) -> np.ndarray:
+        """Those of the pieces of a block, by its place in C order."""
+        index = (t, 0, 0, 0)
+        (file,) = self._union.target.files(self._union.grid, index)
+        # A union that was written again has others.
+        version = (t, file.stat().st_mtime_ns)
+        if version != self._version:
+            self._version, self._held = version, {}
+        if channel not in self._held:
+            with np.load(io.BytesIO(self._union.read_file(index))) as archive:
+                arrays = archive[f"starts{channel}"], archive[f"ids{channel}"]
+                self._held[channel] = arrays
+        starts, ids = self._held[channel]
+        return ids[starts[place] : starts[place + 1]]

@@ -1,5 +1,7 @@
 """Pyramid: the coarser levels of an image or of labels, a stage each."""
 
+import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -9,6 +11,7 @@ from pydantic import NonNegativeInt
 from denoise_daisy.algorithms.pooling import Method, next_factors, pool
 from denoise_daisy.blockwise.block_shape import TaskBlocks
 from denoise_daisy.blockwise.level import Level
+from denoise_daisy.blockwise.sources import voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.errors import InputError
@@ -18,6 +21,13 @@ from denoise_daisy.tasks.builder import StageBuilder, layout_parameters
 
 SMALLEST_PLANE = 256
 """A level whose Y-X plane is no larger is the last one."""
+
+BYTES_PER_BYTE = 4
+BYTES_MORE = 4
+"""Peak memory of pooling per byte of the finer level's voxels, and per voxel."""
+
+SECONDS_PER_VOXEL = 2e-7
+"""For a voxel of the finer level, of one channel, reading included."""
 
 FOR_IMAGES: Method = "mean"
 FOR_LABELS: Method = "nearest"
@@ -106,13 +116,19 @@ def _stage(
     cutting = builder.cutting
     transform = LevelTransform(level.transform.factor * factors, cutting.volume.begin)
     volume = cutting.volume_in(transform)
-    finer_shape = finer.grid.block_shape
-    shape = cutting.block_shape(
-        name,
-        TaskBlocks(),
-        volume,
-        lambda kept: kept or cutting.pooled_shape(finer_shape, factors, volume),
+    whole = cutting.grid([], transform, volume.shape)
+    cell = math.prod(factors)
+    work = builder.workload(
+        cell * (BYTES_PER_BYTE * voxel_bytes(level) + len(level.channels) * BYTES_MORE),
+        cell * len(level.channels) * SECONDS_PER_VOXEL,
     )
+
+    def choose(kept: Coordinate | None) -> Coordinate:
+        pooled = cutting.pooled_shape(finer.grid.block_shape, factors, volume)
+        return kept or builder.fitting(task, whole, work, pooled)
+
+    shape = cutting.block_shape(name, TaskBlocks(), volume, choose)
+    grid = replace(whole, block_shape=shape)
     layout = cutting.layout(volume, len(level.channels), level.dtype, shape)
 
     parameters = {"kind": "pyramid", "method": method, "factors": list(factors)}
@@ -124,7 +140,7 @@ def _stage(
     return Stage(
         name=name,
         task=task,
-        grid=cutting.grid([], transform, shape),
+        grid=grid,
         sources=(level,),
         after=(finer.name,),
         compute=compute,
@@ -139,4 +155,6 @@ def _stage(
             method=method,
         ),
         transform=transform,
+        memory=work.memory(grid),
+        pace=work.pace,
     )

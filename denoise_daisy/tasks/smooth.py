@@ -6,12 +6,22 @@ import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import Field
 
-from denoise_daisy.algorithms.filters import gaussian, gaussian_reach, scipy_version
+from denoise_daisy.algorithms.filters import (
+    GAUSSIAN_BYTES,
+    gaussian,
+    gaussian_reach,
+    scipy_version,
+)
+from denoise_daisy.blockwise.sources import voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.sections import OutputType, Sigma, SpaceTime, by_axis
 from denoise_daisy.tasks.base import OneInput
 from denoise_daisy.tasks.builder import StageBuilder, task_parameters
+
+SECONDS_PER_NEIGHBOUR = 5e-9
+"""That a Gaussian takes, along each axis in turn, for a voxel of one channel; reading
+and writing included.  Measured on one core of 2020: 1.5 to 3.5 ns."""
 
 
 class Smooth(OneInput):
@@ -30,11 +40,24 @@ class Smooth(OneInput):
         """One stage; it writes an image of its own, beside the output."""
         product, source = builder.array(self, self.input)
         sigma = by_axis(self.sigma, "tzyx", dict.fromkeys("tzyx", 0.0))
-        volume = builder.cutting.volume_in(source.transform)
-        shape = builder.task_blocks(self, self.name, volume)
-        dtype = source.dtype if self.dtype == "input" else self.dtype
-        layout = builder.cutting.layout(volume, len(source.channels), dtype, shape)
         reach = Coordinate(gaussian_reach(sigma))
+        volume = builder.cutting.volume_in(source.transform)
+        work = builder.workload(
+            voxel_bytes(source) + len(source.channels) * GAUSSIAN_BYTES,
+            len(source.channels)
+            * SECONDS_PER_NEIGHBOUR
+            * sum(2 * r + 1 for r in reach),
+        )
+        grid = builder.cut(
+            self,
+            self.name,
+            builder.cutting.grid([source], source.transform, volume.shape, reach),
+            work,
+        )
+        dtype = source.dtype if self.dtype == "input" else self.dtype
+        layout = builder.cutting.layout(
+            volume, len(source.channels), dtype, grid.block_shape
+        )
 
         def compute(block: Block) -> np.ndarray:
             return gaussian(block.arrays[0], sigma)
@@ -42,7 +65,7 @@ class Smooth(OneInput):
         stage = Stage(
             name=self.name,
             task=self.name,
-            grid=builder.cutting.grid([source], source.transform, shape, reach),
+            grid=grid,
             sources=(source,),
             after=product.after,
             compute=compute,
@@ -59,6 +82,8 @@ class Smooth(OneInput):
                 method=source.method,
             ),
             transform=source.transform,
+            memory=work.memory(grid),
+            pace=work.pace,
         )
         builder.add(stage)
         builder.offer(self.name, stage)

@@ -13,13 +13,19 @@ from denoise_daisy.algorithms.thresholds import (
     find_threshold,
     sample_windows,
 )
-from denoise_daisy.blockwise.sources import Source
+from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.errors import InputError
 from denoise_daisy.sections import Text
 from denoise_daisy.tasks.base import OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
+
+MASK_BYTES = 3
+"""Peak memory of a mask per voxel beside the voxels, its writing included."""
+
+SECONDS_PER_VOXEL = 1e-7
+"""For a voxel of one channel, reading and writing included."""
 
 
 class Threshold(OneInput):
@@ -52,8 +58,14 @@ class Threshold(OneInput):
             finder = _finder(self, self.method, builder, product, source, chosen)
             builder.add(finder)
         volume = builder.cutting.volume_in(source.transform)
-        shape = builder.task_blocks(self, self.name, volume)
-        layout = builder.cutting.layout(volume, len(chosen), "uint8", shape)
+        each = voxel_bytes(source) // len(source.channels)
+        work = builder.workload(
+            voxel_bytes(source) + len(chosen) * (each + MASK_BYTES),
+            len(source.channels) * SECONDS_PER_VOXEL,
+        )
+        whole = builder.cutting.grid([source], source.transform, volume.shape)
+        grid = builder.cut(self, self.name, whole, work)
+        layout = builder.cutting.layout(volume, len(chosen), "uint8", grid.block_shape)
 
         def compute(block: Block) -> np.ndarray:
             values = [self.value or 0.0] * len(chosen)
@@ -64,7 +76,7 @@ class Threshold(OneInput):
         stage = Stage(
             name=self.name,
             task=self.name,
-            grid=builder.cutting.grid([source], source.transform, shape),
+            grid=grid,
             sources=(source,),
             after=(*product.after, *([finder.name] if finder else [])),
             compute=compute,
@@ -84,6 +96,8 @@ class Threshold(OneInput):
                 method=source.method,
             ),
             transform=source.transform,
+            memory=work.memory(grid),
+            pace=work.pace,
         )
         builder.add(stage)
         builder.offer(self.name, stage)

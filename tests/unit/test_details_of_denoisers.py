@@ -1,5 +1,6 @@
 """How long ndsafir takes on several threads; in which plane places are compared."""
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from unit.test_noise_samples import sampled
 from denoise_daisy.denoisers import base, ndsafir
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
 from denoise_daisy.denoisers.noise import GaussianNoise, PoissonGaussian
-from denoise_daisy.geometry import largest_radius, neighbourhood
+from denoise_daisy.geometry import Stencil, largest_radius, neighbourhood
 
 
 def test_four_threads_take_a_quarter_of_the_time(
@@ -19,7 +20,7 @@ def test_four_threads_take_a_quarter_of_the_time(
 ) -> None:
     monkeypatch.setattr(ndsafir, "timed", lambda *_: 2.0)
     denoiser = NdsafirDenoiser(Ndsafir(), "gaussian", None, threads=4)
-    assert denoiser.seconds_per_voxel(channels=1) == 0.5
+    assert denoiser.seconds_per_step(channels=1) == 0.5
 
 
 def test_places_are_compared_in_the_middle_of_their_depth() -> None:
@@ -51,7 +52,7 @@ def test_the_time_to_load_an_engine_is_not_counted(
 ) -> None:
     """A hundred seconds, at the latest when it is used first."""
     clock: Any = SimpleNamespace(now=0.0)
-    clock.perf_counter = lambda: clock.now
+    clock.process_time = lambda: clock.now
     monkeypatch.setattr(base, "time", clock)
     loaded: list[str] = []
 
@@ -60,10 +61,39 @@ def test_the_time_to_load_an_engine_is_not_counted(
             loaded.append("engine")
             clock.now += 100.0
 
+    sizes: list[int] = []
+
     def denoise(image: np.ndarray) -> None:
         load()
+        sizes.append(image.size)
         clock.now += 2.0 * image.size
 
     stencil = neighbourhood(Coordinate(0, 1, 1, 1))
     denoiser: Any = SimpleNamespace(stencil=stencil, load=load, denoise=denoise)
-    assert base.timed(denoiser, channels=3) == 2.0
+    denoiser.steps = lambda shape, channels: math.prod(shape) * channels * 5
+    assert base.timed(denoiser, channels=3) == 2.0 / 5
+    # The first image takes long, and no larger one is tried: 4 x 4 x 4, in 3 channels.
+    assert sizes == [4**3 * 3]
+
+
+def test_images_that_take_no_time_grow_until_some_can_be_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock: Any = SimpleNamespace(now=0.0)
+    clock.process_time = lambda: clock.now
+    monkeypatch.setattr(base, "time", clock)
+    shapes: list[tuple[int, ...]] = []
+
+    def denoise(image: np.ndarray) -> None:
+        shapes.append(image.shape)
+        clock.now += 0.19 if len(shapes) < 3 else 7.0
+
+    stencil = Stencil(*map(Coordinate, ((1,) * 4, (0,) * 4, (1, 2, 5, 60))))
+    denoiser: Any = SimpleNamespace(stencil=stencil, load=lambda: 0, denoise=denoise)
+    denoiser.steps = lambda shape, channels: shape[2]
+    assert base.timed(denoiser, channels=1) == pytest.approx(7.0 / 48)
+    assert [shape[1:] for shape in shapes] == [
+        (1, 4, 5, 60),
+        (1, 8, 12, 60),
+        (1, 8, 48, 60),
+    ]

@@ -14,7 +14,7 @@ from unit.test_czi_tiles import ALL, noise, segments
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.runs import preflight
-from denoise_daisy.runs.preflight import _check_disk, _check_walltime
+from denoise_daisy.runs.preflight import _check_disk
 from harness import config_for, load, small_czi
 from harness.prepared import resolved
 
@@ -32,23 +32,6 @@ def test_what_a_segment_has_allocated_and_not_used_need_not_be_there(
             struct.pack_into("<q", data, at + 16, len(data))
     path.write_bytes(data)
     np.testing.assert_array_equal(open_czi(str(path))[ALL], image)
-
-
-@pytest.mark.parametrize("limit", [119, 121])
-def test_a_block_takes_as_long_as_all_of_its_channels(limit: int) -> None:
-    """Three channels of ten voxels, for four seconds each: two minutes."""
-    workers = SimpleNamespace(walltime_seconds=limit, walltime_key="workers.time")
-    run: Any = SimpleNamespace(
-        config=SimpleNamespace(workers=workers),
-        image=SimpleNamespace(shape=(1, 3, 1, 1, 10)),
-        denoising=SimpleNamespace(grid=SimpleNamespace(largest_read=10)),
-        denoiser=SimpleNamespace(seconds_per_voxel=lambda _: 4.0),
-    )
-    if limit > 120:
-        _check_walltime(run)
-    else:
-        with pytest.raises(InputError, match="A block takes about 2 min"):
-            _check_walltime(run)
 
 
 @pytest.fixture

@@ -110,7 +110,6 @@ def test_a_worker_loads_once_what_denoiser_and_tasks_need(
         blocks=Blocks(),
         workers=1,
         threads=1,
-        memory=lambda: 0,
         tasks_bytes=tasks_mib << 20,
         source={},
     )

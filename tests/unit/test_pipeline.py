@@ -43,6 +43,7 @@ def test_a_block_that_takes_longer_than_a_workers_job_is_refused(
         source,
         tmp_path / "out.zarr",
         denoise={"patch": {"z": 1, "y": 3, "x": 3}, "max_iter": 4},
+        blocks={"shape": {}},
     )
     workers = {"kind": "lsf", "count": 1, "walltime_minutes": 1}
     config = write_config(tmp_path / "config.json", values | {"workers": workers})

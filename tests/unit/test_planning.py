@@ -26,6 +26,7 @@ from denoise_daisy.blockwise.block_shape import (
     check_shape,
     choose_shape,
 )
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import BlockGrid, stencil
 from denoise_daisy.outputs.layout import MAX_SHARD_BYTES, auto_shards
@@ -38,6 +39,10 @@ BASE = 224 << 20
 """Memory of a worker that has read nothing yet."""
 
 ITEMSIZE = {"uint8": 1, "uint16": 2, "float32": 4}
+
+
+def within(memory: int) -> Limits:
+    return Limits(memory=memory)
 
 
 def workload(*, channels: int, itemsize: int, workers: int) -> Workload:
@@ -137,7 +142,7 @@ def test_the_chosen_shape_is_legal_fits_and_occupies_all_workers(
     problem: tuple[BlockGrid, Coordinate, Workload, int, list[BlockGrid]],
 ) -> None:
     grid, unit, work, memory, cuts = problem
-    chosen = replace(grid, block_shape=choose_shape(grid, unit, work, memory))
+    chosen = replace(grid, block_shape=choose_shape(grid, unit, work, within(memory)))
     check_shape(chosen.block_shape, unit, grid.volume.shape)
     assert memory_of(chosen, work) <= memory
     most = max(cut.size for cut in cuts if memory_of(cut, work) <= memory)
@@ -155,7 +160,7 @@ def test_no_other_shape_is_quicker(
     are not tried there.
     """
     grid, unit, work, memory, cuts = problem
-    chosen = replace(grid, block_shape=choose_shape(grid, unit, work, memory))
+    chosen = replace(grid, block_shape=choose_shape(grid, unit, work, within(memory)))
     rivals = [cut for cut in cuts if memory_of(cut, work) <= memory]
     most = max(cut.size for cut in rivals)
     rivals = [cut for cut in rivals if cut.size >= min(work.workers, most)]
@@ -185,9 +190,9 @@ def test_too_little_memory_is_refused_with_the_number_that_is_needed(
 ) -> None:
     grid, unit, work, _, cuts = problem
     least = min(memory_of(cut, work) for cut in cuts)
-    choose_shape(grid, unit, work, least)
+    choose_shape(grid, unit, work, within(least))
     with pytest.raises(InputError) as refused:
-        choose_shape(grid, unit, work, least - 1)
+        choose_shape(grid, unit, work, within(least - 1))
     assert f"needs {least / GIB:.2f} GiB per worker" in str(refused.value)
     assert "blocks.memory_gib" in str(refused.value)
 
@@ -205,7 +210,7 @@ def test_memory_and_cores_really_decide_in_many_problems() -> None:
         grid, unit, work, memory, cuts = problem
         assume(len(cuts) > 1)
         total += 1
-        shape = choose_shape(grid, unit, work, memory)
+        shape = choose_shape(grid, unit, work, within(memory))
         cut += shape != grid.volume.shape
         forced += memory_of(grid, work) > memory
 
@@ -226,7 +231,7 @@ def test_of_equals_whole_planes_are_preferred() -> None:
     unit = Coordinate(1, 32, 32, 32)
     work = workload(channels=1, itemsize=2, workers=2)
     assert len({work.time(cut) for cut in every_shape(grid, unit)}) == 2
-    assert tuple(choose_shape(grid, unit, work, GIB)) == (1, 32, 64, 64)
+    assert tuple(choose_shape(grid, unit, work, within(GIB))) == (1, 32, 64, 64)
 
 
 def test_of_equals_the_fewest_blocks_are_preferred() -> None:
@@ -238,7 +243,9 @@ def test_of_equals_the_fewest_blocks_are_preferred() -> None:
     )
     grid = BlockGrid(image, image, image.shape, law.reach, law)
     work = workload(channels=1, itemsize=2, workers=1)
-    assert choose_shape(grid, Coordinate(1, 1, 64, 64), work, GIB) == image.shape
+    assert (
+        choose_shape(grid, Coordinate(1, 1, 64, 64), work, within(GIB)) == image.shape
+    )
 
 
 def test_memory_counts_every_channel_and_the_input() -> None:
@@ -272,7 +279,7 @@ def test_a_time_lapse_of_188_gib_is_planned_at_once_and_without_much_overhead(
     unit = Coordinate(1, 32, 128, 128)
     work = workload(channels=1, itemsize=2, workers=workers)
     started = time.perf_counter()
-    shape = choose_shape(grid, unit, work, 4 * GIB)
+    shape = choose_shape(grid, unit, work, within(4 * GIB))
     assert time.perf_counter() - started < 2
     chosen = replace(grid, block_shape=shape)
     check_shape(shape, unit, LIGHTSHEET.shape)

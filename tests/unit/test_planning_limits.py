@@ -14,12 +14,17 @@ import pytest
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.blockwise.block_shape import Workload, choose_shape
+from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import BlockGrid, neighbourhood
 
 MIB = 1 << 20
 
 UNIT = Coordinate(1, 1, 1, 1)
+
+
+def within(memory: int) -> Limits:
+    return Limits(memory=memory)
 
 
 def row(voxels: int, block: int, reach: int = 0) -> BlockGrid:
@@ -68,8 +73,18 @@ def test_of_many_blocks_that_are_equally_quick_the_fewest_are_chosen() -> None:
     """
     grid = row(10_000, 10_000)
     work = Workload(bytes_per_voxel=PER_VOXEL, base=MIB, workers=66)
-    assert choose_shape(grid, UNIT, work, MIB + 152 * 30) == (1, 1, 1, 152)
-    assert choose_shape(grid, UNIT, work, MIB + 152 * 30 - 1) == (1, 1, 1, 76)
+    assert choose_shape(grid, UNIT, work, within(MIB + 152 * 30)) == (
+        1,
+        1,
+        1,
+        152,
+    )
+    assert choose_shape(grid, UNIT, work, within(MIB + 152 * 30 - 1)) == (
+        1,
+        1,
+        1,
+        76,
+    )
 
 
 @pytest.mark.parametrize("voxels", [5_000, 600])
@@ -77,9 +92,9 @@ def test_the_least_memory_is_that_of_the_smallest_file(voxels: int) -> None:
     """Whether all shapes are tried or some: one voxel, and one read on each side."""
     grid = row(voxels, voxels, reach=1)
     work = Workload(bytes_per_voxel=PER_VOXEL, base=MIB, workers=3)
-    assert choose_shape(grid, UNIT, work, MIB + 3 * 30) == (1, 1, 1, 1)
+    assert choose_shape(grid, UNIT, work, within(MIB + 3 * 30)) == (1, 1, 1, 1)
     with pytest.raises(InputError, match="smallest block"):
-        choose_shape(grid, UNIT, work, MIB + 3 * 30 - 1)
+        choose_shape(grid, UNIT, work, within(MIB + 3 * 30 - 1))
 
 
 SEEN: set[tuple[int, ...]] = set()
@@ -102,7 +117,7 @@ def shapes_tried(
     roi, context = Roi((0, 0, 0, 0), extent), Coordinate(t_reach, 0, 0, 0)
     grid = BlockGrid(roi, roi, roi.shape, context, neighbourhood(context))
     work = Watched(bytes_per_voxel=PER_VOXEL, base=MIB, workers=4)
-    choose_shape(grid, unit, work, 1 << 40)
+    choose_shape(grid, unit, work, within(1 << 40))
     axes = [sorted({shape[axis] for shape in SEEN}) for axis in range(4)]
     assert len(SEEN) == len(axes[0]) * len(axes[1]) * len(axes[2]) * len(axes[3])
     return axes
