@@ -31,10 +31,12 @@ from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 from denoise_daisy.tasks.label_files import Ids, joined, npz, packed
 
 BYTES_PER_VOXEL = 16
-"""Peak memory of labelling a voxel of the mask, beside those read."""
+BYTES_MEASURED = 2
+"""Peak memory of labelling a voxel of the mask, beside those read, and of measuring it
+in a channel of an image."""
 
 SECONDS_PER_VOXEL = 3e-6
-"""For a voxel of the mask, reading and writing included.  Both are those of noise of
+"""For a voxel of the mask, reading and writing included.  All are those of noise of
 which three voxels in ten are foreground: there are hardly more pieces in any mask."""
 
 
@@ -102,10 +104,10 @@ class _Read:
     def work(self, builder: StageBuilder) -> Workload:
         """What a block takes; the two stages that label it take about the same."""
         channels = len(self.mask.channels)
+        measured = len(self.image.channels) if self.image else 0
         read = sum(voxel_bytes(source) for source in self.sources)
-        return builder.workload(
-            read + channels * BYTES_PER_VOXEL, channels * SECONDS_PER_VOXEL
-        )
+        each = BYTES_PER_VOXEL + BYTES_MEASURED * measured
+        return builder.workload(read + channels * each, channels * SECONDS_PER_VOXEL)
 
 
 def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:

@@ -1,6 +1,7 @@
 """Threshold: a mask, above a value that is given or found from samples."""
 
 import json
+import math
 from importlib.metadata import version
 from typing import Literal, Self
 
@@ -13,6 +14,7 @@ from denoise_daisy.algorithms.thresholds import (
     find_threshold,
     sample_windows,
 )
+from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
 from denoise_daisy.blockwise.targets import Block
@@ -23,6 +25,14 @@ from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 
 MASK_BYTES = 3
 """Peak memory of a mask per voxel beside the voxels, its writing included."""
+
+SAMPLE_BYTES = 8
+BYTES_PER_BYTE = 4
+"""Peak memory of finding a value, per voxel sampled and per byte of these voxels:
+that of scikit-image's threshold_li, which takes most."""
+
+SECONDS_PER_SAMPLE = 1e-6
+"""For a voxel sampled, of one channel."""
 
 SECONDS_PER_VOXEL = 1e-7
 """For a voxel of one channel, reading and writing included."""
@@ -118,6 +128,8 @@ def _finder(
 ) -> Stage:
     """One block that samples the whole volume, once that is there."""
     volume = builder.cutting.volume_in(source.transform)
+    sampled = sum(math.prod(roi.shape) for roi in sample_windows(volume.shape))
+    itemsize = np.dtype(source.dtype).itemsize
 
     def compute(block: Block) -> bytes:
         rois = [roi + volume.begin for roi in sample_windows(volume.shape)]
@@ -144,6 +156,8 @@ def _finder(
         target=builder.places.file(name, grid, file),
         transform=source.transform,
         reads_parts=True,
+        memory=builder.base + sampled * (SAMPLE_BYTES + BYTES_PER_BYTE * itemsize),
+        pace=Pace(lambda _: sampled * len(chosen), lambda: SECONDS_PER_SAMPLE),
     )
 
 

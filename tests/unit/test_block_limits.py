@@ -238,6 +238,18 @@ def test_a_task_that_its_workers_have_no_memory_for_is_refused(
         checked(load(asked_in(tmp_path, tasks=[MASK, task])))
 
 
+@pytest.mark.parametrize(("dtype", "each"), [("uint8", 12), ("float32", 24)])
+def test_finding_a_threshold_takes_the_memory_of_its_samples(
+    dtype: str, each: int, tmp_path: Path
+) -> None:
+    """Of so small an image, all; measured: 12 bytes a voxel, 16 for uint16, 24."""
+    found = {"kind": "threshold", "name": "bright", "method": "li"}
+    values = asked_in(tmp_path, tasks=[found])
+    values["output"] |= {"dtype": dtype}
+    [stage] = [s for s in resolved(load(values)).stages if s.name == "bright.value"]
+    assert stage.memory == BASE + 4 * 64 * 64 * each
+
+
 def test_a_tasks_blocks_are_cut_for_the_time_of_its_own_workers(
     tmp_path: Path,
 ) -> None:
