@@ -4,16 +4,14 @@ import math
 from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import NonNegativeInt
 
 from denoise_daisy.algorithms.pooling import Method, next_factors, pool
-from denoise_daisy.blockwise.block_shape import TaskBlocks
+from denoise_daisy.blockwise.block_shape import TaskBlocks, Workload
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.sources import voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
-from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import FULL_RESOLUTION, LevelTransform
 from denoise_daisy.tasks.base import OneInput
@@ -117,25 +115,20 @@ def _stage(
     transform = LevelTransform(level.transform.factor * factors, cutting.volume.begin)
     volume = cutting.volume_in(transform)
     whole = cutting.grid([], transform, volume.shape)
-    cell = math.prod(factors)
-    work = builder.workload(
-        cell * (BYTES_PER_BYTE * voxel_bytes(level) + len(level.channels) * BYTES_MORE),
-        cell * len(level.channels) * SECONDS_PER_VOXEL,
+    work = _work(builder, level, factors)
+
+    pooled = cutting.pooled_shape(finer.grid.block_shape, factors, volume)
+    shape = cutting.block_shape(
+        name,
+        TaskBlocks(),
+        volume,
+        lambda kept: kept or builder.fitting(task, whole, work, pooled),
     )
-
-    def choose(kept: Coordinate | None) -> Coordinate:
-        pooled = cutting.pooled_shape(finer.grid.block_shape, factors, volume)
-        return kept or builder.fitting(task, whole, work, pooled)
-
-    shape = cutting.block_shape(name, TaskBlocks(), volume, choose)
     grid = replace(whole, block_shape=shape)
     layout = cutting.layout(volume, len(level.channels), level.dtype, shape)
 
     parameters = {"kind": "pyramid", "method": method, "factors": list(factors)}
     parameters["input level"] = finer.fingerprint
-
-    def compute(block: Block) -> np.ndarray:
-        return pool(block.arrays[0], factors, method)
 
     return Stage(
         name=name,
@@ -143,7 +136,7 @@ def _stage(
         grid=grid,
         sources=(level,),
         after=(finer.name,),
-        compute=compute,
+        compute=lambda block: pool(block.arrays[0], factors, method),
         parameters=parameters | layout_parameters(layout),
         target=builder.places.level(
             name,
@@ -157,4 +150,13 @@ def _stage(
         transform=transform,
         memory=work.memory(grid),
         pace=work.pace,
+    )
+
+
+def _work(builder: StageBuilder, level: Level, factors: Coordinate) -> Workload:
+    """What pooling a level takes, per voxel of the next."""
+    cell, channels = math.prod(factors), len(level.channels)
+    return builder.workload(
+        cell * (BYTES_PER_BYTE * voxel_bytes(level) + channels * BYTES_MORE),
+        cell * channels * SECONDS_PER_VOXEL,
     )

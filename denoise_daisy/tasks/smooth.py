@@ -12,7 +12,8 @@ from denoise_daisy.algorithms.filters import (
     gaussian_reach,
     scipy_version,
 )
-from denoise_daisy.blockwise.sources import voxel_bytes
+from denoise_daisy.blockwise.block_shape import Workload
+from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.sections import OutputType, Sigma, SpaceTime, by_axis
@@ -42,18 +43,9 @@ class Smooth(OneInput):
         sigma = by_axis(self.sigma, "tzyx", dict.fromkeys("tzyx", 0.0))
         reach = Coordinate(gaussian_reach(sigma))
         volume = builder.cutting.volume_in(source.transform)
-        work = builder.workload(
-            voxel_bytes(source) + len(source.channels) * GAUSSIAN_BYTES,
-            len(source.channels)
-            * SECONDS_PER_NEIGHBOUR
-            * sum(2 * r + 1 for r in reach),
-        )
-        grid = builder.cut(
-            self,
-            self.name,
-            builder.cutting.grid([source], source.transform, volume.shape, reach),
-            work,
-        )
+        whole = builder.cutting.grid([source], source.transform, volume.shape, reach)
+        work = _work(builder, source, reach)
+        grid = builder.cut(self, self.name, whole, work)
         dtype = source.dtype if self.dtype == "input" else self.dtype
         layout = builder.cutting.layout(
             volume, len(source.channels), dtype, grid.block_shape
@@ -87,3 +79,11 @@ class Smooth(OneInput):
         )
         builder.add(stage)
         builder.offer(self.name, stage)
+
+
+def _work(builder: StageBuilder, source: Source, reach: Coordinate) -> Workload:
+    channels, neighbours = len(source.channels), sum(2 * r + 1 for r in reach)
+    return builder.workload(
+        voxel_bytes(source) + channels * GAUSSIAN_BYTES,
+        channels * neighbours * SECONDS_PER_NEIGHBOUR,
+    )

@@ -14,6 +14,7 @@ from denoise_daisy.algorithms.thresholds import (
     find_threshold,
     sample_windows,
 )
+from denoise_daisy.blockwise.block_shape import Workload
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
@@ -68,11 +69,7 @@ class Threshold(OneInput):
             finder = _finder(self, self.method, builder, product, source, chosen)
             builder.add(finder)
         volume = builder.cutting.volume_in(source.transform)
-        each = voxel_bytes(source) // len(source.channels)
-        work = builder.workload(
-            voxel_bytes(source) + len(chosen) * (each + MASK_BYTES),
-            len(source.channels) * SECONDS_PER_VOXEL,
-        )
+        work = _work(builder, source, chosen)
         whole = builder.cutting.grid([source], source.transform, volume.shape)
         grid = builder.cut(self, self.name, whole, work)
         layout = builder.cutting.layout(volume, len(chosen), "uint8", grid.block_shape)
@@ -111,6 +108,14 @@ class Threshold(OneInput):
         )
         builder.add(stage)
         builder.offer(self.name, stage)
+
+
+def _work(builder: StageBuilder, source: Source, chosen: list[int]) -> Workload:
+    each = np.dtype(source.dtype).itemsize + MASK_BYTES
+    return builder.workload(
+        voxel_bytes(source) + len(chosen) * each,
+        len(source.channels) * SECONDS_PER_VOXEL,
+    )
 
 
 def _skimage_version() -> dict[str, str]:
