@@ -21,16 +21,16 @@ SHAPE = (12, 300, 400)
 
 MEASURE = """
 import sys
-from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 from denoise_daisy import Config
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.blockwise.targets import Block
-from harness.prepared import resolved
+from denoise_daisy.resolved.resolve import resolve
 
 path, name, density = sys.argv[1:]
-stages = {stage.name: stage for stage in resolved(Config.load(path)).stages}
+run = resolve(Config.load(path), None, "0")
+stages = {stage.name: stage for stage in run.stages}
 stage = stages[name]
 index = (0, 0, 0, 0)
 roi = stage.grid.read_roi(index)
