@@ -114,6 +114,7 @@ class Lsf:
         return f"""#!/bin/bash
 name=lsf-$LSB_JOBID-$LSB_JOBINDEX
 ends_at={lifetime}
+(umask 077; : >>{logs}/"$name".log)
 exec >>{logs}/"$name".log 2>&1
 {setup_lines(self.workers_config.environment)}
 exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\

@@ -147,6 +147,7 @@ class Slurm:
         task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
 name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>{logs}/"$name".log)
 exec >>{logs}/"$name".log 2>&1
 {setup_lines(self.workers_config.environment)}
 job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID

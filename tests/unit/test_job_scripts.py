@@ -59,6 +59,7 @@ sbatch --parsable --array=0-0 --job-name=denoise-cafe --ntasks=1 --cpus-per-task
 
 #!/bin/bash
 name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>/data/out.zarr.run/logs/"$name".log)
 exec >>/data/out.zarr.run/logs/"$name".log 2>&1
 :
 job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
@@ -78,6 +79,7 @@ bsub -J 'denoise-cafe[1-1]' -n 1 -R 'span[hosts=1]' -M 4096MB -R 'rusage[mem=409
 #!/bin/bash
 name=lsf-$LSB_JOBID-$LSB_JOBINDEX
 ends_at=0
+(umask 077; : >>/data/out.zarr.run/logs/"$name".log)
 exec >>/data/out.zarr.run/logs/"$name".log 2>&1
 :
 exec '/home/me/my venv/bin/python' -m denoise_daisy.worker /data/out.zarr.run \\
