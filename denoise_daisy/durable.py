@@ -95,16 +95,30 @@ def make_folders(path: Path, *, durable: bool = True) -> None:
 
     Unless told otherwise.
     """
+    persistently(lambda: _make_folders_once(path, durable=durable))
+
+
+def _make_folders_once(path: Path, *, durable: bool) -> None:
     missing = [p for p in (path, *path.parents) if not p.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    if durable:
-        for folder in missing:
+    try:
+        for folder in missing if durable else ():
             sync(folder.parent)
+    except OSError:
+        # What could not be made durable is made again.
+        for folder in missing:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def is_there(path: Path) -> bool:
     """Whether a path can be found; one that can't be asked for is not there."""
-    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises in some cases
+    try:
+        persistently(path.stat)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def delete(path: Path) -> None:
@@ -132,9 +146,7 @@ def remove_partials(
 
     `older_than` is a modification time, by the file server's clock.
     """
-    for partial in folder.glob(pattern):
-        try:
-            if partial.stat().st_mtime < older_than:
-                partial.unlink()
-        except FileNotFoundError:
-            continue
+    for partial in persistently(lambda: list(folder.glob(pattern))):
+        with suppress(FileNotFoundError):
+            if persistently(partial.stat).st_mtime < older_than:
+                persistently(partial.unlink)

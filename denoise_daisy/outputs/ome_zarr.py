@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from denoise_daisy.durable import delete, sync, write_atomic
+from denoise_daisy.durable import delete, persistently, sync, write_atomic
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.layout import ARRAY_AXES, Layout
 from denoise_daisy.outputs.ome_metadata import VERSION
@@ -57,7 +57,7 @@ def listed_labels(path: Path) -> list[str]:
 def is_damaged_group(path: Path) -> bool:
     """Whether the metadata of a group are there and can't be understood."""
     try:
-        zarr.open_group(path, mode="r", zarr_format=3)
+        persistently(lambda: zarr.open_group(path, mode="r", zarr_format=3))
     except FileNotFoundError:
         return (path / METADATA).exists()
     except OSError:
@@ -117,7 +117,13 @@ def create_array(path: Path, layout: Layout) -> None:
         fill_value=0,
         dimension_names=list(ARRAY_AXES),
     )
-    _sync_metadata(path)
+    try:
+        _sync_metadata(path)
+    except OSError:
+        # What could not be made durable is made again.
+        with suppress(OSError):
+            (path / METADATA).unlink()
+        raise
 
 
 class DamagedError(Exception):
@@ -229,7 +235,8 @@ def limit_threads() -> None:
 def own_attributes(path: Path) -> dict[str, Any] | None:
     """What this program noted in a group that it made; None in any other folder."""
     try:
-        own = zarr.open_group(path, mode="r").attrs.get("denoise_daisy")
+        group = persistently(lambda: zarr.open_group(path, mode="r"))
+        own = group.attrs.get("denoise_daisy")
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -257,7 +264,7 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
 def check_array(path: Path, layout: Layout) -> None:
     """Refuse an array that is gone, can't be opened, or is laid out otherwise."""
     try:
-        array = open_written(path)
+        array = persistently(lambda: open_written(path))
     except Exception as error:
         raise RefusedError(
             f"The array {str(path)!r} can't be opened ({error}), though blocks of it"

@@ -42,7 +42,7 @@ class Connection:
 def withdraw_connection(run_dir: RunDir) -> None:
     """Let workers know that there is no more to do; they find out otherwise as well."""
     with suppress(OSError):
-        run_dir.connection_file.unlink(missing_ok=True)
+        persistently(lambda: run_dir.connection_file.unlink(missing_ok=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,8 @@ def write_ready(run_dir: RunDir, hints: Mapping[str, Hint]) -> None:
     """Tell workers which stages are worth asking for."""
     text = json.dumps({name: asdict(hint) for name, hint in hints.items()})
     partial = run_dir.ready_file.with_name("ready.json.partial")
-    # A full disk is reported by those who must write.
-    with suppress(OSError):
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(run_dir.ready_file)
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(run_dir.ready_file)
 
 
 def read_ready(run_dir: RunDir) -> dict[str, Hint] | None:

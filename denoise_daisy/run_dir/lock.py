@@ -36,7 +36,7 @@ class LockHolder:
     def read(cls, run_dir: RunDir) -> Self | None:
         """What stands in the lock; None where nothing does that makes sense."""
         try:
-            values = json.loads(run_dir.lock_file.read_text())
+            values = json.loads(persistently(run_dir.lock_file.read_text))
             return cls(
                 host=str(values["host"]),
                 pid=int(values["pid"]),
@@ -204,5 +204,5 @@ def scheduler_is_alive(run_dir: RunDir, worker: str) -> bool:
     holder = LockHolder.read(run_dir)
     if holder is None or not holder.running:
         return False
-    beat = run_dir.lock_file.stat().st_mtime
+    beat = persistently(run_dir.lock_file.stat).st_mtime
     return state_shown(run_dir, worker) - beat < WAITS.scheduler_silent

@@ -29,14 +29,19 @@ def write_state(run_dir: RunDir, state: WorkerState) -> None:
     """Replace what the worker is doing."""
     path = _file(run_dir, state.worker)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(state)))
-    partial.replace(path)
+    text = json.dumps(asdict(state))
+
+    def write() -> None:
+        partial.write_text(text)
+        partial.replace(path)
+
+    persistently(write)
 
 
 def read_state(run_dir: RunDir, worker: str) -> WorkerState | None:
     """What a worker said last."""
     try:
-        values = json.loads(_file(run_dir, worker).read_text())
+        values = json.loads(persistently(_file(run_dir, worker).read_text))
         if values["block"] is not None:
             values["block"] = tuple(values["block"])
         return WorkerState(**values)
@@ -54,7 +59,7 @@ def read_states(run_dir: RunDir) -> list[WorkerState]:
 def state_shown(run_dir: RunDir, worker: str) -> float:
     """When a worker wrote its state last, by the file server's clock."""
     try:
-        return _file(run_dir, worker).stat().st_mtime
+        return persistently(_file(run_dir, worker).stat).st_mtime
     except OSError:
         return 0.0
 

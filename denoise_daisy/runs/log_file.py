@@ -4,8 +4,11 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
+
+from denoise_daisy.durable import persistently
 
 logger = logging.getLogger("denoise_daisy")
 
@@ -16,36 +19,45 @@ def log_file(path: Path) -> Iterator[None]:
 
     Daisy's server writes there, past Python, and with it what a worker must know to get
     a block: only the owner can read the file.  The command line has its own messages on
-    another descriptor; where a caller has not, all goes where it always went.
+    another descriptor; where a caller has not, all goes where it always went.  Without
+    the file, where it can't be had, all goes on.
     """
+    with ExitStack() as stack:
+        try:
+            file = persistently(lambda: _opened(path))
+        except OSError as error:
+            logger.warning("There is no log of this start: %s.", error)
+        else:
+            _log_to(file, stack)
+        yield
+
+
+def _opened(path: Path) -> TextIO:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.fchmod(file, 0o600)
-    stream = os.fdopen(file, "a", encoding="utf-8", errors="backslashreplace")
-    handler = logging.StreamHandler(stream)
+    return os.fdopen(file, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def _log_to(file: TextIO, stack: ExitStack) -> None:
+    """Until the stack is closed."""
+    stack.callback(_close, file)
+    handler = logging.StreamHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    level = logger.level
+    stack.callback(logger.setLevel, logger.level)
     logger.addHandler(handler)
+    stack.callback(logger.removeHandler, handler)
     logger.setLevel(logging.INFO)
-    try:
-        with _native_words_into(file) if _own_stderr() else nullcontext():
-            yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        # Of a full disk, those tell who must write.
-        with suppress(OSError):
-            stream.close()
+    if _own_stderr():
+        native = os.dup(2)
+        stack.callback(os.close, native)
+        stack.callback(os.dup2, native, 2)
+        os.dup2(file.fileno(), 2)
 
 
-@contextmanager
-def _native_words_into(file: int) -> Iterator[None]:
-    native = os.dup(2)
-    os.dup2(file, 2)
-    try:
-        yield
-    finally:
-        os.dup2(native, 2)
-        os.close(native)
+def _close(file: TextIO) -> None:
+    """What could not be written to the last is lost; those tell who must write."""
+    with suppress(OSError):
+        file.close()
 
 
 def _own_stderr() -> bool:

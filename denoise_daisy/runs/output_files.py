@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from funlib.geometry import Coordinate, Roi
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import SingleFile
-from denoise_daisy.durable import is_there
+from denoise_daisy.durable import is_there, persistently
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.ome_zarr import check_array
 from denoise_daisy.run_dir.block_tables import file_counts
@@ -52,7 +53,7 @@ def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
                     " nobody can read its blocks. Put its zarr.json back and start"
                     " again."
                 )
-            gone = done & ~_files_there(stage)
+            gone = done & ~persistently(partial(_files_there, stage))
             _look_again(stage, gone)
         except OSError as error:
             return (

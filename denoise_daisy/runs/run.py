@@ -4,11 +4,12 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import TRANSIENT, make_folders
+from denoise_daisy.durable import TRANSIENT, make_folders, persistently
 from denoise_daisy.errors import RefusedError, RunStopped
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
@@ -92,7 +93,7 @@ def run(
         lock.begin()
         make_room(found, existing, overwrite=overwrite)
         epoch = _record_start(found)
-        create(found.run, described, left_alone=found.left_alone)
+        persistently(partial(create, found.run, described, left_alone=found.left_alone))
         with log_file(run_dir.logs / "scheduler.log"):
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:
@@ -198,7 +199,7 @@ def _record_start(found: Preflight) -> int:
     """Begin a new epoch of the ledgers, and tell workers what to do; the epoch."""
     run, before = found.run, found.record
     for ledger in found.ledgers.values():
-        ledger.compact()
+        persistently(ledger.compact)
     last = before.epoch if before else 0
     epoch = max(last, *(ledger.epoch for ledger in found.ledgers.values())) + 1
     for ledger in found.ledgers.values():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.targets import SingleFile
-from denoise_daisy.durable import remove_partials
+from denoise_daisy.durable import persistently, remove_partials
 from denoise_daisy.errors import BlocksFailed, RunStopped
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
@@ -99,8 +99,7 @@ class Start:
             if not read_states(run.run_dir):
                 _sweep(run, math.inf)
             for state in states.values():
-                state.ledger.refresh()
-                state.update()
+                persistently(state.refresh)
             said = summary(run, states, before, time.monotonic() - began)
             logger.info("%s", said)
             self.say(said)
@@ -124,7 +123,14 @@ class Start:
 
 
 def _sweep(run: ResolvedRun, older_than: float) -> None:
-    """Remove what dead writers left in the middle of a file."""
+    """Remove what dead writers left in the middle of a file, as far as can be."""
+    try:
+        _remove_partials(run, older_than)
+    except OSError as error:
+        logger.warning("Unfinished files could not be removed: %s.", error)
+
+
+def _remove_partials(run: ResolvedRun, older_than: float) -> None:
     beside = run.output.parent
     folders = {stage.target.place.parent for stage in run.stages}
     for folder in {run.output, run.run_dir.path, *folders} - {beside}:

@@ -90,8 +90,8 @@ class OutputWatch:
             Something has been away for too long.
         """
         now = time.monotonic()
-        gone = [str(place) for place in self._places if not is_there(place)]
-        if not gone:
+        gone = next((place for place in self._places if not is_there(place)), None)
+        if gone is None:
             self._last_there = now
         elif now - self._last_there > WAITS.output_gone:
-            raise RunStopped(f"{OUTPUT_GONE} {gone[0]!r} is not there.")
+            raise RunStopped(f"{OUTPUT_GONE} {str(gone)!r} is not there.")

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from denoise_daisy.durable import is_there
 from denoise_daisy.run_dir.connection import Hint, write_ready
@@ -29,5 +30,7 @@ class ReadyHint:
             for name, s in self._states.items()
         }
         if hints != self._said or not is_there(self._run_dir.ready_file):
-            write_ready(self._run_dir, hints)
-            self._said = hints
+            # A full disk is reported by those who must write.
+            with suppress(OSError):
+                write_ready(self._run_dir, hints)
+                self._said = hints

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.geometry import Index
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
 
@@ -25,7 +26,7 @@ class RunState:
 
     def verdict(self, stage: str, index: Index) -> Verdict:
         """What is to become of a block."""
-        return self.stages[stage].verdict(index)
+        return persistently(lambda: self.stages[stage].verdict(index))
 
     def refresh(self) -> None:
         """Read the ledgers' new lines."""

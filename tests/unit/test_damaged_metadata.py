@@ -14,6 +14,7 @@ import pytest
 
 from denoise_daisy.__main__ import main
 from harness import config_for, ledger_lines, small_czi, write_config
+from harness.hiccups import Hiccup
 
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "cut": lambda good: good[: len(good) // 2],
@@ -120,6 +121,18 @@ def test_a_run_repairs_a_group_whose_metadata_are_damaged(
         [*ledger_lines(finished / "out.zarr", stage)]
         for stage in ("denoise", "soft", "bright")
     ]
+
+
+def test_metadata_are_made_again_where_the_file_system_hiccups(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = finished / "out.soft.zarr" / "zarr.json"
+    good = group.read_bytes()
+    group.unlink()
+    hiccup = Hiccup(monkeypatch, "fsync", str(group))
+    assert main(["run", str(finished / "config.json")]) == 0
+    assert hiccup.hits == 1
+    assert group.read_bytes() == good
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -16,6 +16,7 @@ from denoise_daisy import run
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.runs.output_files import gone_files
 from harness import config_for, load, small_czi
+from harness.hiccups import Hiccup
 from harness.prepared import checked
 
 BLOCKS = 4
@@ -164,3 +165,16 @@ def test_files_of_an_array_without_metadata_are_not_called_done(
     assert said.startswith(f"The metadata of {str(array)!r} are gone")
     fresh = checked(load(config), overwrite=True)
     assert gone_files(fresh.asked_stages, fresh.ledgers) == ""
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [("scandir", "out.soft.zarr/0/c"), ("stat", "out.soft.zarr/0/zarr.json")],
+)
+def test_a_file_system_that_hiccups_has_lost_nothing(
+    call: str, words: str, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = checked(load(config))
+    hiccup = Hiccup(monkeypatch, call, words)
+    assert gone_files(found.asked_stages, found.ledgers) == ""
+    assert hiccup.hits == 1

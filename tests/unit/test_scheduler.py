@@ -20,6 +20,7 @@ from denoise_daisy.run_dir.worker_states import remove_state
 from denoise_daisy.scheduling import daisy_server
 from denoise_daisy.scheduling.daisy_server import BlockServer
 from denoise_daisy.scheduling.stage_state import Verdict
+from harness.hiccups import Hiccup
 from harness.one_pool import eight_blocks
 from harness.one_start import FakeServer, OneStart
 from harness.waiting import wait_until
@@ -31,6 +32,17 @@ def test_a_start_ends_once_all_is_done(start: Callable[..., OneStart]) -> None:
     it.run()
     assert 50 <= it.time.now < 52
     assert it.launcher.most == 2
+    assert it.connection is None
+
+
+def test_workers_hear_of_the_end_though_the_file_system_hiccups(
+    start: Callable[..., OneStart], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it = start()
+    hiccup = Hiccup(monkeypatch, "unlink", "connection.json")
+    it.time.at(50, it.finish)
+    it.run()
+    assert hiccup.hits == 1
     assert it.connection is None
 
 

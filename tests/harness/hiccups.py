@@ -1,0 +1,40 @@
+"""File systems that answer with an error once, to one kind of call."""
+
+import errno
+import io
+import os
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+class Hiccup:
+    """A call that fails where its path has some words in it; how often is counted."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        call: str,
+        words: str,
+        *,
+        times: int = 1,
+        error: int = errno.ESTALE,
+    ) -> None:
+        """`call` is a function of `os`, or `io.open`."""
+        self.hits = 0
+        self._words, self._times, self._error = words, times, error
+        module: types.ModuleType = io if call == "io.open" else os
+        name = call.removeprefix("io.")
+        self._real = getattr(module, name)
+        monkeypatch.setattr(module, name, self)
+
+    def __call__(self, path: Any, *arguments: Any, **options: Any) -> Any:
+        """The real call, or the error."""
+        is_file = isinstance(path, int)
+        name = str(Path(f"/proc/self/fd/{path}").readlink() if is_file else path)
+        if self._words in name and self.hits < self._times:
+            self.hits += 1
+            raise OSError(self._error, os.strerror(self._error), name)
+        return self._real(path, *arguments, **options)
