@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from denoise_daisy.durable import delete
+from denoise_daisy.durable import delete, persistently
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
@@ -20,7 +20,7 @@ def make_room(found: Preflight, existing: RunRecord | None, *, overwrite: bool) 
     run = found.run
     if overwrite:
         _remove_all(run, existing)
-    elif existing is None and (aside := run.run_dir.set_aside()):
+    elif existing is None and (aside := persistently(run.run_dir.set_aside)):
         logger.warning(
             "A run that is gone has left its ledgers; they are in %s now.", aside
         )

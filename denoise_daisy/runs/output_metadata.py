@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.durable import persistently
 from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.ome_metadata import (
     Resolution,
@@ -50,7 +52,7 @@ def damaged_groups(run: ResolvedRun) -> list[Path]:
     }
     damaged = [path for path in groups if own_attributes(path) is None]
     labels = {path.name for path, is_labels in groups.items() if is_labels}
-    if labels - set(listed_labels(run.output)):
+    if labels - set(persistently(partial(listed_labels, run.output))):
         damaged.append(run.output / LABELS)
     return damaged
 
@@ -72,11 +74,11 @@ def create(
     }
     groups = _groups(stage for stage in run.stages if stage.name not in left_alone)
     for path, levels in groups.items():
-        create_group(path, described[path], own)
+        persistently(partial(create_group, path, described[path], own))
         for level in levels:
-            create_array(level.path, level.layout)
+            persistently(partial(create_array, level.path, level.layout))
     labels = [path.name for path, levels in groups.items() if levels[0].is_labels]
-    create_labels(run.output, labels)
+    persistently(partial(create_labels, run.output, labels))
 
 
 def _groups(stages: Iterable[Stage]) -> dict[Path, list[Level]]:

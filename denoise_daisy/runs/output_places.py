@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import delete, partial_of
+from denoise_daisy.durable import delete, partial_of, persistently
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.outputs.ome_zarr import (
     LABELS,
@@ -83,7 +83,7 @@ def check_run_of(output: Path, record: RunRecord) -> None:
 def _check_folder(path: Path) -> None:
     """Refuse a place where no folder can be made or written."""
     try:
-        while not path.exists():
+        while not persistently(path.exists):
             if path.is_symlink():
                 raise InputError(
                     f"{str(path)!r} is a broken link. Change output.path, or correct"

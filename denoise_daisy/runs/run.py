@@ -9,7 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import TRANSIENT, make_folders, persistently
+from denoise_daisy.durable import TRANSIENT, is_there, make_folders, persistently
 from denoise_daisy.errors import RefusedError, RunStopped
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
@@ -73,14 +73,14 @@ def run(
     check_output(config, run_dir)
     with limits_told(), _stopped_by_files(run_dir), ExitStack() as stack:
         lock = None
-        if run_dir.lock_file.exists():
+        if is_there(run_dir.lock_file):
             lock = Lock(run_dir)
             stack.callback(lock.release)
         existing = RunRecord.read(run_dir)
-        check_owner(run_dir.output, existing, overwrite=overwrite)
-        found = preflight(
-            config, existing, tasks=tasks, overwrite=overwrite, new_id=token_hex(8)
-        )
+        owned = partial(check_owner, run_dir.output, existing, overwrite=overwrite)
+        persistently(owned)
+        look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
+        found = persistently(partial(look, new_id=token_hex(8)))
         check_workers(found)
         if found.is_done and not damaged_groups(found.run):
             _say_done_before(found, say)
@@ -93,7 +93,7 @@ def run(
         lock.begin()
         make_room(found, existing, overwrite=overwrite)
         epoch = _record_start(found)
-        persistently(partial(create, found.run, described, left_alone=found.left_alone))
+        create(found.run, described, left_alone=found.left_alone)
         with log_file(run_dir.logs / "scheduler.log"):
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:

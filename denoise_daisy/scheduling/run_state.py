@@ -37,7 +37,7 @@ class RunState:
     def reread(self) -> None:
         """Believe just what stands in the ledgers now, before all is called done."""
         for state in self.stages.values():
-            state.ledger.reread()
+            persistently(state.ledger.reread)
             state.update()
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class Scheduler:
         while self._state.left and not self._signals.count:
             done = self._state.done_now
             server = self._serve_once()
-            persistently(self._state.reread)
+            self._state.reread()
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
             if server.is_through:

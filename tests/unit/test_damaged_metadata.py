@@ -123,13 +123,17 @@ def test_a_run_repairs_a_group_whose_metadata_are_damaged(
     ]
 
 
+@pytest.mark.parametrize(
+    ("call", "file"),
+    [("fsync", "out.soft.zarr/zarr.json"), ("stat", f"{LIST}/zarr.json")],
+)
 def test_metadata_are_made_again_where_the_file_system_hiccups(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+    call: str, file: str, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     group = finished / "out.soft.zarr" / "zarr.json"
     good = group.read_bytes()
     group.unlink()
-    hiccup = Hiccup(monkeypatch, "fsync", str(group))
+    hiccup = Hiccup(monkeypatch, call, str(finished / file))
     assert main(["run", str(finished / "config.json")]) == 0
     assert hiccup.hits == 1
     assert group.read_bytes() == good

@@ -15,8 +15,10 @@ import pytest
 from denoise_daisy import plan, run
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, load, small_czi
+from harness.hiccups import Hiccup
 
 LSF = {"kind": "lsf", "count": 1}
 
@@ -180,3 +182,48 @@ def test_another_error_of_a_disk_is_not_taken_for_a_full_one(
         run(load(config), say=lambda _: None)
     assert broken.value.errno == errno.EIO
     assert not began
+
+
+# A file system that answers with an error once
+
+FIRST_START = [
+    ("stat", "out.zarr"),
+    ("stat", "out.zarr.run/ledger"),
+    ("mkdir", "out.zarr.run"),
+    ("mkdir", "out.zarr.run/ledger/soft"),
+    ("fsync", "out.zarr/zarr.json"),
+    ("fsync", "out.zarr/0/zarr.json"),
+    ("fsync", "out.zarr/labels/zarr.json"),
+]
+
+SECOND_START = [
+    ("stat", "out.zarr.run/lock"),
+    ("listdir", "out.zarr"),
+    ("scandir", "ledger/soft"),
+    ("unlink", "workers/w.json"),
+]
+"""What a start looks at that another one has left."""
+
+
+@pytest.mark.parametrize(
+    ("call", "words", "starts"),
+    [(*case, 1) for case in FIRST_START] + [(*case, 2) for case in SECOND_START],
+)
+def test_a_start_comes_to_its_first_block_though_the_file_system_hiccups(
+    call: str,
+    words: str,
+    starts: int,
+    config: dict[str, Any],
+    began: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config["tasks"].append({"kind": "threshold", "name": "bright", "value": 500})
+    if starts == 2:
+        run(load(config), say=lambda _: None)
+        run_dir = RunDir(tmp_path / "out.zarr.run")
+        write_state(run_dir, WorkerState("w", "", 1, "", "soft", None, 0.0, 1))
+    hiccup = Hiccup(monkeypatch, call, words)
+    run(load(config), say=lambda _: None)
+    assert hiccup.hits == 1
+    assert len(began) == starts
