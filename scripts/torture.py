@@ -1,6 +1,7 @@
 """Kill random processes of runs at random times, restart, and see that nothing is lost.
 
 scripts/torture SEED [KILLS]            50 kills unless told
+scripts/torture --io SEED [COUNT]       errors of the file system, see torture_io.py
 
 Runs of several configs take turns, one of them a chain of tasks.  Each ends, after
 however many kills and restarts, with every byte of its outputs held against an
@@ -78,6 +79,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
                 "input": "bright",
                 "table": "csv",
             },
+            {"kind": "pyramid", "name": "small", "input": "denoised", "levels": 1},
         ],
         "stages": {
             "soft": (2, 1, 2, 1),
@@ -87,6 +89,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
             "cells.union": (2, 1, 1, 1),
             "cells": (2, 1, 2, 1),
             "cells.table": (1, 1, 1, 1),
+            "small.1": (2, 1, 1, 1),
         },
     },
 }
@@ -160,7 +163,9 @@ if "denoise_daisy.worker" in sys.orig_argv:
 class Round:
     """One output, from its first start to its last block."""
 
-    def __init__(self, folder: Path, name: str, *, sleep: float) -> None:
+    def __init__(
+        self, folder: Path, name: str, *, sleep: float = 0, hook: str = HOOK
+    ) -> None:
         self.name = name
         self.folder = folder
         self.output = folder / "out.zarr"
@@ -169,7 +174,7 @@ class Round:
         self.blocks = len(self.expected())
         self.retries = values["workers"].get("max_retries", 3)
         folder.mkdir()
-        (folder / "sitecustomize.py").write_text(HOOK)
+        (folder / "sitecustomize.py").write_text(hook)
         channels = values["shape"][1]
         config = {
             "input": {"path": str(image_of(folder.parent, name))},

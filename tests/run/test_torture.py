@@ -1,4 +1,4 @@
-"""Random kills at random times lose nothing, in short; CI and people run it for long.
+"""Random kills and errors lose nothing, in short; CI and people run it for long.
 
 `scripts/torture` compares all bytes with an uninterrupted run's and counts executions.
 A torture that hit nothing would pass: the kills are counted, and some must have cost
@@ -8,8 +8,11 @@ was.
 """
 
 import re
+import shutil
 import subprocess
 import sys
+
+import pytest
 
 from harness import ROOT, environment
 
@@ -44,3 +47,20 @@ def has_hit_tasks(said: str) -> bool:
 
 def test_a_short_torture_finds_nothing_wrong() -> None:
     assert any(has_hit_tasks(tortured(seed)) for seed in SEEDS)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler (cc)")
+def test_a_short_torture_of_files_finds_nothing_wrong() -> None:
+    """A chain with errors in its workers, and in its scheduler as well."""
+    end = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "torture_io.py", "427", "2"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert end.returncode == 0, end.stdout + end.stderr
+    hit = re.findall(r"chain of tasks', (\w+) .*: (\d+) errors", end.stdout)
+    assert [who for who, _ in hit] == ["workers", "both"]
+    assert all(int(errors) > 0 for _, errors in hit), end.stdout
+    assert "nothing wrong" in end.stdout
