@@ -80,7 +80,7 @@ class Waits:
     """A server that could never be reached within that is unreachable."""
     network_away: float = 300.0
     """The same for one that could be reached before."""
-    reconnect: float = 1.0
+    reconnect: float = 0.5
     """Between two tries to reach a server."""
     ask: float = 0.05
     """A stage that has no block within that has none just now: others are asked."""

@@ -93,21 +93,22 @@ class WorkerLoop:
         """Whether there is time and, or so one hears, something to do."""
         if not self._has_time():
             return False
-        now = time.monotonic()
-        if self._lost_at is not None:
-            limit = WAITS.network_away if self._has_connected else WAITS.connect
-            if now - self._lost_at > limit:
-                raise UnreachableError(
-                    f"This worker on {platform.node()} can't reach the scheduler at"
-                    f" {connection.host} port {connection.port} for {limit:g} s. Likely"
-                    " a firewall, or an address that only the scheduler's machine"
-                    " knows: set workers.host to its name or address as the nodes see"
-                    " it."
-                )
-            return True
         hints = read_ready(self._run_dir) or {}
-        is_wanted = any(hints[name].ready > 0 for name in self._stages if name in hints)
-        return now - self._busy_at < (WAITS.network_away if is_wanted else WAITS.idle)
+        idle = time.monotonic() - self._busy_at
+        if not any(h.ready > 0 for name, h in hints.items() if name in self._stages):
+            self._lost_at = None
+            return idle < WAITS.idle
+        if self._lost_at is None:
+            return idle < WAITS.network_away
+        limit = WAITS.network_away if self._has_connected else WAITS.connect
+        if time.monotonic() - self._lost_at > limit:
+            raise UnreachableError(
+                f"This worker on {platform.node()} can't reach the scheduler at"
+                f" {connection.host} port {connection.port} for {limit:g} s. Likely a"
+                " firewall, or an address that only the scheduler's machine knows: set"
+                " workers.host to its name or address as the nodes see it."
+            )
+        return True
 
     def _next_block(
         self, connection: Connection, requesters: dict[str, BlockRequester]

@@ -167,8 +167,9 @@ def _serve(
     try:
         # A scheduler that has to start another server listens elsewhere.
         while connection and connection.epoch == first.epoch and loop.serve(connection):
-            time.sleep(WAITS.reconnect)
-            connection = Connection.read(run_dir)
+            served, connection = connection, Connection.read(run_dir)
+            if connection == served:
+                time.sleep(WAITS.reconnect)
     finally:
         for stage in stages.values():
             _unload(stage)

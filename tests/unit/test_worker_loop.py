@@ -206,6 +206,37 @@ def test_a_network_that_was_back_in_between_has_its_time_again(
     lose_until(worker, 540)
 
 
+def test_a_network_is_not_missed_while_there_is_nothing_to_do(
+    worker: OneWorker,
+) -> None:
+    worker.at(10, lambda: lose(worker))
+    assert worker.serve() is True
+    worker.hint(denoise=0)
+    FakeRequester.made.clear()
+    assert worker.serve() is False
+    assert within(worker.time.now, 60)
+    assert FakeRequester.made == []
+
+
+def test_a_network_that_nobody_needed_has_its_time_from_when_it_is_needed(
+    worker: OneWorker,
+) -> None:
+    """It was away for a moment, and then there was nothing to do for a while."""
+    set_never_connected(worker)
+    worker.hint(denoise=0)
+    worker.at(50, lambda: worker.hint(denoise=1))
+    while worker.time.now < 75:
+        assert is_lost_again(worker, has_connected=False)
+    with pytest.raises(UnreachableError):
+        lose_until(worker, 1000)
+    assert worker.time.now < 90
+
+
+def set_never_connected(worker: OneWorker) -> None:
+    """The first try was in vain."""
+    assert is_lost_again(worker, has_connected=False)
+
+
 def test_an_answer_that_does_not_come_is_asked_for_anew(worker: OneWorker) -> None:
     """A connection may hang for a quarter of an hour after its network broke."""
 
