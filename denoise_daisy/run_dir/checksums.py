@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.run_dir.ledger_lines import LedgerReader, LostLinesError
 
 REFRESH_SECONDS = 0.2
@@ -85,11 +86,11 @@ class Checksums:
         """Read what was appended to the ledger since."""
         self._refreshed = time.monotonic()
         try:
-            self._refresh()
+            persistently(self._refresh)
         except LostLinesError:
             self._rank[:] = 0
             self._reader.restart()
-            self._refresh()
+            persistently(self._refresh)
 
     def _refresh(self) -> None:
         for _, lines in self._reader.new():

@@ -4,6 +4,8 @@ import errno
 import io
 import os
 import types
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,22 @@ class Hiccup:
         times: int = 1,
         error: int = errno.ESTALE,
     ) -> None:
-        """`call` is a function of `os`, or `io.open`."""
+        """`call` is a function of `os`, or `io.open`; or several, with | in between."""
         self.hits = 0
         self._words, self._times, self._error = words, times, error
-        module: types.ModuleType = io if call == "io.open" else os
-        name = call.removeprefix("io.")
-        self._real = getattr(module, name)
-        monkeypatch.setattr(module, name, self)
+        for one in call.split("|"):
+            module: types.ModuleType = io if one == "io.open" else os
+            name = one.removeprefix("io.")
+            stand_in = partial(self._call, getattr(module, name))
+            monkeypatch.setattr(module, name, stand_in)
 
-    def __call__(self, path: Any, *arguments: Any, **options: Any) -> Any:
+    def _call(
+        self, real: Callable[..., Any], path: Any, *arguments: Any, **options: Any
+    ) -> Any:
         """The real call, or the error."""
         is_file = isinstance(path, int)
         name = str(Path(f"/proc/self/fd/{path}").readlink() if is_file else path)
         if self._words in name and self.hits < self._times:
             self.hits += 1
             raise OSError(self._error, os.strerror(self._error), name)
-        return self._real(path, *arguments, **options)
+        return real(path, *arguments, **options)

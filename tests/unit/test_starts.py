@@ -198,7 +198,7 @@ FIRST_START = [
 
 SECOND_START = [
     ("stat", "out.zarr.run/lock"),
-    ("listdir", "out.zarr"),
+    ("listdir|scandir", "out.zarr"),
     ("scandir", "ledger/soft"),
     ("unlink", "workers/w.json"),
 ]
