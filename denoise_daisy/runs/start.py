@@ -99,7 +99,8 @@ class Start:
             if not read_states(run.run_dir):
                 _sweep(run, math.inf)
             for state in states.values():
-                persistently(state.refresh)
+                persistently(state.ledger.refresh)
+                state.update()
             said = summary(run, states, before, time.monotonic() - began)
             logger.info("%s", said)
             self.say(said)

@@ -227,3 +227,18 @@ def test_a_start_comes_to_its_first_block_though_the_file_system_hiccups(
     run(load(config), say=lambda _: None)
     assert hiccup.hits == 1
     assert len(began) == starts
+
+
+def test_a_start_says_how_it_went_though_the_file_system_hiccups(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hiccups: list[Hiccup] = []
+
+    def do(_: Scheduler) -> None:
+        hiccups.append(Hiccup(monkeypatch, "scandir", "ledger/soft"))
+
+    monkeypatch.setattr(Scheduler, "run", do)
+    said: list[str] = []
+    run(load(config), say=said.append)
+    assert [hiccup.hits for hiccup in hiccups] == [1]
+    assert said[-1].startswith("0 blocks done")
