@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -16,6 +16,7 @@ from denoise_daisy.blockwise.targets import Content, FilePerBlock
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.ledger import Totals
+from denoise_daisy.run_dir.ledger_lines import LedgerReader
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_state
 from denoise_daisy.worker import recording
@@ -70,6 +71,19 @@ def test_a_worker_shows_its_block_until_that_is_done(
     assert take(recorder(compute), 5) is Outcome.DONE
     look()
     assert shown == [("soft", (0, 0, 0, 5)), ("", None)]
+
+
+def test_a_worker_reads_no_ledger_for_a_block(
+    recorder: Callable[..., BlockRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be thousands of files, each an answer of the file server."""
+    one = recorder(lambda _: b"done")
+
+    def read(_: object) -> NoReturn:
+        raise AssertionError("it looks for lines")
+
+    monkeypatch.setattr(LedgerReader, "new", read)
+    assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.DONE]
 
 
 def test_a_block_that_failed_here_is_left_to_another_process(

@@ -166,6 +166,24 @@ def test_the_lock_of_a_dead_scheduler_of_this_host_is_taken_over_at_once(
     check_taken(run_dir, f"process {os.getpid()} on {platform.node()}")
 
 
+def test_a_beat_is_synced_so_that_other_hosts_see_it(
+    run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system keeps what is written to an open file for half a minute."""
+    seen: list[bytes] = []
+    fsync = os.fsync
+
+    def note(fd: int) -> None:
+        fsync(fd)
+        seen.append((run_dir.path / "lock").read_bytes())
+
+    monkeypatch.setattr(os, "fsync", note)
+    beat_every(0.05, monkeypatch)
+    with Lock(run_dir):
+        wait_until(lambda: len(set(seen)) >= 3)
+    assert json.loads(seen[-1])["running"] is False
+
+
 # Taken, and not yet begun
 
 
