@@ -180,7 +180,7 @@ def test_another_error_of_a_disk_is_not_taken_for_a_full_one(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr("denoise_daisy.durable.time", FakeTime())
-    with pytest.raises(RunStopped, match="can't use its files .Input/output error"):
+    with pytest.raises(RunStopped, match=r"can't use its files .Input/output"):
         run(load(config), say=lambda _: None)
     assert not began
 
