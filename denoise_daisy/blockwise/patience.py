@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from denoise_daisy.durable import TRANSIENT
 from denoise_daisy.outputs.ome_zarr import DamagedError
 from denoise_daisy.waits import WAITS
 
@@ -28,7 +29,11 @@ def patiently(act: Callable[[], Result], seconds: float | None = None) -> Result
         except UnrecordedError:
             if time.monotonic() - started > WAITS.ledger_lag:
                 raise
-        except (FileNotFoundError, DamagedError):
-            if time.monotonic() - started > limit:
+        except (OSError, DamagedError) as error:
+            is_away = (
+                isinstance(error, DamagedError | FileNotFoundError)
+                or error.errno in TRANSIENT
+            )
+            if not is_away or time.monotonic() - started > limit:
                 raise
         time.sleep(WAITS.retry)

@@ -3,6 +3,7 @@
 To be added to tests/unit/test_checksums.py, whose `level`, `voxels` and `line` it uses.
 """
 
+import errno
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -64,6 +65,30 @@ def test_a_file_that_is_not_what_was_written_may_be_so_soon(
         return "what was written"
 
     assert patiently(read, 5.0) == "what was written"
+
+
+@pytest.mark.parametrize(
+    ("number", "late", "is_read"),
+    [
+        (errno.ESTALE, 4.5, True),
+        (errno.EIO, 4.5, True),
+        (errno.EIO, 6, False),
+        (errno.EACCES, 0.1, False),
+    ],
+)
+def test_a_file_server_that_is_away_for_a_moment_costs_a_block_no_attempt(
+    number: int, late: float, is_read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = FakeTime()
+    monkeypatch.setattr(patience, "time", time)
+
+    def read() -> str:
+        if time.now < late:
+            raise OSError(number, "it said")
+        return "what was written"
+
+    with nullcontext() if is_read else pytest.raises(OSError, match="it said"):
+        assert patiently(read, 5.0) == "what was written"
 
 
 @pytest.mark.parametrize(("late", "is_read"), [(119, True), (121, False)])
