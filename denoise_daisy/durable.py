@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from denoise_daisy.waits import WAITS
 
 TRANSIENT = (
-    *(errno.EIO, errno.ESTALE, errno.EAGAIN, errno.EBUSY, errno.ETIMEDOUT),
+    *(errno.EIO, errno.ESTALE, errno.EBUSY, errno.ETIMEDOUT),
     *(errno.EREMOTEIO, errno.ENOLCK, errno.ENOTCONN),
 )
 """What a file server says that is away for a moment."""

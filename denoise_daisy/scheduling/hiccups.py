@@ -1,12 +1,13 @@
 """File systems that answer with errors for a moment, to a scheduler that goes on."""
 
+import errno
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from denoise_daisy.durable import TRANSIENT
 from denoise_daisy.errors import RunStopped
-from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
 from denoise_daisy.waits import WAITS
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class Hiccups:
         try:
             yield
         except OSError as error:
-            if error.errno in DISK_ERRORS:
+            if error.errno not in (errno.ENOENT, *TRANSIENT):
                 raise
             now = time.monotonic()
             if self._since is None:

@@ -89,6 +89,17 @@ class Reaper:
             self._note_fruitless(end, tail, deaths=0)
         remove_state(self._run_dir, end.worker)
 
+    def note_failed_start(self, error: OSError) -> None:
+        """Nobody could be started, as nobody can where a file is away for good.
+
+        Raises
+        ------
+        NoWorkersError
+            That was so too often.
+        """
+        self._starts.note_end(deaths=0)
+        self._starts.check(f"this: {error}", lambda: self._is_anybody_at_work(""))
+
     def _reap_dead(
         self, end: Exit, state: WorkerState | None, tail: str, *, was_overdue: bool
     ) -> None:

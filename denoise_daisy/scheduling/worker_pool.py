@@ -69,7 +69,11 @@ class WorkerPool:
         missing = wanted - len(self._launcher.living())
         if missing > 0 and self._starts.are_due():
             self._starts.note_start()
-            self._launcher.start(missing)
+            try:
+                self._launcher.start(missing)
+            except OSError as error:
+                self._reaper.note_failed_start(error)
+                raise
 
     @property
     def ready(self) -> int:

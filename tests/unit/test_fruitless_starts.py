@@ -3,6 +3,7 @@
 Launcher and clock are stand-ins; ledgers, states and pools are real.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -248,6 +249,41 @@ def test_without_the_runs_own_workers_the_run_stops(
     it.pool = replace(it.pool, launcher=RefusingLauncher(it.time))
     with pytest.raises(RunStopped, match="no GPU"):
         it.run()
+
+
+def test_twenty_starts_that_fail_stop_the_run(
+    pool: OnePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the logs is gone, say."""
+
+    def fail(_: int) -> None:
+        raise FileNotFoundError("logs/w1.log")
+
+    monkeypatch.setattr(pool.launcher, "start", fail)
+    for _ in range(19):
+        with pytest.raises(FileNotFoundError):
+            pool.maintain(1, after=120)
+    with pytest.raises(FileNotFoundError):
+        pool.maintain(1, after=120)
+    with pytest.raises(NoWorkersError, match=r"20 times in a row.*logs/w1\.log"):
+        pool.maintain(1, after=120)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EAGAIN, errno.EACCES])
+def test_what_no_file_system_says_is_not_tried_again(
+    number: int, start: Callable[..., OneStart]
+) -> None:
+    """Such as that there are too many open files: it would never be told."""
+    it = start()
+
+    class FullLauncher(FakeLauncher):
+        def start(self, count: int) -> None:
+            raise OSError(number, "no more")
+
+    it.pool = replace(it.pool, launcher=FullLauncher(it.time))
+    with pytest.raises(OSError, match="no more"):
+        it.run()
+    assert it.time.now < 1
 
 
 # Files of its own that the scheduler can't use.
