@@ -39,6 +39,9 @@ class RunRecord(_Recorded):
     id: str
     """Unguessable; tells the run from one that replaces it."""
 
+    replaces: str | None = None
+    """The run that is being deleted for this one, whose output may be there yet."""
+
     epoch: int
     """Tells the starts of the run apart."""
 

@@ -35,7 +35,8 @@ def _remove_all(run: ResolvedRun, existing: RunRecord | None) -> None:
     is over, its ledgers are another run's, and the output is still this program's.
     """
     if existing is not None:
-        existing.model_copy(update={"id": run.id}).write(run.run_dir)
+        replaced = {"id": run.id, "replaces": existing.id}
+        existing.model_copy(update=replaced).write(run.run_dir)
     with _deleting():
         run.run_dir.clear()
         remove_all(run, existing)

@@ -21,7 +21,9 @@ def delete_unneeded(
 
     Those that read them are read back first.
     """
-    record = RunRecord.of(run.run_dir)
+    record = RunRecord.of(run.run_dir) if names else None
+    if record is None:
+        return
     names = [name for name in names if record.stages[name].parameters]
     tasks = {stage.task for stage in run.stages if stage.name in names}
     readers = {r.name: r for task in tasks for r in readers_of(task, run.stages)}

@@ -72,7 +72,7 @@ def check_run_of(output: Path, record: RunRecord) -> None:
         It was moved here without its run directory, or the other way round.
     """
     made_by = (own_attributes(output) or {}).get("run", record.id)
-    if made_by != record.id:
+    if made_by not in (record.id, record.replaces):
         raise RefusedError(
             f"{str(output)!r} was made by the run {made_by!r}, but the run directory"
             f" {output.name + '.run'!r} beside it is of the run {record.id!r}. Expected"

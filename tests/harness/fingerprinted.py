@@ -219,6 +219,7 @@ ANY_JOBS: Fields = ANY_WORKERS | {
 }
 
 ANY_TASK: Fields = {
+    "keep": Change("median", "tasks.soft.keep", False, GOES_ON),
     "blocks": None,
     "workers": (LOCAL, GOES_ON),
     "max_retries": (9, GOES_ON),

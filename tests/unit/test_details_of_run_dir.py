@@ -256,6 +256,7 @@ def test_what_workers_of_an_earlier_start_showed_is_forgotten(
         pools_for=lambda _: [],
         memory=0,
         denoising=SimpleNamespace(name="denoise", grid=None),
+        config=SimpleNamespace(tasks=()),
     )
     found: Any = SimpleNamespace(run=run, asked_stages=[], asked=(), ledgers={})
     assert len(read_states(run_dir)) == 1

@@ -103,7 +103,7 @@ def recorded(
     Batch systems take any job, and do none.
     """
     programs, records = tmp_path_factory.mktemp("bin"), {}
-    for name in ("sbatch", "scancel", "bkill"):
+    for name in ("sbatch", "squeue", "scancel", "bsub", "bjobs", "bkill"):
         (programs / name).write_text("#!/bin/sh\n")
         (programs / name).chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:

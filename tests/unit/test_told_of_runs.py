@@ -49,7 +49,8 @@ def test_a_plan_says_of_each_stage_what_it_makes_and_where(
     _, stages = said.split("Then, each block as soon as what it reads is done:\n")
     two, one = "2 blocks of 1 x 1 x 16 x 16", "1 blocks of 1 x 1 x 32 x 16"
     pixels, work = "1 x 1 x 1 x 32 x 16", "out.zarr.run/tasks"
-    assert stages.splitlines() == [
+    # What each takes is another test's subject.
+    assert [line.partition("; ")[0] for line in stages.splitlines()] == [
         f"soft: {two} (0 done), reads denoise, {pixels} float32 to out.soft.zarr/0",
         f"found.value: {one} (0 done), reads soft, to {work}/found/value.json",
         f"found: {two} (0 done), reads soft, found.value, {pixels} uint8 to"

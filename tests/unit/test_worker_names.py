@@ -56,7 +56,7 @@ def test_jobs_of_two_pools_have_names_of_their_own(
     for task in ("", *NAMES):
         launcher = workers.launcher(run_dir, "cafe", task)
         options = shlex.split(launcher.describe().partition("<<")[0])
-        (name,) = (word for word in options if "denoise-cafe" in word)
+        (name,) = (word for word in options if "denoise-out-cafe" in word)
         names.add(name)
     assert len(names) == 3
     jobs = [system(workers, run_dir, "denoise-cafe", t) for t in NAMES]
