@@ -53,6 +53,9 @@ class Waits:
     """Between two polls; doubled while the system doesn't answer."""
     longest_poll: float = 120.0
     """Between two polls, at most."""
+    shared_job: float = 2.0
+    """Between two looks of a job of several workers and a scheduler at what the other
+    has written."""
     command: float = 60.0
     """A command of the batch system that takes longer counts as no answer."""
     kill_again: float = 60.0

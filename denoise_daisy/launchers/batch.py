@@ -91,6 +91,10 @@ class BatchLauncher:
         """Workers whose jobs run, as of the last poll."""
         return {w for w, state in self._states.items() if state.phase != "waits"}
 
+    def host(self, worker: str) -> str:
+        """Where its job runs, as far as is known."""
+        return self._states[worker].host if worker in self._states else ""
+
     def ended(self) -> list[Exit]:
         """The workers whose jobs ended, as of the last poll, which may be this."""
         if (self._states or self._submissions.are_unclear) and self._polls.is_due:
@@ -111,7 +115,7 @@ class BatchLauncher:
         # A job that began since the last poll has shown itself.
         waiting = sorted(self.living() - self.running() - begun)
         if waiting:
-            self._cancel(waiting)
+            _cancel(self._system, waiting)
         for worker in waiting:
             self._forget(worker)
 
@@ -153,23 +157,23 @@ class BatchLauncher:
     def _see_to_lost(self) -> None:
         """Cancel again what no kill has ended, and give up what is lost."""
         if again := self._lost.to_kill():
-            self._cancel(again)
+            _cancel(self._system, again)
         if lost := self._lost.lost():
             # Should its host come back, the job is to end.
-            self._cancel(lost)
+            _cancel(self._system, lost)
         for worker in lost:
             self._given_up.add(worker)
             self._end(worker, f"out of reach of {self._system.name}")
 
     def _end(self, worker: str, why: str) -> None:
-        host = self._states[worker].host
-        exit_ = Exit(worker, None, why, by="system", host=host)
+        exit_ = Exit(worker, None, why, by="system", host=self.host(worker))
         self._states[worker] = JobState("ended", exit_)
 
     def _forget(self, worker: str) -> None:
         del self._states[worker], self._absent[worker]
         self._lost.forget(worker)
 
-    def _cancel(self, workers: Sequence[str]) -> None:
-        for command in self._system.cancel_commands(workers):
-            run_command(self._system, command)
+
+def _cancel(system: BatchSystem, workers: Sequence[str]) -> None:
+    for command in system.cancel_commands(workers):
+        run_command(system, command)

@@ -49,7 +49,7 @@ class Submissions:
             logger.warning("%s took no jobs: %s", self._system.name, answer.error)
             return ()
         self.accept()
-        logger.info("Submitted %d workers as job %s", count, job_id)
+        logger.info("Submitted %d jobs as %s", count, job_id)
         return self._system.workers(job_id, count)
 
     def accept(self) -> None:

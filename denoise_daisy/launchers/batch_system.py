@@ -45,7 +45,7 @@ class BatchSystem(Protocol):
         """What a poll says where there are no jobs, if that is an error to it."""
 
     def script(self) -> str:
-        """The job: one worker."""
+        """The job: one worker, or several."""
 
     def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:
         """Submit the script on standard input as an array of that many jobs.
@@ -79,6 +79,16 @@ def job_name(output: str, run_id: str, task: str) -> str:
     """A name of this run's jobs alone, legal everywhere, that people recognise."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "-", output.partition(".")[0]).strip("-")
     return "-".join(filter(None, ["denoise", plain[:LONGEST_NAME], run_id, task]))
+
+
+def job_program(per_job: int) -> tuple[str, str]:
+    """The module that a job of so many workers becomes, and the ending of its log.
+
+    That is its first worker's, where one looks for what went wrong before.
+    """
+    if per_job == 1:
+        return "denoise_daisy.worker", ".log"
+    return f"denoise_daisy.worker.job --workers={per_job}", "-1.log"
 
 
 def setup_lines(environment: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import PositiveInt
 
 from denoise_daisy.launchers.base import EndedBy, Exit
-from denoise_daisy.launchers.batch_system import JobState, setup_lines
+from denoise_daisy.launchers.batch_system import JobState, job_program, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import Text
@@ -51,11 +51,12 @@ class LsfWorkers(BatchWorkers):
     """LSF's -W; null: the queue's default.  Workers leave before and are replaced."""
 
     cores: PositiveInt = 1
-    """LSF's -n on one host, and the threads of ndsafir in one worker."""
+    """LSF's -n on one host for each worker of a job, and the threads of ndsafir in one
+    worker."""
 
     @property
     def threads(self) -> int:
-        """The cores of its job."""
+        """The cores that its job asks for on its account."""
         return self.cores
 
     @property
@@ -108,25 +109,27 @@ class Lsf:
         """The job: set up, then become the worker, so that signals reach it."""
         run_dir = shlex.quote(str(self.run_dir.path))
         logs = shlex.quote(str(self.run_dir.logs))
+        module, log = job_program(self.workers_config.per_job)
         minutes = self.workers_config.walltime_minutes
         lifetime = f"$(($(date +%s) + {minutes * 60}))" if minutes else "0"
         task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
 name=lsf-$LSB_JOBID-$LSB_JOBINDEX
 ends_at={lifetime}
-(umask 077; : >>{logs}/"$name".log)
-exec >>{logs}/"$name".log 2>&1
+(umask 077; : >>{logs}/"$name"{log})
+exec >>{logs}/"$name"{log} 2>&1
 {setup_lines(self.workers_config.environment)}
-exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
+exec {shlex.quote(sys.executable)} -m {module} {run_dir} \\
     --name "$name"{task} --ends-at "$ends_at"
 """
 
     def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:
         """Bsub with a job array; the script comes on standard input."""
         workers = self.workers_config
-        mib = math.ceil(workers.memory_gib * 1024)
+        mib = math.ceil(workers.per_job * workers.memory_gib * 1024)
+        slots = workers.per_job * workers.cores
         command = ["bsub", "-J", f"{self.job_name}[1-{count}]"]
-        command += ["-n", str(workers.cores), "-R", "span[hosts=1]"]
+        command += ["-n", str(slots), "-R", "span[hosts=1]"]
         command += ["-M", f"{mib}MB", "-R", f"rusage[mem={mib}MB]"]
         for host in excluded:
             command += ["-R", f"select[hname!='{host}']"]

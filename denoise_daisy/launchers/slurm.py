@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, PositiveInt
 
 from denoise_daisy.launchers.base import EndedBy, Exit
-from denoise_daisy.launchers.batch_system import JobState, setup_lines
+from denoise_daisy.launchers.batch_system import JobState, job_program, setup_lines
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import Text
@@ -78,7 +78,8 @@ class SlurmWorkers(BatchWorkers):
     Workers leave before it and are replaced."""
 
     cpus_per_task: PositiveInt = 1
-    """Slurm's --cpus-per-task, and the threads of ndsafir in one worker."""
+    """Slurm's --cpus-per-task for each worker of a job, and the threads of ndsafir in
+    one worker."""
 
     constraint: Text | None = None
     """Slurm's --constraint."""
@@ -91,7 +92,7 @@ class SlurmWorkers(BatchWorkers):
 
     @property
     def threads(self) -> int:
-        """The CPUs of its job."""
+        """The CPUs that its job asks for on its account."""
         return self.cpus_per_task
 
     @property
@@ -144,11 +145,12 @@ class Slurm:
         """The job: set up, then become the worker, so that signals reach it."""
         run_dir = shlex.quote(str(self.run_dir.path))
         logs = shlex.quote(str(self.run_dir.logs))
+        module, log = job_program(self.workers_config.per_job)
         task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
 name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
-(umask 077; : >>{logs}/"$name".log)
-exec >>{logs}/"$name".log 2>&1
+(umask 077; : >>{logs}/"$name"{log})
+exec >>{logs}/"$name"{log} 2>&1
 {setup_lines(self.workers_config.environment)}
 job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
 ends_at=$SLURM_JOB_END_TIME
@@ -156,7 +158,7 @@ if [ -z "$ends_at" ]; then
     end=$(squeue -h -j "$job" -o %e)
     [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
 fi
-exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
+exec {shlex.quote(sys.executable)} -m {module} {run_dir} \\
     --name "$name"{task} --ends-at "${{ends_at:-0}}"
 """
 
@@ -203,20 +205,24 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
     def cancel_commands(self, workers: Sequence[str]) -> list[list[str]]:
         """SIGKILL for what runs, then off the queue.
 
-        A plain cancel sends SIGTERM, and SIGKILL only after the cluster's KillWait;
-        --batch reaches the script, which has become the worker.
+        A plain cancel sends SIGTERM, and SIGKILL only after the cluster's KillWait.
         """
         jobs = ["_".join(worker.split("-")[1:]) for worker in workers]
-        return [["scancel", "--batch", "--signal=KILL", *jobs], ["scancel", *jobs]]
+        return [["scancel", self._reach, "--signal=KILL", *jobs], ["scancel", *jobs]]
 
     def sweep_commands(self) -> list[list[str]]:
         """The same for all jobs of the run's name, those that wait first."""
         name = f"--name={self.job_name}"
         return [
             ["scancel", "--state=PENDING", name],
-            ["scancel", "--batch", "--signal=KILL", name],
+            ["scancel", self._reach, "--signal=KILL", name],
             ["scancel", name],
         ]
+
+    @property
+    def _reach(self) -> str:
+        """Whom a signal reaches: the script, which has become the worker, or all."""
+        return "--batch" if self.workers_config.per_job == 1 else "--full"
 
     def _options(self, excluded: Sequence[str] = ()) -> list[str]:
         workers = self.workers_config
@@ -224,8 +230,8 @@ exec {shlex.quote(sys.executable)} -m denoise_daisy.worker {run_dir} \\
         options = {
             "job-name": self.job_name,
             "ntasks": 1,
-            "cpus-per-task": workers.cpus_per_task,
-            "mem": f"{math.ceil(workers.memory_gib * 1024)}M",
+            "cpus-per-task": workers.per_job * workers.cpus_per_task,
+            "mem": f"{math.ceil(workers.per_job * workers.memory_gib * 1024)}M",
             "time": workers.time,
             "partition": workers.partition,
             "account": workers.account,

@@ -1,8 +1,15 @@
 """Who computes the blocks, as the config says: what all kinds of workers share."""
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.limits import Limits
@@ -10,6 +17,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.launchers.batch import BatchLauncher
 from denoise_daisy.launchers.batch_system import BatchSystem, job_name
+from denoise_daisy.launchers.shared_jobs import SharedJobs
 from denoise_daisy.machine import own_address
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.sections import FinitePositive, Section, Text
@@ -52,6 +60,11 @@ class AnyWorkers(Section):
     @property
     def walltime_key(self) -> str:
         """The key of the config that sets it."""
+        return ""
+
+    def jobs_of(self, workers: int) -> str:
+        """How so many workers share jobs, in words; empty where none does."""
+        del workers
         return ""
 
     def resolved(self) -> "AnyWorkers":
@@ -108,6 +121,9 @@ class BatchWorkers(AnyWorkers):
     count: Count
     """Number of workers; 0: only manually started ones."""
 
+    per_job: PositiveInt = 1
+    """Workers in one job, which asks for so many times their CPUs and memory."""
+
     memory_gib: FinitePositive = 4
     """Memory of one worker; blocks are cut to fit it, or blocks.memory_gib."""
 
@@ -120,6 +136,14 @@ class BatchWorkers(AnyWorkers):
     host: Text | None = None
     """Name or address of this machine as the nodes see it; null: found."""
 
+    @field_validator("per_job")
+    @classmethod
+    def _jobs_are_whole(cls, per_job: int, found: ValidationInfo) -> int:
+        count = found.data.get("count", 0)
+        if count % per_job:
+            raise ValueError(f"a number that divides workers.count, which is {count}")
+        return per_job
+
     @property
     def number(self) -> int:
         """As asked for."""
@@ -129,6 +153,13 @@ class BatchWorkers(AnyWorkers):
     def address(self) -> str:
         """Of this machine as the nodes see it."""
         return self.host or own_address()
+
+    def jobs_of(self, workers: int) -> str:
+        """In words; empty where each has a job of its own."""
+        if self.per_job == 1:
+            return ""
+        jobs = math.ceil(workers / self.per_job)
+        return f" in {jobs} {'job' if jobs == 1 else 'jobs'} of {self.per_job}"
 
     @property
     def more_memory(self) -> str:
@@ -150,7 +181,8 @@ class BatchWorkers(AnyWorkers):
     def launcher(self, run_dir: RunDir, run_id: str, task: str) -> Launcher:
         """Jobs of a name of this run alone, which begins with that of its own pool."""
         name = job_name(run_dir.output.name, run_id, task)
-        return BatchLauncher(self.system(run_dir, name, task))
+        jobs = BatchLauncher(self.system(run_dir, name, task))
+        return jobs if self.per_job == 1 else SharedJobs(jobs, run_dir, self.per_job)
 
     def system(self, run_dir: RunDir, job_name: str, task: str) -> BatchSystem:
         """The commands and words of the batch system, for these workers."""

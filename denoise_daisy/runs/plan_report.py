@@ -62,6 +62,7 @@ def _missing_system(found: Preflight) -> tuple[str, ...]:
 def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
     """`run` is that of `found`, with what was found out about the image just now."""
     grid, layout, workers = run.denoising.grid, run.array.layout, run.config.workers
+    at_work = min(workers.number, grid.size)
     free, _ = free_disk(run.output)
     done = found.ledgers[run.denoising.name].done_count
     shards = f", shards {_times(layout.shards)}" if layout.shards else ", no shards"
@@ -92,7 +93,7 @@ def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
         "memory": f"{run.memory / GIB:.2f} GiB per worker at most",
         "time": f"about {_seconds(found.run.denoising)} per block, on this machine",
         "workers": (
-            f"{min(workers.number, grid.size)} {workers.kind},"
+            f"{at_work} {workers.kind}{workers.jobs_of(at_work)},"
             f" {workers.threads} threads each"
         ),
         "done": f"{done} blocks",
@@ -115,7 +116,9 @@ def _task_lines(found: Preflight) -> Iterator[str]:
         again = ", done again" if stage.name in found.changed else ""
         asked = "" if stage.name in found.asked else ", not asked for"
         pool = run.pool_of(stage)
-        own = f"{pool.workers.number} {pool.workers.kind} workers of its own"
+        workers = pool.workers
+        jobs = workers.jobs_of(workers.number)
+        own = f"{workers.number} {workers.kind} workers of its own{jobs}"
         by = f", by {own}" if pool.name else ""
         yield (
             f"{stage.name}: {stage.grid.size} blocks of"

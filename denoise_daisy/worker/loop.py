@@ -50,6 +50,8 @@ class WorkerLoop:
         self._assignments = assignments
         self._ends_at = ends_at
         self._is_leaving = False
+        self._gives_way = False
+        """To another process, which is to try what has failed in this one."""
         self._busy_at = time.monotonic()
         self._has_connected = False
         self._lost_at: float | None = None
@@ -140,8 +142,7 @@ class WorkerLoop:
             stopped_by = error
         finally:
             self._assignments.end(block, done=outcome is Outcome.DONE)
-        if outcome is Outcome.NOT_OURS:
-            self._is_leaving = True
+        self._gives_way = outcome is Outcome.NOT_OURS
         if stopped_by is not None:
             raise stopped_by
 
@@ -156,4 +157,4 @@ class WorkerLoop:
             self._is_leaving = True
         if self._is_leaving:
             self.exit_code = EXIT_LEFT
-        return not self._is_leaving
+        return not (self._is_leaving or self._gives_way)

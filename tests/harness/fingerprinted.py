@@ -212,6 +212,7 @@ ANY_WORKERS: Fields = {
 
 ANY_JOBS: Fields = ANY_WORKERS | {
     "kind": (LOCAL, GOES_ON),
+    "per_job": (2, GOES_ON),
     "memory_gib": (6, GOES_ON),
     "environment": ("module load python", GOES_ON),
     "host": ("head", GOES_ON),

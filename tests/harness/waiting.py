@@ -17,6 +17,7 @@ SHORT_WAITS = {
             "first_start_pause": 0.25,
             "longest_start_pause": 2,
             "poll": 2,
+            "shared_job": 0.5,
             "heartbeat": 0.5,
             "heartbeat_check": 1.5,
             "scheduler_silent": 15,

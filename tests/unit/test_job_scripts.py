@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ EVERY_SLURM_OPTION = SlurmWorkers(
     constraint="avx2&ib",
     nodelist="n[1-4]",
     exclude="n3",
+    per_job=1,
     extra_args=("--mail-type=FAIL", "--comment=all of it"),
     environment=SETUP,
 )
@@ -46,6 +48,7 @@ EVERY_LSF_OPTION = LsfWorkers(
     walltime_minutes=480,
     cores=4,
     memory_gib=7.5,
+    per_job=1,
     extra_args=("-G", "all of it"),
     environment=SETUP,
 )
@@ -120,6 +123,67 @@ def test_a_job_with_every_option_is_the_recorded_one(
     ids=["slurm", "lsf"],
 )
 def test_a_job_of_a_task_without_options_is_as_written_here(
+    system: Slurm | Lsf, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job(system, 1, monkeypatch) == expected
+
+
+SHARED_SLURM_JOB = """\
+sbatch --parsable --array=0-0 --job-name=denoise-cafe --ntasks=1 --cpus-per-task=6\
+ --mem=7680M --output=/dev/null --signal=B:USR1@60 --no-requeue
+
+#!/bin/bash
+name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>/data/out.zarr.run/logs/"$name"-1.log)
+exec >>/data/out.zarr.run/logs/"$name"-1.log 2>&1
+:
+job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+ends_at=$SLURM_JOB_END_TIME
+if [ -z "$ends_at" ]; then
+    end=$(squeue -h -j "$job" -o %e)
+    [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
+fi
+exec '/home/me/my venv/bin/python' -m denoise_daisy.worker.job --workers=3 \
+/data/out.zarr.run \\
+    --name "$name" --task=cells --ends-at "${ends_at:-0}"
+"""
+
+SHARED_LSF_JOB = """\
+bsub -J 'denoise-cafe[1-1]' -n 6 -R 'span[hosts=1]' -M 7680MB -R 'rusage[mem=7680MB]'\
+ -o /dev/null
+
+#!/bin/bash
+name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+ends_at=0
+(umask 077; : >>/data/out.zarr.run/logs/"$name"-1.log)
+exec >>/data/out.zarr.run/logs/"$name"-1.log 2>&1
+:
+exec '/home/me/my venv/bin/python' -m denoise_daisy.worker.job --workers=3 \
+/data/out.zarr.run \\
+    --name "$name" --task=cells --ends-at "$ends_at"
+"""
+
+SHARED: dict[str, Any] = {"count": 6, "per_job": 3, "memory_gib": 2.5}
+"""Three workers in a job, which asks for three times as much."""
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (
+            Slurm(
+                SlurmWorkers(kind="slurm", cpus_per_task=2, **SHARED), *PLAIN, "cells"
+            ),
+            SHARED_SLURM_JOB,
+        ),
+        (
+            Lsf(LsfWorkers(kind="lsf", cores=2, **SHARED), *PLAIN, "cells"),
+            SHARED_LSF_JOB,
+        ),
+    ],
+    ids=["slurm", "lsf"],
+)
+def test_a_job_of_several_workers_asks_for_what_all_of_them_need(
     system: Slurm | Lsf, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert job(system, 1, monkeypatch) == expected
@@ -252,6 +316,18 @@ def test_an_lsf_job_counts_its_walltime_from_its_start(
         assert ends_at == "0"
     else:
         assert before + seconds <= int(ends_at) <= time.time() + seconds
+
+
+def test_a_job_of_several_workers_begins_in_the_log_of_the_first(node: Node) -> None:
+    workers = SlurmWorkers(kind="slurm", environment="echo set up", **SHARED)
+    script = Slurm(workers, node.run_dir, "denoise-cafe").script()
+    words = node.run(script, SLURM_JOB_END_TIME="1800000000", **SLURM_JOB)
+    assert words == [
+        *("-m", "denoise_daisy.worker.job", "--workers=3", str(node.run_dir.path)),
+        *("--name", "slurm-41-7", "--ends-at", "1800000000"),
+    ]
+    assert node.run_dir.worker_log("slurm-41-7-1").read_text() == "set up\n"
+    assert not node.run_dir.worker_log("slurm-41-7").exists()
 
 
 def test_the_users_lines_come_first_and_what_they_say_is_in_the_workers_log(

@@ -82,7 +82,11 @@ ANY_WORKERS: dict[str, tuple[Values, Values]] = {
     "count": COUNT,
 }
 
-ANY_JOBS = ANY_WORKERS | {"memory_gib": POSITIVE, "host": TEXT}
+ANY_JOBS = ANY_WORKERS | {
+    "memory_gib": POSITIVE,
+    "host": TEXT,
+    "per_job": ([1], [0, -1]),
+}
 
 INPUT_NAME: tuple[Values, Values] = (
     ["a", "a.b", "a.b.c", "A-_9.0"],

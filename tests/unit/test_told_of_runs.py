@@ -63,6 +63,32 @@ def test_a_plan_says_of_each_stage_what_it_makes_and_where(
     ]
 
 
+def test_a_plan_counts_the_jobs_of_several_workers(
+    config: Callable[..., dict[str, Any]],
+) -> None:
+    """Those of the run are no more than its two blocks."""
+    workers = {"kind": "lsf", "count": 12, "per_job": 3, "memory_gib": 1}
+    own = {**SOFT, "workers": {**workers, "per_job": 6}}
+    said = plan(load(config(own) | {"workers": workers}))
+    assert "workers  2 lsf in 1 job of 3, 1 threads each\n" in said
+    assert ", by 12 lsf workers of its own in 2 jobs of 6; " in said
+    assert " -n 3 " in said
+    assert " -n 6 " in said
+
+
+def test_a_start_deletes_what_earlier_ones_have_told_their_jobs(
+    config: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    run(load(config()), say=lambda _: None)
+    told = tmp_path / "out.zarr.run" / "workers" / "slurm-41-0.wanted"
+    told.touch()
+    run(load(config()), say=lambda _: None)
+    assert not told.exists()
+
+
 def test_a_worker_that_has_no_block_is_said_to_be_idle(
     config: Callable[..., dict[str, Any]],
     tmp_path: Path,

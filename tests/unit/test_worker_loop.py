@@ -80,6 +80,7 @@ class OneWorker:
         recorder: Any = SimpleNamespace(
             longest_seconds=0.0, take=lambda *_: Outcome.DONE
         )
+        self.recorder = recorder
         self.loop = WorkerLoop(
             self.run_dir,
             ["denoise", "soft"],
@@ -122,6 +123,17 @@ def test_the_minute_without_work_is_counted_from_the_last_block(
     worker.at(120.0, lambda: worker.hint(denoise=0, soft=0))
     assert worker.serve() is False
     assert within(worker.time.now, 180)
+
+
+def test_a_worker_that_gives_way_to_another_has_not_left_for_want_of_time(
+    worker: OneWorker,
+) -> None:
+    """It has failed at the block that comes; its job may go on with others."""
+    worker.recorder.take = lambda *_: Outcome.NOT_OURS
+    worker.at(5, worker.come)
+    assert worker.serve() is False
+    assert within(worker.time.now, 5)
+    assert worker.loop.exit_code == 0
 
 
 def test_a_worker_stays_as_long_as_blocks_of_its_stages_are_ready(

@@ -1,0 +1,91 @@
+"""Several workers in a job: real ones, of which some die or are warned.
+
+A green run means nothing if each worker had a job of its own: the ledger names them.
+"""
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from harness import wait_until
+from harness.clusters import Cluster
+from harness.frames import Frames
+
+
+def name_of(cluster: Cluster) -> str:
+    """How the workers of the only job are named."""
+    (job,) = cluster.running()
+    words = job.rstrip("]").replace("[", "_").split("_")
+    return "-".join([cluster.kind, *words])
+
+
+def hurt_one(it: Frames, number: signal.Signals) -> None:
+    """Send a signal to a worker in the middle of a block."""
+    begun = it.blocks_begun()
+    wait_until(lambda: it.blocks_begun() > begun, "another block begun")
+    _, pid = it.begun()[-1]
+    os.kill(pid, number)
+
+
+def test_a_worker_that_dies_is_replaced_in_its_job_and_ends_no_other(
+    cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    it = frames(cluster, frames=14, seconds=2, count=2, per_job=2, max_retries=1)
+    run = it.start()
+    it.wait_for_done(2)
+    name = name_of(cluster)
+    hurt_one(it, signal.SIGKILL)
+    run.finish()
+    (failed,) = it.lines("failed")
+    assert failed["reason"] == "lost"
+    assert failed["worker"] in {f"{name}-1", f"{name}-2"}
+    done = {line["worker"] for line in it.lines("done")}
+    assert done == {f"{name}-{i}" for i in (1, 2, 3)}
+    it.check_nothing_is_left()
+    it.check_result(failed=1)
+
+
+def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
+    cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    it = frames(
+        cluster,
+        frames=14,
+        seconds=2,
+        count=2,
+        per_job=2,
+        max_retries=1,
+        block_timeout_minutes=0.15,
+    )
+    run = it.start()
+    it.wait_for_done(2)
+    name = name_of(cluster)
+    hurt_one(it, signal.SIGSTOP)
+    run.finish()
+    (failed,) = it.lines("failed")
+    assert failed["reason"] == "timeout"
+    done = {line["worker"] for line in it.lines("done")}
+    assert done == {f"{name}-{i}" for i in (1, 2, 3)}
+    it.check_nothing_is_left()
+    it.check_result(failed=1)
+
+
+@pytest.mark.slurm
+def test_whole_jobs_are_cancelled_and_replaced(
+    slurm_cluster: Cluster, frames: Callable[..., Frames]
+) -> None:
+    """At no cost of any block, and no process outlives its job."""
+    it = frames(slurm_cluster, frames=24, seconds=2, count=4, per_job=2, max_retries=0)
+    run = it.start()
+    it.wait_for_done(4)
+    jobs = slurm_cluster.running()
+    assert len(jobs) == 2
+    slurm_cluster.cancel(jobs[:1])
+    run.finish()
+    workers = {line["worker"] for line in it.lines("done")}
+    assert len(workers) > 4
+    assert len({worker.rpartition("-")[0] for worker in workers}) == 3
+    it.check_nothing_is_left()
+    it.check_result()
