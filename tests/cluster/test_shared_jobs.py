@@ -21,6 +21,11 @@ def name_of(cluster: Cluster) -> str:
     return "-".join([cluster.kind, *words])
 
 
+def workers_of(it: Frames) -> set[str]:
+    """Those that have done a block."""
+    return {line["worker"] for line in it.lines("done")}
+
+
 def hurt_one(it: Frames, number: signal.Signals) -> None:
     """Send a signal to a worker in the middle of a block."""
     begun = it.blocks_begun()
@@ -41,33 +46,33 @@ def test_a_worker_that_dies_is_replaced_in_its_job_and_ends_no_other(
     (failed,) = it.lines("failed")
     assert failed["reason"] == "lost"
     assert failed["worker"] in {f"{name}-1", f"{name}-2"}
-    done = {line["worker"] for line in it.lines("done")}
-    assert done == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert workers_of(it) == {f"{name}-{i}" for i in (1, 2, 3)}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
 
 def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
-    cluster: Cluster, frames: Callable[..., Frames]
+    lsf_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     it = frames(
-        cluster,
-        frames=14,
-        seconds=2,
+        lsf_cluster,
+        frames=40,
+        seconds=3,
         count=2,
         per_job=2,
         max_retries=1,
-        block_timeout_minutes=0.15,
+        block_timeout_minutes=0.5,
     )
     run = it.start()
     it.wait_for_done(2)
-    name = name_of(cluster)
+    name = name_of(lsf_cluster)
     hurt_one(it, signal.SIGSTOP)
+    wait_until(lambda: f"{name}-3" in workers_of(it), "a block done by another")
+    it.set_seconds(0)
     run.finish()
     (failed,) = it.lines("failed")
-    assert failed["reason"] == "timeout"
-    done = {line["worker"] for line in it.lines("done")}
-    assert done == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert failed["reason"] == "timeout", failed
+    assert workers_of(it) == {f"{name}-{i}" for i in (1, 2, 3)}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
@@ -77,15 +82,15 @@ def test_whole_jobs_are_cancelled_and_replaced(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     """At no cost of any block, and no process outlives its job."""
-    it = frames(slurm_cluster, frames=24, seconds=2, count=4, per_job=2, max_retries=0)
+    it = frames(slurm_cluster, frames=30, seconds=4, count=4, per_job=2, max_retries=0)
     run = it.start()
     it.wait_for_done(4)
     jobs = slurm_cluster.running()
     assert len(jobs) == 2
     slurm_cluster.cancel(jobs[:1])
+    wait_until(lambda: len(workers_of(it)) == 6, "blocks done by the new job")
+    it.set_seconds(0)
     run.finish()
-    workers = {line["worker"] for line in it.lines("done")}
-    assert len(workers) > 4
-    assert len({worker.rpartition("-")[0] for worker in workers}) == 3
+    assert len({worker.rpartition("-")[0] for worker in workers_of(it)}) == 3
     it.check_nothing_is_left()
     it.check_result()
