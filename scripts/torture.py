@@ -332,11 +332,21 @@ def image_of(folder: Path, name: str) -> Path:
 
 
 def files_of(output: Path) -> dict[str, bytes]:
-    """Every file of a run's outputs, and of what its tasks keep, by its path."""
+    """Every file of a run's outputs, and of what its tasks keep, by its path.
+
+    Without the run's own id, which differs from run to run.
+    """
     folder, run = output.parent, output.with_name(f"{output.name}.run")
     places = {*folder.glob(f"{output.stem}.*"), run / "tasks"} - {run}
     files = (p for place in places for p in (place, *place.rglob("*")) if p.is_file())
-    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+    own = json.loads((run / "run.json").read_text())["id"].encode()
+    contents = {p: p.read_bytes() for p in files}
+    return {
+        str(p.relative_to(folder)): data.replace(own, b"")
+        if p.suffix == ".json"
+        else data
+        for p, data in contents.items()
+    }
 
 
 def uninterrupted(folder: Path, name: str) -> dict[str, bytes]:
