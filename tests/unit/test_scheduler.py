@@ -156,15 +156,17 @@ def test_lines_that_do_not_show_within_two_minutes_let_another_server_begin(
     assert len(it.servers) == 2
 
 
+def end(it: OneStart) -> None:
+    """Daisy has heard that all is done."""
+    it.server.is_alive, it.server.is_through = False, True
+
+
 def test_lines_that_show_after_daisy_has_heard_that_all_is_done_are_waited_for(
     start: Callable[..., OneStart],
 ) -> None:
     it = start()
 
-    def end() -> None:
-        it.server.is_alive, it.server.is_through = False, True
-
-    it.time.at(10, end)
+    it.time.at(10, lambda: end(it))
     it.time.at(125, it.finish)
     it.run()
     assert len(it.servers) == 1
@@ -180,11 +182,8 @@ def test_what_does_not_show_two_minutes_after_that_is_done_again(
     def note(_: FakeServer) -> None:
         began.append(it.time.now)
 
-    def end() -> None:
-        it.server.is_alive, it.server.is_through = False, True
-
     FakeServer.on_start = note
-    it.time.at(10, end)
+    it.time.at(10, lambda: end(it))
     it.time.at(200, it.finish)
     it.run()
     assert len(began) == 2
@@ -196,10 +195,7 @@ def test_nothing_is_waited_for_once_a_signal_came(
 ) -> None:
     it = start()
 
-    def end() -> None:
-        it.server.is_alive, it.server.is_through = False, True
-
-    it.time.at(10, end)
+    it.time.at(10, lambda: end(it))
     it.time.at(30, lambda: it.take(signal.SIGTERM))
     with pytest.raises(Interrupted):
         it.run()
