@@ -98,7 +98,8 @@ class BlockRequester(threading.Thread):
     @property
     def is_stuck(self) -> bool:
         """Whether no answer has come for long, as happens in a broken network."""
-        return time.monotonic() - self._asked_at > WAITS.answer
+        waited = time.monotonic() - self._asked_at
+        return not self._is_connecting and waited > WAITS.answer
 
     def ask(self) -> bool:
         """Get a block, which comes by the assignments; whether one may come soon."""

@@ -5,6 +5,7 @@ import logging
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,12 +17,14 @@ import pytest
 from denoise_daisy.blockwise.process_block import UnwantedError
 from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.worker import process
+from denoise_daisy.waits import Waits
+from denoise_daisy.worker import block_requester, process
 from denoise_daisy.worker.block_requester import Assignments, BlockRequester
 from denoise_daisy.worker.loop import UnreachableError
 from harness import config_for, environment, load, small_czi
 from harness.one_pool import eight_blocks
 from harness.prepared import resolved
+from harness.stand_ins import FakeTime
 
 ENDS: dict[str, tuple[Exception, int]] = {
     "its run was replaced": (UnwantedError("another run"), 75),
@@ -100,6 +103,37 @@ def test_a_requester_without_a_server_is_over_and_asks_for_nothing() -> None:
     assert (requester.is_over, requester.idle.is_set()) == (False, False)
     requester.run()
     assert (requester.is_over, requester.idle.is_set()) == (True, True)
+
+
+@pytest.mark.parametrize("hangs", ["connecting", "asking"])
+def test_a_requester_that_hangs_is_over_or_stuck_by_what_it_is_at(
+    hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that can't be reached is not to be asked anew for ever."""
+    time, at_it = FakeTime(), threading.Event()
+    monkeypatch.setattr(block_requester, "time", time)
+    monkeypatch.setattr(block_requester, "WAITS", Waits())
+
+    def hang() -> NoReturn:
+        at_it.set()
+        threading.Event().wait()
+        raise AssertionError
+
+    client = SimpleNamespace(acquire_block=hang)
+    connected = {"connecting": hang, "asking": lambda: client}[hangs]
+    requester = BlockRequester("soft", lambda _: connected(), Assignments())
+    requester.ask()
+    requester.start()
+    assert at_it.wait(60)
+    states = []
+    for seconds in (19, 2, 8, 2):
+        time.now += seconds
+        states.append((requester.is_stuck, requester.is_over))
+    expected = {
+        "connecting": [(False, False)] * 3 + [(False, True)],
+        "asking": [(False, False)] + [(True, False)] * 3,
+    }
+    assert states == expected[hangs]
 
 
 def test_a_block_that_comes_while_another_is_done_goes_back_to_daisy() -> None:
