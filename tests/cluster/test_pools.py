@@ -53,7 +53,7 @@ def test_killing_the_scheduler_ends_the_workers_of_all_pools(
     cluster: Cluster, pools: Callable[..., Pools]
 ) -> None:
     """Within a minute, and the next start goes on."""
-    it = pools(cluster, {"here": None} | {n: {"count": 1} for n in NAMES}, frames=12)
+    it = pools(cluster, {"here": None} | {n: {"count": 1} for n in NAMES}, frames=40)
     it.set_seconds(1)
     run = it.start()
     wait_until(

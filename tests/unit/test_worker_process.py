@@ -120,8 +120,11 @@ def test_a_requester_that_hangs_is_over_or_stuck_by_what_it_is_at(
         raise AssertionError
 
     client = SimpleNamespace(acquire_block=hang)
-    connected = {"connecting": hang, "asking": lambda: client}[hangs]
-    requester = BlockRequester("soft", lambda _: connected(), Assignments())
+
+    def connect(_: str) -> Any:
+        return hang() if hangs == "connecting" else client
+
+    requester = BlockRequester("soft", connect, Assignments())
     requester.ask()
     requester.start()
     assert at_it.wait(60)
