@@ -22,7 +22,11 @@ from harness.other_machine import ADDRESSES, BOTH, HERE, THERE, Wire
 FOR_EVER = 600.0
 """Seconds that a block takes until it is let go."""
 
-WAITS = json.loads(SHORT_WAITS[VARIABLE]) | {"idle": 100, "manual_worker_silent": 8}
+WAITS = json.loads(SHORT_WAITS[VARIABLE]) | {
+    "idle": 100,
+    "manual_worker_silent": 8,
+    "network_away": 300,
+}
 PATIENT = {VARIABLE: json.dumps(WAITS)}
 """Workers stay when they are idle, and the scheduler soon misses one that is gone."""
 
