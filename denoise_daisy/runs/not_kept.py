@@ -21,15 +21,15 @@ def delete_unneeded(
 
     Those that read them are read back first.
     """
-    record = RunRecord.of(run.run_dir) if names else None
-    if record is None:
+    if not names:
         return
+    record = RunRecord.of(run.run_dir)
     names = [name for name in names if record.stages[name].parameters]
+    if not names:
+        return
     tasks = {stage.task for stage in run.stages if stage.name in names}
     readers = {r.name: r for task in tasks for r in readers_of(task, run.stages)}
     stages = [reader for name, reader in readers.items() if name not in names]
-    if not names:
-        return
     if damages := damages_of(stages, {s.name: ledgers[s.name] for s in stages}):
         logger.warning(
             "What is not kept is not deleted: %s, and so on. `verify` marks what is"
