@@ -21,7 +21,7 @@ from denoise_daisy.runs.plan_report import plan
 from denoise_daisy.runs.run import run
 from denoise_daisy.runs.status import status
 from denoise_daisy.runs.verify import verify
-from denoise_daisy.streams import open_closed, patient, use_utf8
+from denoise_daisy.streams import open_closed, patient, print_whole, use_utf8
 
 VERBS = ("run", "plan", "status", "verify", "schema")
 
@@ -144,7 +144,7 @@ def _call(options: argparse.Namespace) -> None:
         case "status":
             _print(status(_find(options.path)))
         case "verify":
-            _print(verify(_find(options.path)))
+            print(verify(_find(options.path)), flush=True)
         case "schema":
             _print(json.dumps(Config.model_json_schema(), indent=2))
 
@@ -158,7 +158,7 @@ def _print(text: str) -> None:
         It can't be written.
     """
     try:
-        print(text, flush=True)
+        print_whole(text)
     except BrokenPipeError:
         raise
     except OSError as error:

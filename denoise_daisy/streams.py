@@ -73,6 +73,26 @@ def patient(*names: str) -> Iterator[None]:
             setattr(sys, name, before[name])
 
 
+def print_whole(text: str) -> None:
+    """Print a line to standard output, and wait for its reader as long as it takes.
+
+    That also where it does not block, as a parent may have left it: Python's own would
+    lose what does not fit.
+
+    Raises
+    ------
+    OSError
+        It can't be written, or nobody reads it any more.
+    """
+    sys.stdout.flush()
+    descriptor = sys.stdout.fileno()
+    rest = f"{text}\n".encode(sys.stdout.encoding, "backslashreplace")
+    while rest:
+        select.select([], [descriptor], [])
+        with suppress(BlockingIOError):  # somebody else was faster
+            rest = rest[os.write(descriptor, rest) :]
+
+
 def _text(raw: Any, encoding: str) -> TextIO:
     return io.TextIOWrapper(
         raw, encoding=encoding, errors="backslashreplace", line_buffering=True
@@ -113,6 +133,8 @@ class _Patient(io.RawIOBase):
                 piece = self._unread.popleft()
                 try:
                     rest = piece[os.write(self._descriptor, piece) :]
+                except BlockingIOError:
+                    rest = piece  # somebody else was faster
                 except OSError:
                     continue  # a full disk, a reader or a terminal that is gone
                 if rest:

@@ -7,7 +7,6 @@ what it hurt; no block has retries.
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ import psutil
 import pytest
 
 from harness import wait_until
-from harness.clusters import FAKE_LSF, Cluster, local_slurm
+from harness.clusters import Cluster, LsfCluster, local_slurm
 from harness.frames import Frames, submit
 
 # Workers that are taken away.
@@ -44,56 +43,57 @@ def test_workers_cancelled_at_random_and_all_at_once_are_replaced(
     it.check_result()
 
 
-def outlive_the_walltime(it: Frames) -> None:
-    """Run, and hold what was begun against what was done."""
-    run = it.start()
-    run.finish()
-    it.check_result()
-    workers = {line["worker"] for line in it.lines("done")}
-    assert len(workers) >= 4, "the walltime was never reached"
-    assert it.blocks_begun() - it.done() <= len(workers)
-
-
 @pytest.mark.slurm
 def test_a_run_outlives_the_walltime_of_slurm_workers(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     it = frames(slurm_cluster, frames=28, seconds=4, count=2, time="1", max_retries=0)
-    outlive_the_walltime(it)
+    run = it.start()
+    run.finish()
+    it.check_result()
+    assert len(it.workers()) >= 4, "the walltime was never reached"
+    assert it.blocks_begun() - it.done() <= len(it.workers())
     it.check_nothing_is_left()
 
 
-class TestShortMinutes:
-    """On a fake LSF whose minutes are short."""
+def test_a_run_outlives_the_walltime_of_lsf_workers(
+    lsf_cluster: LsfCluster, frames: Callable[..., Frames]
+) -> None:
+    """The workers believe that they have an hour: it is LSF's signal that they obey."""
+    it = frames(
+        lsf_cluster, frames=24, seconds=1, count=2, walltime_minutes=60, max_retries=0
+    )
+    run = it.start()
+    for count in (2, 4):
+        it.wait_for_workers(count)
+        lsf_cluster.play("run_limit")
+    run.finish()
+    it.check_result()
+    assert len(it.workers()) >= 6, "some did not obey"
+    assert it.blocks_begun() == it.done()
+    it.check_nothing_is_left()
 
-    @pytest.fixture
-    def lsf_settings(self) -> dict[str, float | str]:
-        return {"MINUTE": 20}
 
-    def test_a_run_outlives_the_walltime_of_lsf_workers(
-        self, lsf_cluster: Cluster, frames: Callable[..., Frames]
-    ) -> None:
-        """The worker believes in minutes of 60 s: it is LSF's signal that it obeys."""
-        it = frames(
-            lsf_cluster,
-            frames=36,
-            seconds=1.5,
-            count=2,
-            walltime_minutes=1,
-            max_retries=0,
-        )
-        outlive_the_walltime(it)
-        it.check_nothing_is_left()
+def test_a_scheduler_outlives_its_own_walltime(
+    lsf_cluster: LsfCluster, frames: Callable[..., Frames]
+) -> None:
+    it = frames(lsf_cluster, frames=12, seconds=1, count=2, max_retries=0)
+    log = submit(it, "-W", "1:00")
 
-    def test_a_scheduler_outlives_its_own_walltime(
-        self, lsf_cluster: Cluster, frames: Callable[..., Frames]
-    ) -> None:
-        it = frames(lsf_cluster, frames=24, seconds=2, count=2, max_retries=0)
-        log = submit(it, "-W", "1")
-        wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
-        assert "ended with exit code 143" in log.read_text()
-        wait_until(lambda: not lsf_cluster.queue(), "an empty queue")
-        it.check_result()
+    def stops() -> int:
+        return log.read_text().count("ended with exit code 143")
+
+    def stop_it_at(done: int) -> None:
+        it.wait_for_done(done)
+        before = stops()
+        lsf_cluster.play("run_limit")
+        wait_until(lambda: stops() > before, "the scheduler's end")
+
+    stop_it_at(2)
+    stop_it_at(6)
+    wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
+    wait_until(lambda: not lsf_cluster.queue(), "an empty queue")
+    it.check_result()
 
 
 class TestShortMemory:
@@ -115,15 +115,14 @@ class TestShortMemory:
 
 
 def test_jobs_of_a_host_that_failed_are_replaced(
-    lsf_cluster: Cluster, frames: Callable[..., Frames]
+    lsf_cluster: LsfCluster, frames: Callable[..., Frames]
 ) -> None:
     it = frames(lsf_cluster, frames=12, seconds=1, count=3, max_retries=0)
     run = it.start()
     it.wait_for_done(2)
-    fake = [sys.executable, "-I", str(FAKE_LSF / "fake_lsf.py")]
-    lsf_cluster.call(*fake, "host_failure")
+    lsf_cluster.play("host_failure")
     run.finish()
-    assert len({line["worker"] for line in it.lines("done")}) > 3
+    assert len(it.workers()) > 3
     it.check_nothing_is_left()
     it.check_result()
 

@@ -21,11 +21,6 @@ def name_of(cluster: Cluster) -> str:
     return "-".join([cluster.kind, *words])
 
 
-def workers_of(it: Frames) -> set[str]:
-    """Those that have done a block."""
-    return {line["worker"] for line in it.lines("done")}
-
-
 def hurt_one(it: Frames, number: signal.Signals) -> None:
     """Send a signal to a worker in the middle of a block."""
     begun = it.blocks_begun()
@@ -46,7 +41,7 @@ def test_a_worker_that_dies_is_replaced_in_its_job_and_ends_no_other(
     (failed,) = it.lines("failed")
     assert failed["reason"] == "lost"
     assert failed["worker"] in {f"{name}-1", f"{name}-2"}
-    assert workers_of(it) == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
@@ -67,12 +62,12 @@ def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
     it.wait_for_done(2)
     name = name_of(lsf_cluster)
     hurt_one(it, signal.SIGSTOP)
-    wait_until(lambda: f"{name}-3" in workers_of(it), "a block done by another")
+    wait_until(lambda: f"{name}-3" in it.workers(), "a block done by another")
     it.set_seconds(0)
     run.finish()
     (failed,) = it.lines("failed")
     assert failed["reason"] == "timeout", failed
-    assert workers_of(it) == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
@@ -88,9 +83,9 @@ def test_whole_jobs_are_cancelled_and_replaced(
     jobs = slurm_cluster.running()
     assert len(jobs) == 2
     slurm_cluster.cancel(jobs[:1])
-    wait_until(lambda: len(workers_of(it)) == 6, "blocks done by the new job")
+    it.wait_for_workers(6)
     it.set_seconds(0)
     run.finish()
-    assert len({worker.rpartition("-")[0] for worker in workers_of(it)}) == 3
+    assert len({worker.rpartition("-")[0] for worker in it.workers()}) == 3
     it.check_nothing_is_left()
     it.check_result()

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from denoise_daisy.waits import VARIABLE
 from harness import SHORT_WAITS, wait_until
-from harness.clusters import FAKE_LSF, Cluster
+from harness.clusters import Cluster, LsfCluster
 from harness.frames import Frames
 
 SAYS_NO = """#!/bin/sh
@@ -20,7 +19,7 @@ exit 1
 
 
 def test_workers_of_a_host_that_vanishes_are_given_up_and_replaced(
-    lsf_cluster: Cluster, frames: Callable[..., Frames]
+    lsf_cluster: LsfCluster, frames: Callable[..., Frames]
 ) -> None:
     """LSF does not know what they do, and no kill reaches them."""
     it = frames(lsf_cluster, frames=12, seconds=1, count=3, max_retries=0)
@@ -28,9 +27,8 @@ def test_workers_of_a_host_that_vanishes_are_given_up_and_replaced(
     it.env |= {VARIABLE: json.dumps(waits)}
     run = it.start()
     it.wait_for_done(2)
-    fake = [sys.executable, "-I", str(FAKE_LSF / "fake_lsf.py")]
     vanished = len(lsf_cluster.running())
-    lsf_cluster.call(*fake, "host_vanishes")
+    lsf_cluster.play("host_vanishes")
     assert vanished
     run.finish()
     assert "out of reach of LSF" in (it.run_dir / "logs/scheduler.log").read_text()

@@ -178,7 +178,7 @@ class LsfCluster(Cluster):
     one_at_a_time: ClassVar = {}
 
     def __init__(self, folder: Path, **settings: float | str) -> None:
-        given = {"SLOTS": 3, "MINUTE": 60, "KILL_INTERVAL": 1} | settings
+        given = {"SLOTS": 3, "KILL_INTERVAL": 1} | settings
         env = {f"FAKE_LSF_{name}": str(value) for name, value in given.items()}
         env |= {
             "FAKE_LSF_DIR": str(folder),
@@ -220,9 +220,12 @@ class LsfCluster(Cluster):
             env = env | {"DENOISE_DAISY_RUN": str(run_dir)}
             self.call("bsub", stdin=script, env=env)
 
+    def play(self, event: str) -> None:
+        """Let something happen to the fake, such as `host_failure`."""
+        self.call(sys.executable, "-I", str(FAKE_LSF / "fake_lsf.py"), event)
+
     def end(self) -> None:
-        fake = [sys.executable, "-I", str(FAKE_LSF / "fake_lsf.py")]
-        self.call(*fake, "stop")
+        self.play("stop")
         said = (self.folder / "daemon.log").read_text()
         assert "Traceback" not in said, said
 

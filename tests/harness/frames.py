@@ -102,6 +102,10 @@ class Frames:
     def done(self) -> int:
         return len({tuple(line["block"]) for line in self.lines("done")})
 
+    def workers(self) -> set[str]:
+        """Those that have done blocks."""
+        return {line["worker"] for line in self.lines("done")}
+
     def begun(self) -> list[tuple[int, int]]:
         """Every denoising that was begun: block and process."""
         return self._hook.begun()
@@ -111,6 +115,9 @@ class Frames:
 
     def wait_for_done(self, count: int) -> None:
         wait_until(lambda: self.done() >= count, f"{count} blocks done")
+
+    def wait_for_workers(self, count: int) -> None:
+        wait_until(lambda: len(self.workers()) >= count, f"{count} workers at work")
 
     def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
         assert self.cluster

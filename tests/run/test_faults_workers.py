@@ -53,7 +53,7 @@ def test_workers_frozen_beyond_the_blocks_timeout_are_replaced(
     trial: Trial, whom: str, then: str
 ) -> None:
     """The keeper ends them some time after it; one that wakes up ends itself."""
-    trial.change(workers={"block_timeout_minutes": 0.1})
+    trial.change(workers={"block_timeout_minutes": 0.2})
     with trial.running(sleep=2) as scheduler:
         at_work = list(trial.wait_for_two_at_work())
         victims = at_work[: 1 if whom == "one" else 2]
@@ -61,7 +61,7 @@ def test_workers_frozen_beyond_the_blocks_timeout_are_replaced(
             os.kill(victim, signal.SIGSTOP)
         hit = trial.unfinished(victims)
         if then == "continued":
-            time.sleep(9)
+            time.sleep(15)
             for victim in victims:
                 # It may have been replaced by now.
                 with suppress(ProcessLookupError):

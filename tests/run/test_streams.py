@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,7 +205,8 @@ def test_a_reader_that_reads_late_gets_it_all(
 
         def read() -> None:
             while process.poll() is None or said[-1:] != b"\n":
-                said.extend(os.read(reader, 65536))
+                said.extend(os.read(reader, 512))
+                time.sleep(0.001)
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -256,6 +258,39 @@ def test_what_nobody_reads_is_kept_only_so_far(tmp_path: Path) -> None:
             said += os.read(reader, 65536)
         assert process.wait(PATIENCE) == 0
     assert said.lstrip(b"x").split() == [b"%d" % i for i in range(7, 1000 + 7)]
+
+
+@pytest.mark.parametrize(
+    "saying",
+    [
+        "with streams.patient('stdout'):\n    say(print)",
+        "say(streams.print_whole)",
+    ],
+)
+def test_two_that_share_a_pipe_which_does_not_block_lose_no_word(saying: str) -> None:
+    """Each finds it full again where it has just seen that there is place."""
+    script = (
+        "import sys\n"
+        "from denoise_daisy import streams\n"
+        "def say(how):\n"
+        "    for i in range(200):\n"
+        "        how(f'{sys.argv[1]} {i} '.ljust(3000, '.'))\n"
+    )
+    waits = {VARIABLE: json.dumps({"last_words": PATIENCE})}
+    with pipe(full=True) as (reader, writer):
+        os.set_blocking(writer, False)
+        command = [sys.executable, "-c", script + saying]
+        two = [
+            subprocess.Popen([*command, name], stdout=writer, env=environment(waits))
+            for name in "ab"
+        ]
+        said = b""
+        while said.count(b"\n") < 400 and len(said) < 400 * 3001 + 4096:
+            said += os.read(reader, 65536)
+        assert [process.wait(PATIENCE) for process in two] == [0, 0]
+    lines = said.lstrip(b"x").decode().splitlines()
+    words = sorted(line.rstrip(".") for line in lines)
+    assert words == sorted(f"{name} {i} " for name in "ab" for i in range(200))
 
 
 def test_names_beyond_ascii_need_no_locale_that_has_them(tmp_path: Path) -> None:

@@ -26,9 +26,12 @@ Told = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
-    """What is run to tell somebody: it appends to the file that is its argument."""
+    """What is run to tell somebody: it appends to the file that is its argument.
+
+    By one write, for two may run at once.
+    """
     path = tmp_path / "tell"
-    path.write_text('#!/bin/sh\ncat >> "$1"\necho >> "$1"\n')
+    path.write_text('#!/bin/sh\nprintf "%s\\\\n" "$(cat)" >> "$1"\n')
     path.chmod(0o755)
     return path
 

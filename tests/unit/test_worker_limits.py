@@ -359,7 +359,8 @@ def test_a_worker_that_failed_at_a_block_leaves_its_retry_to_another(
     with ExitStack() as stack:
         scheduler = run.start(stack)
         first = run.worker(fail=True)
-        assert first.exit_code == LEFT, first.said
+        # Its time is not up: its job, if it shares one, goes on.
+        assert first.exit_code == 0, first.said
         assert first.begun == 1
         assert (first.done, first.failed) == ([], [(0, 0, 0, 0)])
         second = run.worker()

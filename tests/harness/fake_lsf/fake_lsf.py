@@ -11,14 +11,14 @@ client that sent them, and all state is in $FAKE_LSF_DIR:
 
 FAKE_LSF_SLOTS            processors of the only host (4)
 FAKE_LSF_PEND             seconds that every job is pending at least (0.5)
-FAKE_LSF_MINUTE           seconds of a minute, for -W and what follows from it (60)
 FAKE_LSF_KILL_INTERVAL    seconds from INT to TERM to KILL (10)
 FAKE_LSF_CLEAN_PERIOD     seconds after which ended jobs are forgotten (3600)
 FAKE_LSF_NOTICE           a site's line that comes before "Job <..> is submitted"
 
 `fake_lsf.py stop` kills all jobs and ends the daemon; `fake_lsf.py host_failure` ends
 all running jobs as if their host had failed, `fake_lsf.py host_vanishes` as if it had
-been cut off: nobody knows what they do.
+been cut off: nobody knows what they do.  By `fake_lsf.py run_limit` all running jobs
+have run for as long as their -W lets them.
 """
 
 import fcntl
@@ -147,7 +147,7 @@ def main(program: str, arguments: list[str]) -> int:
         log.write(line.replace("\n", " ").strip() + "\n")
     if program == "bsub":
         return bsub(arguments)
-    if program in ("stop", "host_failure", "host_vanishes"):
+    if program in ("stop", "host_failure", "host_vanishes", "run_limit"):
         return say(ask(program=program))
     return say(ask(program=program, arguments=arguments))
 

@@ -85,7 +85,6 @@ class Daemon:
         self.stopped = False
         self.slots = int(setting("SLOTS", 4))
         self.pend = setting("PEND", 0.5)
-        self.minute = setting("MINUTE", 60)
         self.interval = setting("KILL_INTERVAL", 10)
         self.clean_period = setting("CLEAN_PERIOD", 3600)
         self.notice = os.environ.get("FAKE_LSF_NOTICE", "")
@@ -145,6 +144,13 @@ class Daemon:
             if job.stat == "RUN":
                 job.stat = "UNKWN"
                 job.signal(signal.SIGKILL)
+        return {}
+
+    def run_limit(self) -> dict[str, Any]:
+        """All running jobs that have a limit have run for as long as that."""
+        for job in self.jobs.values():
+            if job.stat == "RUN" and "W" in job.options:
+                job.started -= 60 * minutes(job.options["W"])
         return {}
 
     def wait(self, job: str) -> dict[str, Any]:
@@ -299,12 +305,12 @@ class Daemon:
                 self.finish(job, code)
                 continue
             free -= job.slots
-            limit = minutes(job.options["W"]) * self.minute if "W" in job.options else 0
+            limit = 60 * minutes(job.options["W"]) if "W" in job.options else 0
             if limit and now - job.started > limit and not job.ladder:
                 job.reason = "TERM_RUNLIMIT: job killed after reaching LSF run limit"
                 job.ladder = [
                     (now, signal.SIGUSR2),
-                    (now + 10 * self.minute, signal.SIGKILL),
+                    (now + 600, signal.SIGKILL),
                 ]
             while job.ladder and job.ladder[0][0] <= now:
                 job.signal(job.ladder.pop(0)[1])
