@@ -28,10 +28,10 @@ def persistently(act: Callable[[], Result]) -> Result:
         try:
             return act()
         except OSError as error:
-            waited = time.monotonic() - started
-            if error.errno not in TRANSIENT or waited + pause > WAITS.hiccup:
+            left = WAITS.hiccup - (time.monotonic() - started)
+            if error.errno not in TRANSIENT or left <= 0:
                 raise
-        time.sleep(pause)
+        time.sleep(min(pause, left))
         pause *= 2
 
 

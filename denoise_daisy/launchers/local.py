@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import Literal, Self
 
 from pydantic import PositiveInt
@@ -12,6 +13,7 @@ from denoise_daisy.launchers.base import Exit, Launcher
 from denoise_daisy.launchers.workers import AnyWorkers, Count
 from denoise_daisy.machine import cores, free_memory
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.waits import WAITS
 
 MEMORY_SHARE = 0.8
 """Part of the free memory that workers may plan with, where memory_gib is auto."""
@@ -135,10 +137,14 @@ class LocalLauncher:
         return exits
 
     def kill(self, worker: str) -> None:
-        """SIGKILL, which ends a stopped process as well, and wait for its end."""
+        """SIGKILL, which ends a stopped process as well, and wait for its end.
+
+        One that waits for a file server that is away ends only some time later.
+        """
         process = self._processes[worker]
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(WAITS.leave)
 
     def cancel_waiting(self, begun: set[str]) -> None:
         """Nothing to do."""

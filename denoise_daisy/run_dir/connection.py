@@ -39,8 +39,14 @@ class Connection:
             return None
 
 
-def withdraw_connection(run_dir: RunDir) -> None:
-    """Let workers know that there is no more to do; they find out otherwise as well."""
+def withdraw_connection(run_dir: RunDir, epoch: int) -> None:
+    """Let workers know that there is no more to do; they find out otherwise as well.
+
+    What a scheduler of another epoch tells them is left.
+    """
+    connection = Connection.read(run_dir)
+    if connection is not None and connection.epoch != epoch:
+        return
     with suppress(OSError):
         persistently(lambda: run_dir.connection_file.unlink(missing_ok=True))
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import secrets
@@ -10,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Self
 
 import psutil
@@ -19,6 +21,8 @@ from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import state_shown
 from denoise_daisy.waits import WAITS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Lock:
             if holder and holder.running and is_here and _is_alive(holder.pid):
                 raise self._refusal(holder) from None
         if holder and holder.running:
-            if not is_here and self._age() < WAITS.scheduler_silent:
+            if not is_here and not _stays_silent(self._run_dir, self._fd, holder):
                 raise self._refusal(holder)
             self.taken_from = holder
 
@@ -135,16 +139,9 @@ class Lock:
         while not self._released.wait(WAITS.heartbeat):
             # A disk that is full or away for a while must not stop the heart.
             with suppress(OSError):
+                if successor(self._run_dir):
+                    break
                 self._beat(running=True)
-
-    def _age(self) -> float:
-        """Seconds since the last heartbeat, by the file server's clock."""
-        probe = self._path.with_name(f"lock.{secrets.token_hex(4)}.partial")
-        try:
-            probe.touch()
-            return probe.stat().st_mtime - os.fstat(self._fd).st_mtime
-        finally:
-            probe.unlink(missing_ok=True)
 
     def _refusal(self, holder: LockHolder | None) -> RefusedError:
         return RefusedError(
@@ -175,7 +172,8 @@ class Lock:
                 self._heart.join()
                 # What is left of it goes stale by itself.
                 with suppress(OSError):
-                    self._beat(running=False)
+                    if not successor(self._run_dir):
+                        self._beat(running=False)
         finally:
             os.close(self._fd)
 
@@ -189,6 +187,44 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def successor(run_dir: RunDir) -> LockHolder | None:
+    """Who has taken over from this process, as from one that has slept for long."""
+    holder = LockHolder.read(run_dir)
+    ours = (platform.node(), os.getpid())
+    return None if holder is None or (holder.host, holder.pid) == ours else holder
+
+
+def _stays_silent(run_dir: RunDir, fd: int, holder: LockHolder) -> bool:
+    """Whether a holder on another host shows no life for as long as it may take.
+
+    A job that was killed there may have come back here just now.
+    """
+    is_told = False
+    while (left := WAITS.scheduler_silent - _age(run_dir.lock_file, fd)) > 0:
+        if LockHolder.read(run_dir) != holder:
+            return False
+        if not is_told:
+            is_told = True
+            logger.warning(
+                "%s has been at work on this output and may be dead: waiting up to"
+                " %.0f s for a sign of life.",
+                holder,
+                left,
+            )
+        time.sleep(min(left, WAITS.heartbeat))
+    return True
+
+
+def _age(path: Path, fd: int) -> float:
+    """Seconds since the last heartbeat, by the file server's clock."""
+    probe = path.with_name(f"lock.{secrets.token_hex(4)}.partial")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - os.fstat(fd).st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:

@@ -84,7 +84,9 @@ class Start:
         run = self.found.run
         before = {name: state.ledger.done_count for name, state in states.items()}
         began = time.monotonic()
-        sweep = threading.Thread(target=_sweep, args=(run, time.time()))
+        # By the file server's clock, as what is held against it.
+        start = persistently(run.run_dir.run_file.stat).st_mtime
+        sweep = threading.Thread(target=_sweep, args=(run, start))
         sweep.start()
         self._announce(states, before, pools)
         try:

@@ -13,6 +13,7 @@ class BadHosts:
     def __init__(self) -> None:
         self._deaths: Counter[str] = Counter()
         self._done: dict[str, int] = {}
+        self._bad: set[str] = set()
 
     def note_death(self, host: str, done: Mapping[str, int]) -> bool:
         """A worker died there; whether that makes it a bad one, just now.
@@ -29,7 +30,10 @@ class BadHosts:
             self._deaths[name] = 0
         self._deaths[name] += 1
         works_elsewhere = by_name.total() > by_name[name]
-        return bool(name) and works_elsewhere and self._deaths[name] == MAX_DEATHS
+        is_bad = bool(name) and works_elsewhere and self._deaths[name] >= MAX_DEATHS
+        is_news = is_bad and name not in self._bad
+        self._bad |= {name} if is_bad else set()
+        return is_news
 
 
 def short(host: str) -> str:

@@ -1,21 +1,15 @@
-"""When a run or a stage is hopeless: everything fails, or there is no output."""
+"""When a run or a stage is hopeless: everything fails."""
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from denoise_daisy.durable import is_there
 from denoise_daisy.errors import RunStopped
-from denoise_daisy.outputs.ome_zarr import METADATA
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.scheduling.reaper import OUTPUT_GONE
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.trial import spread, untried
-from denoise_daisy.waits import WAITS
 
 MAX_FAILURES_PER_WORKER = 5
 """A stage is put to the test when that many blocks per worker have failed, and none was
@@ -70,28 +64,3 @@ def _give_up(state: StageState, run_dir: RunDir) -> None:
         raise RunStopped(f"{why} Correct it and start again. Logs: {run_dir.logs}.")
     state.abandon()
     logger.error("%s The run goes on without %s.", why, name)
-
-
-class OutputWatch:
-    """Stops a run that has nowhere to write to, instead of computing for nothing."""
-
-    def __init__(self, run_dir: RunDir, states: Iterable[StageState]) -> None:
-        arrays = [s.stage.array for s in states]
-        files = [array.path / METADATA for array in arrays if array]
-        self._places: list[Path] = [run_dir.run_file, run_dir.lock_file, *files]
-        self._last_there = time.monotonic()
-
-    def check(self) -> None:
-        """Look whether all is there.
-
-        Raises
-        ------
-        RunStopped
-            Something has been away for too long.
-        """
-        now = time.monotonic()
-        gone = next((place for place in self._places if not is_there(place)), None)
-        if gone is None:
-            self._last_there = now
-        elif now - self._last_there > WAITS.output_gone:
-            raise RunStopped(f"{OUTPUT_GONE} {str(gone)!r} is not there.")

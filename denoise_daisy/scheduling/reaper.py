@@ -22,6 +22,7 @@ from denoise_daisy.run_dir.worker_states import (
     remove_state,
 )
 from denoise_daisy.scheduling.bad_hosts import BadHosts
+from denoise_daisy.scheduling.output_watch import check_output
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.start_limits import StartLimits
 from denoise_daisy.scheduling.worker_ends import (
@@ -37,11 +38,6 @@ MAX_INTERRUPTIONS = 10
 
 WILLING = (0, EXIT_LEFT)
 """Exit codes of workers that left of their own will."""
-
-OUTPUT_GONE = (
-    "The output was moved or deleted during the run. Put it back and start again to go"
-    " on, or start over with --overwrite."
-)
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +59,7 @@ class Reaper:
         self._starts = starts
         self._bad_hosts = BadHosts()
         self._memory_kills = MemoryKills()
-        self._interruptions: Counter[tuple[str, Index]] = Counter()
+        self._interruptions: Counter[tuple[str, Index | None]] = Counter()
 
     def reap(self, end: Exit, *, was_overdue: bool) -> None:
         """See to what it has left undone; `was_overdue` if its time was up.
@@ -71,23 +67,29 @@ class Reaper:
         Raises
         ------
         RunStopped
-            The disk is full, or the output gone.
+            The disk is full, or the output gone for the scheduler as well.
         NoWorkersError
             Workers end before they take any block, one after the other.
         """
         state = read_state(self._run_dir, end.worker)
         tail = log_tail(self._run_dir, end.worker)
-        _stop_run_for(end, tail)
-        stage = self._stages.get(state.stage) if state else None
-        has_block = state is not None and state.block is not None and stage is not None
+        self._stop_run_for(end, tail)
+        held = state if state and state.block and state.stage in self._stages else None
         if was_overdue or not (end.by == "system" or end.code in WILLING):
-            dead = state if has_block else None
-            self._reap_dead(end, dead, tail, was_overdue=was_overdue)
-        elif stage and state and state.block:
-            self._note_interruption(stage, state, end)
+            self._reap_dead(end, held, tail, was_overdue=was_overdue)
+        elif held:
+            logger.info("%s was taken away (%s).", end.worker, end.why or end.code)
+            self._note_interruption(held, end.why)
         else:
             self._note_fruitless(end, tail, deaths=0)
         remove_state(self._run_dir, end.worker)
+
+    def forget(self, state: WorkerState) -> None:
+        """See to what a manually started worker has left, which shows no more life."""
+        logger.warning("The manually started worker %s is gone.", state.worker)
+        if state.block and state.stage in self._stages:
+            self._note_interruption(state, "it shows no more life")
+        remove_state(self._run_dir, state.worker)
 
     def note_failed_start(self, error: OSError) -> None:
         """Nobody could be started, as nobody can where a file is away for good.
@@ -100,6 +102,25 @@ class Reaper:
         self._starts.note_end(deaths=0)
         self._starts.check(f"this: {error}", lambda: self._is_anybody_at_work(""))
 
+    def _stop_run_for(self, end: Exit, tail: str) -> None:
+        """Stop the run at an end that no other worker would be spared.
+
+        Raises
+        ------
+        RunStopped
+            It is one.
+        """
+        if end.code == EXIT_DISK:
+            last = "".join(tail.splitlines()[-1:])
+            raise RunStopped(
+                f"A worker could not write the output ({last}). The disk is full, over"
+                " quota or read-only; what is done is kept. Make room and start again"
+                " to go on."
+            )
+        if end.code == EXIT_GONE:
+            # Where it is there, that worker's host has lost it.
+            check_output(self._run_dir, self._stages.values())
+
     def _reap_dead(
         self, end: Exit, state: WorkerState | None, tail: str, *, was_overdue: bool
     ) -> None:
@@ -109,8 +130,8 @@ class Reaper:
             # It has waited long and tells the cause: no need for many to agree.
             self._note_fruitless(end, tail, deaths=2)
             return
-        if end.by == "walltime" and state is None:
-            self._note_fruitless(end, tail, deaths=0)
+        if state is None and (was_overdue or end.by == "walltime"):
+            self._note_fruitless(end, tail, deaths=int(was_overdue))
             return
         cause = cause_of(
             end,
@@ -127,19 +148,17 @@ class Reaper:
         else:
             record_failure(self._stages[state.stage], state, cause, tail)
 
-    def _note_interruption(
-        self, stage: StageState, state: WorkerState, end: Exit
-    ) -> None:
-        """A worker left its block, or was taken away, at no fault of the block."""
-        logger.info("%s was taken away (%s).", end.worker, end.why or end.code)
-        if state.block is None:
-            return
+    def _note_interruption(self, state: WorkerState, why: str) -> None:
+        """A worker left its block, or was taken away, maybe at no fault of the block.
+
+        So often it may be: the block does not go round for ever.
+        """
         key = (state.stage, state.block)
         self._interruptions[key] += 1
         if self._interruptions[key] >= MAX_INTERRUPTIONS:
-            why = f" ({end.why})" if end.why else ""
-            cause = Cause("lost", f"was taken away{why}, {MAX_INTERRUPTIONS} times now")
-            record_failure(stage, state, cause, "")
+            text = f"was taken away ({why})" if why else "was taken away"
+            cause = Cause("lost", f"{text}, {MAX_INTERRUPTIONS} times now")
+            record_failure(self._stages[state.stage], state, cause, "")
             del self._interruptions[key]
 
     def _note_death(self, end: Exit, state: WorkerState | None) -> None:
@@ -173,22 +192,3 @@ class Reaper:
 
 def _how(end: Exit) -> str:
     return f"exit code {end.code}" if end.code is not None else end.why
-
-
-def _stop_run_for(end: Exit, tail: str) -> None:
-    """Stop the run at an end that no other worker would be spared.
-
-    Raises
-    ------
-    RunStopped
-        It is one.
-    """
-    last = tail.splitlines()[-1:]
-    if end.code == EXIT_DISK:
-        raise RunStopped(
-            f"A worker could not write the output ({last}). The disk is full, over"
-            " quota or read-only; what is done is kept. Make room and start again to"
-            " go on."
-        )
-    if end.code == EXIT_GONE:
-        raise RunStopped(f"{OUTPUT_GONE} ({last})")

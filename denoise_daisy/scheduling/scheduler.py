@@ -13,9 +13,10 @@ from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.connection import Connection, withdraw_connection
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.daisy_server import BlockServer
-from denoise_daisy.scheduling.giving_up import OutputWatch, give_up_hopeless
+from denoise_daisy.scheduling.giving_up import give_up_hopeless
 from denoise_daisy.scheduling.hiccups import Hiccups
 from denoise_daisy.scheduling.news import GivenUp, News
+from denoise_daisy.scheduling.output_watch import OutputWatch
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState
@@ -68,7 +69,7 @@ class Scheduler:
             stack.callback(self._state.close)
             stack.callback(self._news.close)
             stack.enter_context(self._signals.handled())
-            stack.callback(withdraw_connection, self._run_dir)
+            stack.callback(withdraw_connection, self._run_dir, self._epoch)
             stack.callback(self._workforce.end_all)
             self._serve()
 
@@ -93,7 +94,7 @@ class Scheduler:
             name = signal.Signals(self._signals.first).name
             text = f"Stopped by {name}. What is done is kept; start again to go on."
             raise Interrupted(text, self._signals.first)
-        withdraw_connection(self._run_dir)
+        withdraw_connection(self._run_dir, self._epoch)
         self._workforce.let_leave()
 
     def _serve_once(self) -> BlockServer:
@@ -152,6 +153,7 @@ class Scheduler:
 
     def _see_to_all(self, server: BlockServer) -> None:
         """What is new, who works, and what they find."""
+        self._output_watch.check()
         self._news.read()
         for name, state in self._state.stages.items():
             if not state.left and self._state.left:
@@ -160,7 +162,6 @@ class Scheduler:
         self._workforce.maintain()
         if give_up_hopeless(self._workforce.pools, self._state.stages, self._run_dir):
             server.stop()
-        self._output_watch.check()
 
     def _let_finish(self) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""

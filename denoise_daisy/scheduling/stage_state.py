@@ -128,6 +128,8 @@ class StageState:
                 unreachable[index] = True
             self.unreachable = (unreachable.ravel() | self.is_abandoned) & ~done
             not_ready = done | self.unreachable | waits.ravel()
+            if self.trial is not None:
+                not_ready |= ~np.isin(np.arange(grid.size), self.trial)
             self.ready = int(np.count_nonzero(~not_ready))
 
     def refresh(self) -> None:

@@ -1,5 +1,6 @@
 """Why a worker ended, and what is written down for the block that it had."""
 
+import os
 import re
 import signal
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from typing import Literal
 
 from denoise_daisy.launchers.base import Exit
 from denoise_daisy.machine import out_of_memory_kills
-from denoise_daisy.run_dir.exit_codes import EXIT_TIMEOUT
+from denoise_daisy.run_dir.exit_codes import EXIT_GONE, EXIT_TIMEOUT
 from denoise_daisy.run_dir.ledger_lines import Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState
@@ -15,9 +16,18 @@ from denoise_daisy.scheduling.stage_state import StageState
 
 LOG_LINES = 12
 
+LOG_BYTES = 1 << 16
+"""What is read of a log for its last lines: a log may be of any size."""
+
 DAISY_RUN_ID = re.compile(r"\.[0-9a-f]{32}\b")
 """What lets a client in stands in the names of Daisy's tasks; who reads a ledger may
 not know it."""
+
+LOST = {
+    -signal.SIGKILL: "was killed (SIGKILL), by somebody or for want of memory",
+    EXIT_GONE: "found no output, which is there: its host has lost it",
+}
+"""Exit codes of workers that were lost, and what is said of them."""
 
 CrashReason = Literal["timeout", "walltime", "memory", "lost", "crash"]
 
@@ -71,8 +81,8 @@ def cause_of(
             "ran out of memory; make blocks smaller (blocks.memory_gib) or give workers"
             " more",
         )
-    if end.code == -signal.SIGKILL:
-        return Cause("lost", "was killed (SIGKILL), by somebody or for want of memory")
+    if end.code in LOST:
+        return Cause("lost", LOST[end.code])
     if end.code is not None and end.code < 0:
         return Cause("crash", f"crashed with signal {-end.code} ({_name(-end.code)})")
     return Cause("crash", f"ended with exit code {end.code}")
@@ -81,7 +91,9 @@ def cause_of(
 def log_tail(run_dir: RunDir, worker: str) -> str:
     """The last lines of a worker's log, without what Daisy's clients are known by."""
     try:
-        text = run_dir.worker_log(worker).read_text("utf-8", errors="replace")
+        with run_dir.worker_log(worker).open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
+            text = log.read().decode("utf-8", errors="replace")
     except OSError:
         return ""
     text = DAISY_RUN_ID.sub("", text)

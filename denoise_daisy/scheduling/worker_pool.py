@@ -1,6 +1,5 @@
 """A pool of workers: as many as there is work for, and a reason for each that died."""
 
-import logging
 import time
 from collections.abc import Mapping
 
@@ -19,8 +18,6 @@ from denoise_daisy.scheduling.worker_watch import ManualWorkers, StuckWorkers
 
 LOOK_SECONDS = (0.01, 2.0)
 """Time between two looks at what workers are doing: for each of them, and at most."""
-
-logger = logging.getLogger(__name__)
 
 
 class WorkerPool:
@@ -55,13 +52,16 @@ class WorkerPool:
             Workers end before they take any block, or can't be started at all.
         """
         self._note_progress()
-        # An end that could not be written down now is seen to the next time.
         self._ends += self._launcher.ended()
         while self._ends:
-            end = self._ends[0]
-            self._reaper.reap(end, was_overdue=end.worker in self._overdue)
+            end = self._ends.pop(0)
+            try:
+                self._reaper.reap(end, was_overdue=end.worker in self._overdue)
+            except OSError:
+                # It could not be written down now: it is seen to the next time.
+                self._ends.insert(0, end)
+                raise
             self._stuck.forget(end.worker)
-            del self._ends[0]
         living = self._launcher.living()
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + look_pause(len(living))
@@ -81,10 +81,11 @@ class WorkerPool:
         return sum(stage.ready for stage in self._stages.values())
 
     def abandon(self) -> bool:
-        """Do without a task that has workers of its own; whether it is one."""
-        for state in self._stages.values() if self.pool.name else ():
+        """Do without what its workers do; whether that is news."""
+        is_news = not all(state.is_abandoned for state in self._stages.values())
+        for state in self._stages.values():
             state.abandon()
-        return bool(self.pool.name)
+        return is_news
 
     def waits_for(self) -> str:
         """How many workers wait and why, in words."""
@@ -142,7 +143,9 @@ class WorkerPool:
             if is_stuck and worker not in self._overdue:
                 self._overdue.add(worker)
                 self._launcher.kill(worker)
-        self._manual_workers.remove_silent(states.keys() - self._launcher.living())
+        manual = states.keys() - self._launcher.living()
+        for worker in self._manual_workers.silent(manual):
+            self._reaper.forget(states[worker])
 
 
 def look_pause(workers: int) -> float:

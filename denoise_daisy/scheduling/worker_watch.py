@@ -1,16 +1,13 @@
 """Workers that do the same thing for too long, and those that are silent."""
 
-import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from denoise_daisy.geometry import Index
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.run_dir.worker_states import WorkerState, remove_state, state_shown
+from denoise_daisy.run_dir.worker_states import WorkerState, state_shown
 from denoise_daisy.waits import WAITS
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +55,12 @@ class ManualWorkers:
         """When each showed itself last, by the file server's clock, and when that was
         first seen, by this process's."""
 
-    def remove_silent(self, workers: Iterable[str]) -> None:
-        """Forget those that have shown nothing for too long."""
+    def silent(self, workers: Iterable[str]) -> Iterator[str]:
+        """Those that have shown nothing for too long."""
         for worker in workers:
             shown = state_shown(self._run_dir, worker)
             seen = self._shown.get(worker)
             if seen is None or seen[0] != shown:
                 self._shown[worker] = (shown, time.monotonic())
             elif time.monotonic() - seen[1] > WAITS.manual_worker_silent:
-                logger.warning("The manually started worker %s is gone.", worker)
-                remove_state(self._run_dir, worker)
+                yield worker

@@ -53,10 +53,11 @@ class Workforce:
             try:
                 workers.maintain(min(workers.pool.workers.number, workers.ready))
             except (NoWorkersError, CannotStartError) as error:
-                if not workers.abandon():
-                    raise
                 task = workers.pool.name
-                logger.error("%s The run goes on without %s.", error, task)
+                if not task:
+                    raise
+                if workers.abandon():
+                    logger.error("%s The run goes on without %s.", error, task)
 
     def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""

@@ -26,9 +26,9 @@ from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling import (
-    giving_up,
     hiccups,
     news,
+    output_watch,
     scheduler,
     signals,
     stage_state,
@@ -43,7 +43,7 @@ from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
 CLOCKS = (
-    *(giving_up, hiccups, news, scheduler, signals, stage_state, start_limits),
+    *(hiccups, news, output_watch, scheduler, signals, stage_state, start_limits),
     *(worker_pool, worker_watch, workforce),
 )
 """The modules that look at time."""

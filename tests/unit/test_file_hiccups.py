@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from denoise_daisy.durable import is_there, make_folders, remove_partials
+from denoise_daisy.durable import (
+    is_there,
+    make_folders,
+    persistently,
+    remove_partials,
+)
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_zarr import (
@@ -122,6 +127,24 @@ def test_what_is_there_is_not_gone(
     assert is_there(tmp_path / "a file")
     assert hiccup.hits == 2
     assert not is_there(tmp_path / "another file")
+
+
+def test_a_file_server_gets_a_whole_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though pauses double: the last try is just at its end."""
+    clock = FakeTime()
+    monkeypatch.setattr("denoise_daisy.durable.time", clock)
+
+    def act() -> float:
+        if clock.now < until:
+            raise OSError(errno.EIO, "Input/output error")
+        return clock.now
+
+    until = 60.0
+    assert persistently(act) == 60.0
+    until = 200.0
+    with pytest.raises(OSError, match="Input/output"):
+        persistently(act)
+    assert clock.now == 120.0
 
 
 def test_what_can_not_be_looked_for_at_all_is_not_there(

@@ -5,9 +5,11 @@ Real processes, of a stand-in for Python that notes how it was called.
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -170,3 +172,20 @@ def test_nothing_waits_that_could_be_taken_back(machine: Machine) -> None:
     machine.start(1)
     machine.launcher.cancel_waiting(set())
     assert machine.launcher.living() == {name(1)}
+
+
+def test_a_worker_that_can_not_end_yet_holds_nobody_up(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for a file server that is away, where no signal reaches it."""
+
+    def wait(_: object, timeout: float | None = None) -> NoReturn:
+        assert timeout is not None
+        raise subprocess.TimeoutExpired("worker", timeout)
+
+    machine.start(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess.Popen, "wait", wait)
+        machine.launcher.kill(name(1))
+    (end,) = machine.wait_for_ends(1)
+    assert end.code == -signal.SIGKILL

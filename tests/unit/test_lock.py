@@ -39,14 +39,36 @@ SERVER_TIME = 2_000_000_000
 ELSEWHERE = "another-host"
 
 
+class Clock:
+    """The file server's, which goes on only while somebody waits for a lock."""
+
+    def __init__(self) -> None:
+        self.now: float = SERVER_TIME
+        self.on_sleep: Callable[[], object] = lambda: None
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.on_sleep()
+
+
 @pytest.fixture
-def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
-    """Where the file server's clock stands still."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("denoise_daisy.run_dir.lock.time", clock)
+    return clock
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """Where files get the file server's time."""
     touch = Path.touch
 
     def touch_at_server_time(self: Path, *arguments: Any, **options: Any) -> None:
         touch(self, *arguments, **options)
-        os.utime(self, (SERVER_TIME, SERVER_TIME))
+        os.utime(self, (clock.now, clock.now))
 
     monkeypatch.setattr(Path, "touch", touch_at_server_time)
     return RunDir(tmp_path)
@@ -261,17 +283,31 @@ def test_a_lock_that_can_not_be_written_is_not_held(
 
 @pytest.mark.parametrize("locks", ["locks", "no locks"])
 @pytest.mark.parametrize("heartbeat", [0.0, SERVER_TIME, 4e9])
-def test_another_host_is_believed_to_live_for_three_minutes(
-    locks: str, heartbeat: float, run_dir: RunDir, request: pytest.FixtureRequest
+def test_another_host_gets_three_minutes_for_a_sign_of_life(
+    locks: str,
+    heartbeat: float,
+    run_dir: RunDir,
+    clock: Clock,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """By the file's time; what its own clock said does not matter."""
     if locks == "no locks":
         request.getfixturevalue("no_locks")
-    for age in (0, 90, 179):
-        leave(run_dir, age=age, host=ELSEWHERE, pid=7, heartbeat=heartbeat)
-        check_refused(run_dir, f"process 7 on {ELSEWHERE}")
-    leave(run_dir, age=181, host=ELSEWHERE, pid=7, heartbeat=heartbeat)
-    check_taken(run_dir, f"process 7 on {ELSEWHERE}")
+    holder: dict[str, Any] = {"host": ELSEWHERE, "pid": 7, "heartbeat": heartbeat}
+    for age, said in ((0.5, 1), (90, 1), (179, 1), (181, 0)):
+        leave(run_dir, age=age, **holder)
+        clock.now, clock.on_sleep = SERVER_TIME, lambda: None
+        caplog.clear()
+        check_taken(run_dir, f"process 7 on {ELSEWHERE}")
+        assert clock.now - SERVER_TIME == pytest.approx(max(0, 180 - age), abs=0.01)
+        assert len(caplog.messages) == said
+        leave(run_dir, age=age, **holder)
+        clock.now = SERVER_TIME
+        clock.on_sleep = lambda: leave(run_dir, **holder | {"heartbeat": heartbeat + 1})
+        if said:
+            with pytest.raises(RefusedError, match=f"process 7 on {ELSEWHERE}"):
+                Lock(run_dir)
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -318,6 +354,26 @@ def test_without_locks_a_file_that_tells_of_nobody_is_nobodys(
 
 
 # Heartbeat and release
+
+
+def test_who_slept_while_another_took_over_writes_nothing_more(
+    run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beat_every(0.01, monkeypatch)
+    threads = threading.active_count()
+    lock = Lock(run_dir)
+    lock.begin()
+    text = b""
+
+    def heart_stops() -> bool:
+        nonlocal text
+        # One beat may be on its way already.
+        text = leave(run_dir, host=ELSEWHERE, pid=7)
+        return threading.active_count() == threads
+
+    wait_until(heart_stops)
+    lock.release()
+    assert (run_dir.path / "lock").read_bytes() == text
 
 
 def test_a_scheduler_shows_that_it_lives_though_the_disk_is_full_at_times(

@@ -4,14 +4,18 @@ A test that plans something says when the start has to end, so that nothing is g
 because it never came to pass.
 """
 
+import json
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.run_dir.connection import Connection
+from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.scheduling.signals import Signals
 from harness.one_start import OneStart
 
@@ -212,6 +216,27 @@ def test_a_task_without_hope_ends_alone(
     said = [r.getMessage() for r in caplog.records if "goes on without" in r.message]
     assert len(said) == 1
     assert said[0].startswith("18 blocks of soft have failed")
+
+
+# Another scheduler.
+
+
+def test_a_scheduler_that_slept_leaves_the_run_to_the_one_that_took_over(
+    start: Callable[..., OneStart],
+) -> None:
+    it = start()
+    theirs = Connection("node8", 7, "secret", epoch=2)
+
+    def take_over() -> None:
+        holder = LockHolder("node8", 7, started=1.0, heartbeat=2.0, running=True)
+        it.run_dir.lock_file.write_text(json.dumps(asdict(holder)))
+        theirs.write(it.run_dir)
+
+    it.time.at(10, take_over)
+    with pytest.raises(RunStopped, match="process 7 on node8 has taken over this run"):
+        it.run()
+    assert 10 <= it.time.now < 11
+    assert it.connection == theirs
 
 
 # Places that are gone.

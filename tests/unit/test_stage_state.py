@@ -220,3 +220,15 @@ def test_an_abandoned_stage_costs_itself_and_what_reads_it(tmp_path: Path) -> No
     assert [s.left for s in chain.states.values()] == [0, 0, 0]
     assert [s.orphans for s in chain.states.values()] == [0, 7, 8]
     assert chain.states["b"].verdict(at(5)) is Verdict.FINISHED
+
+
+def test_of_a_stage_on_trial_only_the_trial_is_ready(tmp_path: Path) -> None:
+    """Else more workers were started, and asked, than there is work for."""
+    chain = Chain(tmp_path)
+    chain.say("a", "done", 1, 2)
+    chain.states["a"].trial = np.array([2, 5, 7])
+    chain.update()
+    assert chain.states["a"].ready == 2
+    chain.states["a"].trial = None
+    chain.update()
+    assert chain.states["a"].ready == 6

@@ -6,6 +6,8 @@ Starts that come to their first block end well there.
 import errno
 import os
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from denoise_daisy.errors import InputError, RefusedError, RunStopped
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling.scheduler import Scheduler
-from harness import config_for, load, small_czi
+from harness import config_for, load, small_czi, wait_until
 from harness.hiccups import Hiccup
 from harness.stand_ins import FakeTime
 
@@ -243,3 +245,25 @@ def test_a_start_says_how_it_went_though_the_file_system_hiccups(
     run(load(config), say=said.append)
     assert [hiccup.hits for hiccup in hiccups] == [1]
     assert said[-1].startswith("0 blocks done")
+
+
+def test_what_is_written_at_a_start_is_not_swept_away_by_another_clock(
+    config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file server's may be behind this machine's."""
+    now = time.time
+    seen: list[bool] = []
+
+    def is_swept() -> bool:
+        return not any("_sweep" in thread.name for thread in threading.enumerate())
+
+    def run_blocks(_: Scheduler) -> None:
+        partial = Path(config["output"]["path"]) / "shard.partial"
+        partial.touch()
+        wait_until(is_swept, "all is swept")
+        seen.append(partial.exists())
+
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    monkeypatch.setattr(Scheduler, "run", run_blocks)
+    run(load(config), say=lambda _: None)
+    assert seen == [True]

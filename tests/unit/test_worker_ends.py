@@ -105,18 +105,38 @@ def test_a_worker_that_has_ended_shows_nothing_any_more(pool: OnePool) -> None:
     assert read_states(pool.run_dir) == []
 
 
-@pytest.mark.parametrize(
-    ("code", "said"),
-    [
-        (DISK_FULL, "The disk is full, over quota or read-only"),
-        (OUTPUT_GONE, "The output was moved or deleted during the run"),
-    ],
-)
-def test_a_place_that_can_not_be_written_stops_the_run_at_once(
-    code: int, said: str, pool: OnePool
-) -> None:
+def test_a_full_disk_stops_the_run_at_once(pool: OnePool) -> None:
+    said = r"\(No room at /data/out\.zarr\)\. The disk is full, over quota or read-only"
     with pytest.raises(RunStopped, match=said) as stopped:
-        pool.lose(code, log="Begin\nNo room at /data/out.zarr\n")
-    assert "No room at /data/out.zarr" in str(stopped.value)
+        pool.lose(DISK_FULL, log="Begin\nNo room at /data/out.zarr\n")
     assert "Begin" not in str(stopped.value)
     assert pool.recorded() == []
+
+
+def test_an_output_that_is_gone_stops_the_run_at_once(pool: OnePool) -> None:
+    pool.run_dir.lock_file.touch()
+    with pytest.raises(RunStopped, match="The output was moved or deleted") as stopped:
+        pool.lose(OUTPUT_GONE)
+    assert f"{str(pool.run_dir.run_file)!r} is not there" in str(stopped.value)
+    assert pool.recorded() == []
+
+
+def test_an_output_that_only_a_workers_host_has_lost_is_that_hosts_fault(
+    pool: OnePool,
+) -> None:
+    pool.run_dir.lock_file.touch()
+    pool.run_dir.run_file.touch()
+    pool.lose(OUTPUT_GONE)
+    (entry,) = pool.recorded()
+    assert entry.reason == "lost"
+    assert entry.error is not None
+    assert "its host has lost it" in entry.error
+
+
+def test_a_log_of_any_size_is_read_at_its_end_only(
+    pool: OnePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_ends, "LOG_BYTES", 20)
+    pool.lose(-11, log="a line of many\n" * 9 + "the last one\n")
+    (entry,) = pool.recorded()
+    assert entry.traceback == "f many\nthe last one"

@@ -98,6 +98,18 @@ def test_a_worker_that_was_killed_for_its_time_has_failed_by_timeout(
     assert (entry.block, entry.reason) == ((0, 0, 0, 5), "timeout")
 
 
+def test_a_worker_that_was_killed_without_a_block_took_too_long_for_none(
+    pool: OnePool, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool.maintain(1)
+    pool.maintain(1)
+    pool.maintain(1, after=301)
+    pool.launcher.end("w1", -9)
+    pool.maintain(1)
+    assert pool.recorded() == []
+    assert "block_timeout_minutes" not in caplog.text
+
+
 # Manually started workers.
 
 
@@ -116,6 +128,21 @@ def test_a_manually_started_worker_is_forgotten_after_forty_seconds_of_silence(
     assert pool.launcher.killed == []
     assert pool.recorded() == []
     assert caplog.messages == ["The manually started worker mine is gone."]
+
+
+def test_a_block_at_which_ten_of_them_fell_silent_has_failed_once(
+    pool: OnePool,
+) -> None:
+    """Nobody tells whether it has killed them; it must not go round for ever."""
+    for number in range(10):
+        assert pool.recorded() == []
+        pool.show(f"mine{number}", 3, at=50 + number)
+        pool.maintain(after=10)
+        pool.maintain(after=41)
+    (entry,) = pool.recorded()
+    assert (entry.block, entry.reason) == ((0, 0, 0, 3), "lost")
+    assert entry.error is not None
+    assert "it shows no more life" in entry.error
 
 
 def test_a_manually_started_worker_may_take_as_long_as_it_shows_itself(
