@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import Interrupted, RunStopped
@@ -20,7 +21,7 @@ from denoise_daisy.scheduling.output_watch import OutputWatch
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState
-from denoise_daisy.scheduling.trial import is_held_up, kept_back
+from denoise_daisy.scheduling.trial import are_to_be_done, is_held_up, kept_back
 from denoise_daisy.scheduling.workforce import Workforce
 from denoise_daisy.waits import WAITS
 
@@ -52,6 +53,7 @@ class Scheduler:
         self._signals = Signals()
         self._news = News(self._state, self._workforce, run_dir, given_up)
         self._output_watch = OutputWatch(run_dir, states.values())
+        self._give_up_hopeless = partial(give_up_hopeless, pools, states, run_dir)
         self._hiccups = Hiccups()
 
     def run(self) -> None:
@@ -80,6 +82,7 @@ class Scheduler:
             done = self._state.done_now
             server = self._serve_once()
             self._state.reread()
+            self._give_up_hopeless()
             if server.error:
                 logger.warning("Daisy's server ended early: %r", server.error)
             if server.is_through:
@@ -123,7 +126,8 @@ class Scheduler:
     def _wait_for_lines(self) -> None:
         """Lines of what Daisy has heard is done may show late."""
         deadline = time.monotonic() + WAITS.ledger_lag
-        while self._state.left and not self._signals.count:
+        states = self._state.stages.values()
+        while are_to_be_done(states) and not self._signals.count:
             if time.monotonic() >= deadline:
                 break
             time.sleep(WAITS.tick)
@@ -160,7 +164,7 @@ class Scheduler:
                 server.finish(name)
         self._connection(server).show(self._run_dir)
         self._workforce.maintain()
-        if give_up_hopeless(self._workforce.pools, self._state.stages, self._run_dir):
+        if self._give_up_hopeless():
             server.stop()
 
     def _let_finish(self) -> None:

@@ -1,5 +1,7 @@
 """A stage on trial: some of its blocks are tried, where so many fail that all may."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from denoise_daisy.scheduling.stage_state import StageState
@@ -32,6 +34,11 @@ def kept_back(state: StageState) -> np.ndarray:
         others[state.trial] = False
         kept |= others
     return kept
+
+
+def are_to_be_done(states: Iterable[StageState]) -> bool:
+    """Whether any blocks are to be handed out now."""
+    return any(not (is_held_up(s) or kept_back(s).all()) for s in states)
 
 
 def is_held_up(state: StageState) -> bool:

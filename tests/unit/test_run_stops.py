@@ -185,6 +185,23 @@ def test_where_only_failed_blocks_are_left_there_is_nothing_to_try(
     assert it.given_up[0] == ("denoise", (0, 0, 0, 0), "bad voxels")
 
 
+def test_a_trial_that_ends_as_its_server_does_is_not_waited_for(
+    start: Callable[..., OneStart],
+) -> None:
+    """Daisy ends by itself once it has heard of the last of the blocks on trial."""
+    it = start(count=2)
+
+    def fail_the_last() -> None:
+        it.say("denoise", "failed", *SPREAD)
+        it.server.is_alive, it.server.is_through = False, True
+
+    fail_at(it, 10, *range(10))
+    it.time.at(30, fail_the_last)
+    with pytest.raises(RunStopped, match="something is wrong with all of them"):
+        it.run()
+    assert 30 <= it.time.now < 32
+
+
 def test_what_reads_a_stage_on_trial_waits(start: Callable[..., OneStart]) -> None:
     it = start("denoise", "soft", "hard", count=2)
     fail_at(it, 10, *range(10))
