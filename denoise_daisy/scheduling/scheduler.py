@@ -94,9 +94,9 @@ class Scheduler:
                     f" ({server.error!r}). What is done is kept; start again to go on."
                 )
         if self._signals.count:
-            name = signal.Signals(self._signals.first).name
-            text = f"Stopped by {name}. What is done is kept; start again to go on."
-            raise Interrupted(text, self._signals.first)
+            first = signal.Signals(self._signals.first)
+            text = "What is done is kept; start again to go on."
+            raise Interrupted(f"Stopped by {first.name}. {text}", first)
         withdraw_connection(self._run_dir, self._epoch)
         self._workforce.let_leave()
 
@@ -126,8 +126,7 @@ class Scheduler:
     def _wait_for_lines(self) -> None:
         """Lines of what Daisy has heard is done may show late."""
         deadline = time.monotonic() + WAITS.ledger_lag
-        states = self._state.stages.values()
-        while are_to_be_done(states) and not self._signals.count:
+        while are_to_be_done(self._state.stages.values()) and not self._signals.count:
             if time.monotonic() >= deadline:
                 break
             time.sleep(WAITS.tick)
@@ -136,8 +135,9 @@ class Scheduler:
 
     def _start_server(self) -> BlockServer:
         """A server of the stages that have blocks left."""
-        states = [s for s in self._state.stages.values() if s.left]
-        states = [state for state in states if not is_held_up(state)]
+        states = [
+            s for s in self._state.stages.values() if s.left and not is_held_up(s)
+        ]
         return BlockServer(
             [state.stage for state in states],
             {state.stage.name: kept_back(state) for state in states},
