@@ -21,7 +21,7 @@ from denoise_daisy.scheduling.output_watch import OutputWatch
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState
-from denoise_daisy.scheduling.trial import are_to_be_done, is_held_up, kept_back
+from denoise_daisy.scheduling.trial import has_blocks, kept_back
 from denoise_daisy.scheduling.workforce import Workforce
 from denoise_daisy.waits import WAITS
 
@@ -126,8 +126,8 @@ class Scheduler:
     def _wait_for_lines(self) -> None:
         """Lines of what Daisy has heard is done may show late."""
         deadline = time.monotonic() + WAITS.ledger_lag
-        while are_to_be_done(self._state.stages.values()) and not self._signals.count:
-            if time.monotonic() >= deadline:
+        while any(map(has_blocks, self._state.stages.values())):
+            if time.monotonic() >= deadline or self._signals.count:
                 break
             time.sleep(WAITS.tick)
             with self._hiccups.outlived():
@@ -135,9 +135,7 @@ class Scheduler:
 
     def _start_server(self) -> BlockServer:
         """A server of the stages that have blocks left."""
-        states = [
-            s for s in self._state.stages.values() if s.left and not is_held_up(s)
-        ]
+        states = [s for s in self._state.stages.values() if has_blocks(s)]
         return BlockServer(
             [state.stage for state in states],
             {state.stage.name: kept_back(state) for state in states},

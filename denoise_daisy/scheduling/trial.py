@@ -1,7 +1,5 @@
 """A stage on trial: some of its blocks are tried, where so many fail that all may."""
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from denoise_daisy.scheduling.stage_state import StageState
@@ -36,11 +34,11 @@ def kept_back(state: StageState) -> np.ndarray:
     return kept
 
 
-def are_to_be_done(states: Iterable[StageState]) -> bool:
-    """Whether any blocks are to be handed out now."""
-    return any(not (is_held_up(s) or kept_back(s).all()) for s in states)
+def has_blocks(state: StageState) -> bool:
+    """Whether any of its blocks are to be handed out now."""
+    return not (_is_held_up(state) or kept_back(state).all())
 
 
-def is_held_up(state: StageState) -> bool:
+def _is_held_up(state: StageState) -> bool:
     """Whether something that it reads is on trial, so that its blocks have to wait."""
-    return any(up.trial is not None or is_held_up(up) for up in state.upstream)
+    return any(up.trial is not None or _is_held_up(up) for up in state.upstream)
