@@ -83,7 +83,9 @@ class Trial:
         try:
             result = caller(block, written)
             caller.user.tear_down()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             voxels = "x".join(map(str, arrays[0].shape))
             raise InputError(
                 f"The function {self.function!r} of task {self.task!r} failed on a"

@@ -143,7 +143,9 @@ def check(name: str, folder: str) -> None:
     """
     try:
         load(name, folder)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise InputError(
             f"The function {name!r} could not be imported"
             f" ({type(error).__name__}: {error}). Expected a module"

@@ -179,7 +179,7 @@ def _serve(
 def _unload(stage: Stage) -> None:
     try:
         stage.unload()
-    except Exception:
+    except BaseException:
         logger.exception("The teardown of %s failed.", stage.name)
 
 

@@ -111,7 +111,8 @@ class BlockRecorder:
                 " (blocks.memory_gib) or give workers more memory"
             )
             return failure
-        except Exception as error:
+        except BaseException as error:
+            # A block that calls `exit` has failed as well, and must not end its worker.
             if isinstance(error, OSError) and error.errno in DISK_ERRORS:
                 raise
             return _failure("exception", error)
@@ -136,7 +137,7 @@ class BlockRecorder:
         return kept is not None and kept.parameters == stage.parameters
 
 
-def _failure(reason: Reason, error: Exception) -> dict[str, Any]:
+def _failure(reason: Reason, error: BaseException) -> dict[str, Any]:
     return {
         "status": "failed",
         "reason": reason,

@@ -19,6 +19,12 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "complex_numbers": ("return block * 1j", {}, "returns complex"),
     "fractions_as_labels": ("return block / 2", {"output": "labels"}, "whole numbers"),
     "raising": ("raise KeyError('my own words')", {}, "KeyError: 'my own words'"),
+    "exiting": ("raise SystemExit(0)", {}, "SystemExit: 0"),
+    "exiting_module": (
+        "return block\nraise SystemExit(0)",
+        {"dtype": "uint16", "channels": 1},
+        "SystemExit: 0",
+    ),
     "missing_name": ("return block", {"function": "{}:other"}, "other"),
     "missing_module": ("return block", {"function": "{}_2:f"}, "{}_2"),
     "raising_setup": ("return block", {"setup": "{}:f"}, "TypeError"),

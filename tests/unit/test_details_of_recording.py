@@ -120,6 +120,20 @@ def test_a_block_that_had_too_little_memory_tells_how_much_it_took(
     )
 
 
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
+def test_a_block_whose_code_ends_its_process_has_failed(
+    error: BaseException, recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    def compute(_: object) -> NoReturn:
+        raise error
+
+    assert take(recorder(compute), 5) is Outcome.FAILED
+    [file] = RunDir(tmp_path / "out.zarr.run").ledger("soft").iterdir()
+    line = json.loads(file.read_text())
+    assert (line["status"], line["reason"]) == ("failed", "exception")
+    assert line["error"].startswith(type(error).__name__)
+
+
 def test_the_longest_block_is_remembered_after_shorter_ones(
     recorder: Callable[..., BlockRecorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
