@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -124,6 +125,8 @@ def main() -> None:
     # LSF sends it before it kills; the workers do not heed it either.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     words = [f"--task={options.task}", f"--ends-at={options.ends_at}"]
+    # A worker that is started later has less time than the job.
+    words += [f"--began-at={time.time()}"]
     Job(RunDir(options.run_dir), options.name, words).serve(options.workers)
 
 

@@ -4,6 +4,7 @@ import logging
 import platform
 import signal
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from denoise_daisy.blockwise.process_block import UnwantedError
@@ -24,11 +25,24 @@ TIME_MARGIN = 1.25
 SECONDS_MARGIN = 10.0
 """A block is taken if a quarter more than the longest so far, plus that, is left."""
 
+OTHERS_SHARE = 0.5
+"""What blocks of other workers take counts up to this share of the job's time: else one
+long block of a slow host would let every new job leave at once."""
+
 logger = logging.getLogger(__name__)
 
 
 class UnreachableError(Exception):
     """The scheduler lives and can't be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobTime:
+    """A worker's job, in seconds since 1970."""
+
+    began_at: float
+    ends_at: float
+    """When its time is up; 0: never."""
 
 
 class WorkerLoop:
@@ -41,14 +55,13 @@ class WorkerLoop:
         recorder: BlockRecorder,
         assignments: Assignments,
         *,
-        ends_at: float,
+        job_time: JobTime,
     ) -> None:
-        """`ends_at` is when the job's time is up, in seconds since 1970; 0: never."""
         self._run_dir = run_dir
         self._stages = stages
         self._recorder = recorder
         self._assignments = assignments
-        self._ends_at = ends_at
+        self._job_time = job_time
         self._is_leaving = False
         self._gives_way = False
         """To another process, which is to try what has failed in this one."""
@@ -150,9 +163,11 @@ class WorkerLoop:
         """Whether to take another block: enough time for one as long as any so far."""
         hints = read_ready(self._run_dir) or {}
         others = [hints[name].longest for name in self._stages if name in hints]
-        longest = max([self._recorder.longest_seconds, *others])
-        needed = longest * TIME_MARGIN + SECONDS_MARGIN
-        if self._ends_at and time.time() + needed > self._ends_at:
+        theirs = max(others, default=0.0) * TIME_MARGIN
+        own = self._recorder.longest_seconds * TIME_MARGIN
+        began_at, ends_at = self._job_time.began_at, self._job_time.ends_at
+        needed = max(own, min(theirs, (ends_at - began_at) * OTHERS_SHARE))
+        if ends_at and time.time() + needed + SECONDS_MARGIN > ends_at:
             logger.info("Leaving: a block may take longer than this job has left.")
             self._is_leaving = True
         if self._is_leaving:

@@ -33,7 +33,7 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import WAITS
 from denoise_daisy.worker.block_requester import Assignments
-from denoise_daisy.worker.loop import UnreachableError, WorkerLoop
+from denoise_daisy.worker.loop import JobTime, UnreachableError, WorkerLoop
 from denoise_daisy.worker.presence import Presence
 from denoise_daisy.worker.recording import BlockRecorder
 from denoise_daisy.worker.watchdog import watch
@@ -53,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     read_serially()
     limit_threads()
     run_dir = RunDir(options.run_dir.absolute())
+    job_time = JobTime(options.began_at, options.ends_at)
     try:
-        return _work(run_dir, options.name, options.task, options.ends_at)
+        return _work(run_dir, options.name, options.task, job_time)
     except UnwantedError as error:
         logger.info("%s", error)
         return EXIT_LEFT
@@ -104,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
         help="when the job's time is up, in seconds since 1970; 0: never",
     )
     parser.add_argument(
+        "--began-at",
+        type=float,
+        default=time.time(),
+        metavar="TIME",
+        help="when the job began, in seconds since 1970; default: now",
+    )
+    parser.add_argument(
         "--task",
         default="",
         metavar="NAME",
@@ -112,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _work(run_dir: RunDir, name: str, pool: str, ends_at: float) -> int:
+def _work(run_dir: RunDir, name: str, pool: str, job_time: JobTime) -> int:
     connection, record = _announced(run_dir), RunRecord.read(run_dir)
     if not (connection and record):
         logger.info("No scheduler is at work on %s.", run_dir.path)
@@ -122,7 +130,7 @@ def _work(run_dir: RunDir, name: str, pool: str, ends_at: float) -> int:
         if not scheduler_is_alive(run_dir, name):
             logger.info("The scheduler of %s is dead.", run_dir.path)
             return 0
-        return _serve(run_dir, presence, record, connection, ends_at)
+        return _serve(run_dir, presence, record, connection, job_time)
     finally:
         # It goes last: until then the scheduler lets this process be.
         presence.remove()
@@ -145,7 +153,7 @@ def _serve(
     presence: Presence,
     record: RunRecord,
     first: Connection,
-    ends_at: float,
+    job_time: JobTime,
 ) -> int:
     """Work for a scheduler, and for every server that it starts."""
     resolved = restore(record, run_dir)
@@ -157,7 +165,7 @@ def _serve(
         list(stages),
         BlockRecorder(resolved, stages, presence, first.epoch),
         assignments,
-        ends_at=ends_at,
+        job_time=job_time,
     )
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, loop.leave_soon)

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,14 +116,17 @@ def has_ended(pid: int) -> Callable[[], bool]:
 def test_each_worker_is_told_who_it_is_and_has_a_log_of_its_own(
     job: JobOfSeveral,
 ) -> None:
+    before = time.time()
     job.start()
     for number in (1, 2):
         job.pid(number)
         log = job.run_dir.worker_log(f"{JOB}-{number}")
-        assert log.read_text() == (
+        said, began_at = log.read_text().split(" --began-at=")
+        assert said == (
             f"{JOB}-{number} says -m denoise_daisy.worker {job.run_dir.path}"
-            f" --name={JOB}-{number} --task=cells --ends-at=1800\n"
+            f" --name={JOB}-{number} --task=cells --ends-at=1800"
         )
+        assert before <= float(began_at) <= time.time()
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
 
 
@@ -156,6 +160,9 @@ def test_others_are_started_for_those_that_ended_where_they_are_wanted(
         job.ends(number, 0)
     assert job.wait() == 0
     assert job.begun() == {1, 2, 3, 4}
+    logs = [job.run_dir.worker_log(f"{JOB}-{i}").read_text() for i in (2, 4)]
+    began_at = {log.split(" --began-at=")[1] for log in logs}
+    assert len(began_at) == 1, "the job's, not the worker's"
 
 
 def test_one_that_is_not_wanted_any_more_is_ended_and_no_other(

@@ -324,6 +324,28 @@ def test_blocks_are_taken_as_long_as_there_is_time_for_the_longest(run: Run) -> 
     assert len(worker.done) == worker.begun == 5
 
 
+def test_a_block_that_took_longer_than_any_job_has_keeps_no_new_job_from_work(
+    tmp_path: Path,
+) -> None:
+    """But a worker that is started late in its job has less time than the job."""
+    run = Run(tmp_path, frames=5)
+    with ExitStack() as stack:
+        run.start(stack)
+        once = [(1, signal.SIGTERM)]
+        assert run.worker(now=NOW, seconds=4000, signals=once).begun == 1
+
+        def is_known() -> bool:
+            hints = connection.read_ready(run.run_dir) or {}
+            return any(hint.longest == 4000 for hint in hints.values())
+
+        wait_until(is_known, "workers are told of it")
+        ends_at = f"--ends-at={NOW + 3000}"
+        late = run.worker(ends_at, f"--began-at={NOW - 9000}", now=NOW, signals=once)
+        assert (late.exit_code, late.begun) == (LEFT, 0), late.said
+        new = run.worker(ends_at, now=NOW, signals=once)
+        assert (new.exit_code, new.begun) == (LEFT, 1), new.said
+
+
 def test_a_job_without_an_end_has_time_for_everything(run: Run) -> None:
     signals = [(3, signal.SIGTERM)]
     worker = run.worker("--ends-at=0", now=NOW, seconds=1e7, signals=signals)

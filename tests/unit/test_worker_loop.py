@@ -16,7 +16,7 @@ from denoise_daisy.run_dir.connection import Connection, Hint, write_ready
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import Waits
 from denoise_daisy.worker import loop
-from denoise_daisy.worker.loop import UnreachableError, WorkerLoop
+from denoise_daisy.worker.loop import JobTime, UnreachableError, WorkerLoop
 from denoise_daisy.worker.recording import Outcome
 from harness.stand_ins import FakeTime
 
@@ -66,7 +66,12 @@ class FakeAssignments:
 class OneWorker:
     """A worker of the stages `denoise` and `soft`."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        job_time: JobTime = JobTime(0.0, 0.0),
+    ) -> None:
         self.time = FakeTime()
         monkeypatch.setattr(loop, "time", self.time)
         monkeypatch.setattr(loop, "WAITS", Waits())
@@ -86,13 +91,13 @@ class OneWorker:
             ["denoise", "soft"],
             recorder,
             assignments,
-            ends_at=0.0,
+            job_time=job_time,
         )
         self.hint(denoise=1)
 
-    def hint(self, **ready: int) -> None:
+    def hint(self, longest: float = 0.0, **ready: int) -> None:
         """So many blocks of each stage are ready."""
-        hints = {name: Hint(count, 0.0) for name, count in ready.items()}
+        hints = {name: Hint(count, longest) for name, count in ready.items()}
         write_ready(self.run_dir, hints)
 
     def at(self, seconds: float, act: Callable[[], None]) -> None:
@@ -151,6 +156,39 @@ def test_a_worker_that_gets_none_of_them_for_five_minutes_leaves(
 ) -> None:
     assert worker.serve() is False
     assert within(worker.time.now, 300)
+
+
+@pytest.mark.parametrize(
+    ("began_at", "others", "own", "left_at"),
+    [
+        pytest.param(0, 100, 0, 1000 - 125 - 10, id="a usual block"),
+        pytest.param(0, 5000, 0, 500 - 10, id="a long block of another worker"),
+        pytest.param(0, 5000, 700, 1000 - 875 - 10, id="a long block of its own"),
+        pytest.param(-8000, 3000, 0, 0, id="little left of the job's time"),
+    ],
+)
+def test_a_new_job_takes_blocks_however_long_others_took(
+    began_at: float,
+    others: float,
+    own: float,
+    left_at: float,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A suspended job may take longer for a block than any job has."""
+    worker = OneWorker(tmp_path, monkeypatch, JobTime(began_at, 1000.0))
+    worker.hint(longest=others, denoise=1)
+    for seconds in (5, 250, 480, 700):
+        worker.at(seconds, worker.come)
+
+    def take(*_: object) -> Outcome:
+        worker.recorder.longest_seconds = own
+        return Outcome.DONE
+
+    worker.recorder.take = take
+    assert worker.serve() is False
+    assert within(worker.time.now, left_at)
+    assert worker.loop.exit_code == 75
 
 
 def test_blocks_of_others_are_no_reason_to_stay(worker: OneWorker) -> None:
