@@ -6,10 +6,15 @@ from dataclasses import dataclass
 
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.geometry import Index
+from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
 
 
 class UnwantedError(Exception):
     """The run that the block belongs to was replaced by another."""
+
+
+class OutputFullError(OSError):
+    """The output can't be written: its disk is full, over quota or read-only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ def process_block(
         `is_wanted`, asked just before writing, said no; nothing was written.
     OutputGoneError
         The array to write to is not there any more; nothing was written.
+    OutputFullError
+        There is no room for it.
     """
     started = time.perf_counter()
     block = stage.read_block(index)
@@ -45,7 +52,13 @@ def process_block(
     del block, result
     if not is_wanted():
         raise UnwantedError(f"The output of block {list(index)} is another run's now.")
-    stage.target.write(content, stage.grid, index, durable=durable)
+    try:
+        stage.target.write(content, stage.grid, index, durable=durable)
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        # The same error of a stage's computation is of a disk of its own.
+        raise OutputFullError(error.errno, error.strerror, error.filename) from error
     return Result(
         crc=content.crc,
         chunks=content.chunks,

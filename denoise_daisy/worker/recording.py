@@ -9,14 +9,17 @@ from typing import Any
 
 from funlib.geometry import Roi
 
-from denoise_daisy.blockwise.process_block import UnwantedError, process_block
+from denoise_daisy.blockwise.process_block import (
+    OutputFullError,
+    UnwantedError,
+    process_block,
+)
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.geometry import Index
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.connection import Connection
-from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter, Reason
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.worker.presence import Presence
@@ -92,7 +95,7 @@ class BlockRecorder:
 
         Raises
         ------
-        UnwantedError, OutputGoneError, OSError
+        UnwantedError, OutputGoneError, OutputFullError
             Not the block is at fault, but the run is over, or the disk full.
         """
         try:
@@ -102,7 +105,7 @@ class BlockRecorder:
                 durable=self._durable,
                 is_wanted=lambda: self._is_wanted(stage),
             )
-        except (UnwantedError, OutputGoneError):
+        except (UnwantedError, OutputGoneError, OutputFullError):
             raise
         except MemoryError as error:
             failure = _failure("memory", error)
@@ -113,8 +116,6 @@ class BlockRecorder:
             return failure
         except BaseException as error:
             # A block that calls `exit` has failed as well, and must not end its worker.
-            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                raise
             return _failure("exception", error)
         return {"status": "done", **asdict(result)}
 

@@ -1,6 +1,8 @@
 """What a worker shows while it does a block and after it, and the longest so far."""
 
+import errno
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -132,6 +134,38 @@ def test_a_block_whose_code_ends_its_process_has_failed(
     line = json.loads(file.read_text())
     assert (line["status"], line["reason"]) == ("failed", "exception")
     assert line["error"].startswith(type(error).__name__)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_a_blocks_own_where_its_code_writes_and_the_runs_elsewhere(
+    number: int,
+    recorder: Callable[..., BlockRecorder],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A function may write to a /tmp of one host."""
+
+    def write(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number), "/there/file")
+
+    assert take(recorder(write), 5) is Outcome.FAILED
+    [file] = RunDir(tmp_path / "out.zarr.run").ledger("soft").iterdir()
+    assert json.loads(file.read_text())["reason"] == "exception"
+    monkeypatch.setattr(FilePerBlock, "write", write)
+    with pytest.raises(OSError, match="/there/file") as stopped:
+        take(recorder(lambda _: b"done"), 6)
+    assert stopped.value.errno == number
+    assert len(file.read_text().splitlines()) == 1
+
+
+def test_an_error_of_the_output_that_is_no_full_disk_is_the_blocks(
+    recorder: Callable[..., BlockRecorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(FilePerBlock, "write", write)
+    assert take(recorder(lambda _: b"done"), 5) is Outcome.FAILED
 
 
 def test_the_longest_block_is_remembered_after_shorter_ones(
