@@ -1,6 +1,7 @@
 """Asking a batch system for all jobs in one call: seldom, and not in vain unsaid."""
 
 import logging
+import re
 import time
 
 from denoise_daisy.launchers.batch_command import run_command
@@ -39,7 +40,8 @@ class Polls:
         """The jobs of the run that the system knows; None where it does not answer."""
         answer = run_command(self._system, self._system.poll_command())
         states = self._system.states(answer.out)
-        found_none = any(words in answer.error for words in self._system.none_found)
+        patterns = self._system.none_found
+        found_none = any(re.search(p, answer.error, re.MULTILINE) for p in patterns)
         if answer.accepted or states or found_none:
             self._note_answer()
         else:

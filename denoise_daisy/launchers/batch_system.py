@@ -42,7 +42,8 @@ class BatchSystem(Protocol):
 
     @property
     def none_found(self) -> tuple[str, ...]:
-        """What a poll says where there are no jobs, if that is an error to it."""
+        """Patterns of a line that a poll says where there are no jobs, if that is an
+        error to it."""
 
     def script(self) -> str:
         """The job: one worker, or several."""

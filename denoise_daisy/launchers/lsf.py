@@ -103,7 +103,7 @@ class Lsf:
     @property
     def none_found(self) -> tuple[str, ...]:
         """Where nothing of the name is queued, runs or ended within CLEAN_PERIOD."""
-        return ("is not found", "o job found", "o unfinished job found")
+        return (r"^Job <.*> is not found", r"^No (unfinished )?job found")
 
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""
@@ -200,7 +200,7 @@ def _state(worker: str, stat: str, code: str, hosts: str, reason: str) -> JobSta
     if by != "itself":
         why = f"{stat} {code}, {reason}"
         return JobState("ended", Exit(worker, None, why, by, host))
-    number = int(code) if code.isdigit() else 0
+    number = int(code) if code.isdigit() else int(stat == "EXIT")
     is_signal = 128 < number <= 128 + LAST_SIGNAL
     number = 128 - number if is_signal else number
     return JobState("ended", Exit(worker, number, host=host))

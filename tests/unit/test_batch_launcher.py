@@ -153,15 +153,25 @@ def test_no_answer_is_not_an_absence(site: Site) -> None:
 def test_jobs_that_lsf_has_forgotten_have_ended(words: str, site: Site) -> None:
     site.use_lsf()
     site.submit(1)
-    site.answers("bjobs", err=f"{words}\n", code=255)
+    site.answers("bjobs", err=f"Welcome to LSF\n{words}\n", code=255)
     assert site.poll() == []
     assert site.poll() == [Exit("lsf-41-1", None, "unknown to LSF", "system")]
 
 
-def test_an_lsf_that_does_not_answer_has_forgotten_nobody(site: Site) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        "LSF is down. Please wait ...",
+        "/opt/lsf/conf/lsf.conf is not found",
+        "Batch library: no job found by that daemon",
+    ],
+)
+def test_an_lsf_that_does_not_answer_has_forgotten_nobody(
+    words: str, site: Site
+) -> None:
     site.use_lsf()
     site.submit(1)
-    site.answers("bjobs", err="LSF is down. Please wait ...\n", code=255)
+    site.answers("bjobs", err=f"{words}\n", code=255)
     for _ in range(5):
         assert site.poll() == []
     assert site.launcher.living() == {"lsf-41-1"}
