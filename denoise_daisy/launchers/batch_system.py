@@ -93,5 +93,8 @@ def job_program(per_job: int) -> tuple[str, str]:
 
 
 def setup_lines(environment: str | None) -> str:
-    """The user's lines of a job script, a failing one ending the job."""
-    return f"set -e\n{environment}\nset +e" if environment else ":"
+    """The user's lines of a job script, a failing one ending the job.
+
+    What the script has set before has names that nobody else has.
+    """
+    return f"set -e\n{environment}\nset +eu" if environment else ":"

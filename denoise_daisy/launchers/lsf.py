@@ -114,13 +114,13 @@ class Lsf:
         lifetime = f"$(($(date +%s) + {minutes * 60}))" if minutes else "0"
         task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
-name=lsf-$LSB_JOBID-$LSB_JOBINDEX
-ends_at={lifetime}
-(umask 077; : >>{logs}/"$name"{log})
-exec >>{logs}/"$name"{log} 2>&1
+_denoise_daisy_name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+_denoise_daisy_ends_at={lifetime}
+(umask 077; : >>{logs}/"$_denoise_daisy_name"{log})
+exec >>{logs}/"$_denoise_daisy_name"{log} 2>&1
 {setup_lines(self.workers_config.environment)}
 exec {shlex.quote(sys.executable)} -m {module} {run_dir} \\
-    --name "$name"{task} --ends-at "$ends_at"
+    --name "$_denoise_daisy_name"{task} --ends-at "$_denoise_daisy_ends_at"
 """
 
     def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:

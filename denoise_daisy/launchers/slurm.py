@@ -148,18 +148,18 @@ class Slurm:
         module, log = job_program(self.workers_config.per_job)
         task = f" --task={self.task}" if self.task else ""
         return f"""#!/bin/bash
-name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
-(umask 077; : >>{logs}/"$name"{log})
-exec >>{logs}/"$name"{log} 2>&1
+_denoise_daisy_name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>{logs}/"$_denoise_daisy_name"{log})
+exec >>{logs}/"$_denoise_daisy_name"{log} 2>&1
 {setup_lines(self.workers_config.environment)}
 job=${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID
-ends_at=$SLURM_JOB_END_TIME
+ends_at=${{SLURM_JOB_END_TIME:-}}
 if [ -z "$ends_at" ]; then
     end=$(squeue -h -j "$job" -o %e)
     [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
 fi
 exec {shlex.quote(sys.executable)} -m {module} {run_dir} \\
-    --name "$name"{task} --ends-at "${{ends_at:-0}}"
+    --name "$_denoise_daisy_name"{task} --ends-at "${{ends_at:-0}}"
 """
 
     def submit_command(self, count: int, excluded: Sequence[str] = ()) -> list[str]:

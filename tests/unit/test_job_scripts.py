@@ -61,18 +61,18 @@ sbatch --parsable --array=0-0 --job-name=denoise-cafe --ntasks=1 --cpus-per-task
  --mem=4096M --output=/dev/null --signal=B:USR1@60 --no-requeue
 
 #!/bin/bash
-name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
-(umask 077; : >>/data/out.zarr.run/logs/"$name".log)
-exec >>/data/out.zarr.run/logs/"$name".log 2>&1
+_denoise_daisy_name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>/data/out.zarr.run/logs/"$_denoise_daisy_name".log)
+exec >>/data/out.zarr.run/logs/"$_denoise_daisy_name".log 2>&1
 :
 job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-ends_at=$SLURM_JOB_END_TIME
+ends_at=${SLURM_JOB_END_TIME:-}
 if [ -z "$ends_at" ]; then
     end=$(squeue -h -j "$job" -o %e)
     [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
 fi
 exec '/home/me/my venv/bin/python' -m denoise_daisy.worker /data/out.zarr.run \\
-    --name "$name" --task=cells --ends-at "${ends_at:-0}"
+    --name "$_denoise_daisy_name" --task=cells --ends-at "${ends_at:-0}"
 """
 
 PLAIN_LSF_JOB = """\
@@ -80,13 +80,13 @@ bsub -J 'denoise-cafe[1-1]' -n 1 -R 'span[hosts=1]' -M 4096MB -R 'rusage[mem=409
  -o /dev/null
 
 #!/bin/bash
-name=lsf-$LSB_JOBID-$LSB_JOBINDEX
-ends_at=0
-(umask 077; : >>/data/out.zarr.run/logs/"$name".log)
-exec >>/data/out.zarr.run/logs/"$name".log 2>&1
+_denoise_daisy_name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+_denoise_daisy_ends_at=0
+(umask 077; : >>/data/out.zarr.run/logs/"$_denoise_daisy_name".log)
+exec >>/data/out.zarr.run/logs/"$_denoise_daisy_name".log 2>&1
 :
 exec '/home/me/my venv/bin/python' -m denoise_daisy.worker /data/out.zarr.run \\
-    --name "$name" --task=cells --ends-at "$ends_at"
+    --name "$_denoise_daisy_name" --task=cells --ends-at "$_denoise_daisy_ends_at"
 """
 
 
@@ -133,19 +133,19 @@ sbatch --parsable --array=0-0 --job-name=denoise-cafe --ntasks=1 --cpus-per-task
  --mem=7680M --output=/dev/null --signal=B:USR1@60 --no-requeue
 
 #!/bin/bash
-name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
-(umask 077; : >>/data/out.zarr.run/logs/"$name"-1.log)
-exec >>/data/out.zarr.run/logs/"$name"-1.log 2>&1
+_denoise_daisy_name=slurm-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID
+(umask 077; : >>/data/out.zarr.run/logs/"$_denoise_daisy_name"-1.log)
+exec >>/data/out.zarr.run/logs/"$_denoise_daisy_name"-1.log 2>&1
 :
 job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-ends_at=$SLURM_JOB_END_TIME
+ends_at=${SLURM_JOB_END_TIME:-}
 if [ -z "$ends_at" ]; then
     end=$(squeue -h -j "$job" -o %e)
     [ -z "$end" ] || ends_at=$(date -d "$end" +%s)
 fi
 exec '/home/me/my venv/bin/python' -m denoise_daisy.worker.job --workers=3 \
 /data/out.zarr.run \\
-    --name "$name" --task=cells --ends-at "${ends_at:-0}"
+    --name "$_denoise_daisy_name" --task=cells --ends-at "${ends_at:-0}"
 """
 
 SHARED_LSF_JOB = """\
@@ -153,14 +153,14 @@ bsub -J 'denoise-cafe[1-1]' -n 6 -R 'span[hosts=1]' -M 7680MB -R 'rusage[mem=768
  -o /dev/null
 
 #!/bin/bash
-name=lsf-$LSB_JOBID-$LSB_JOBINDEX
-ends_at=0
-(umask 077; : >>/data/out.zarr.run/logs/"$name"-1.log)
-exec >>/data/out.zarr.run/logs/"$name"-1.log 2>&1
+_denoise_daisy_name=lsf-$LSB_JOBID-$LSB_JOBINDEX
+_denoise_daisy_ends_at=0
+(umask 077; : >>/data/out.zarr.run/logs/"$_denoise_daisy_name"-1.log)
+exec >>/data/out.zarr.run/logs/"$_denoise_daisy_name"-1.log 2>&1
 :
 exec '/home/me/my venv/bin/python' -m denoise_daisy.worker.job --workers=3 \
 /data/out.zarr.run \\
-    --name "$name" --task=cells --ends-at "$ends_at"
+    --name "$_denoise_daisy_name" --task=cells --ends-at "$_denoise_daisy_ends_at"
 """
 
 SHARED: dict[str, Any] = {"count": 6, "per_job": 3, "memory_gib": 2.5}
@@ -228,6 +228,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 
 SLURM_JOB = {"SLURM_ARRAY_JOB_ID": "41", "SLURM_ARRAY_TASK_ID": "7"}
+NO_END = ("--ends-at", "0")
 LSF_JOB = {"LSB_JOBID": "41", "LSB_JOBINDEX": "7"}
 
 
@@ -242,6 +243,28 @@ def test_a_slurm_job_becomes_a_worker_named_after_it(node: Node) -> None:
         *("-m", "denoise_daisy.worker", str(node.run_dir.path)),
         *("--name", "slurm-41-7", "--ends-at", "1800000000"),
     ]
+
+
+SITE = """
+for name in python zarr; do ends_at=$name; done
+export name ends_at job=1 end=2
+set -eu
+"""
+"""Lines of a site that have variables of their own and leave the shell strict."""
+
+
+def test_a_slurm_job_is_itself_whatever_its_setup_does_to_the_shell(node: Node) -> None:
+    node.program("squeue", "exit 1")
+    words = node.run(slurm_script(node, SITE), **SLURM_JOB)
+    assert words is not None
+    assert words[2:] == [str(node.run_dir.path), "--name", "slurm-41-7", *NO_END]
+
+
+def test_an_lsf_job_is_itself_whatever_its_setup_does_to_the_shell(node: Node) -> None:
+    workers = LsfWorkers(kind="lsf", count=1, environment=SITE)
+    words = node.run(Lsf(workers, node.run_dir, "denoise-cafe").script(), **LSF_JOB)
+    assert words is not None
+    assert words[2:] == [str(node.run_dir.path), "--name", "lsf-41-7", *NO_END]
 
 
 def test_an_older_slurm_is_asked_for_the_end_of_the_job(node: Node) -> None:
