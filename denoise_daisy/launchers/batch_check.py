@@ -2,12 +2,18 @@
 
 import shlex
 import shutil
+import time
+from collections.abc import Callable
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.base import NotHereError
-from denoise_daisy.launchers.batch_command import run_command
+from denoise_daisy.launchers.batch_command import Answer, run_command
 from denoise_daisy.launchers.batch_polls import Polls
 from denoise_daisy.launchers.batch_system import BatchSystem
+from denoise_daisy.waits import WAITS
+
+TRIES = 3
+"""A batch system that is busy just now, or is started again, says no as well."""
 
 
 def check_system(system: BatchSystem) -> None:
@@ -29,16 +35,35 @@ def check_system(system: BatchSystem) -> None:
                 f" Start where {system.name} can be used, or use local workers."
             )
     if dry_run := system.check_command():
-        answer = run_command(system, dry_run, system.script())
-        if not answer.accepted:
+        script = system.script()
+        error = _last_error(lambda: _refusal(run_command(system, dry_run, script)))
+        if error:
             raise InputError(
-                f"{system.name} would not take the workers' jobs: {answer.error}"
+                f"{system.name} would not take the workers' jobs: {error}"
                 " Correct `workers` in the config. The command was:"
                 f" {shlex.join(dry_run)}"
             )
-    polls = Polls(system)
-    if polls.ask() is None:
+    if error := _last_error(lambda: _silence(Polls(system))):
         raise InputError(
-            f"{system.name} does not tell of the workers' jobs: {polls.error} Expected"
+            f"{system.name} does not tell of the workers' jobs: {error} Expected"
             f" an answer to this command, now and during the run: {shlex.join(poll)}"
         )
+
+
+def _last_error(ask: Callable[[], str]) -> str:
+    """What is said against it at the last try; empty where one went well."""
+    error = ask()
+    for _ in range(TRIES - 1):
+        if error:
+            time.sleep(WAITS.poll)
+            error = ask()
+    return error
+
+
+def _refusal(answer: Answer) -> str:
+    return "" if answer.accepted else answer.error
+
+
+def _silence(polls: Polls) -> str:
+    polls.ask()
+    return polls.error

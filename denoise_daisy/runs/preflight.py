@@ -9,7 +9,8 @@ from typing import Any
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
-from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.machine import free_disk
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.resolved.run import ResolvedRun
@@ -120,10 +121,20 @@ def check_workers(found: Preflight) -> None:
         The batch system can't be used on this machine.
     InputError
         With its own words.
+    RunStopped
+        The same, of a run that goes on: its jobs were taken before, and may be again.
     """
-    if not found.is_done:
-        for pool in found.run.pools_for(found.asked):
+    if found.is_done:
+        return
+    for pool in found.run.pools_for(found.asked):
+        try:
             pool.launcher.check()
+        except NotHereError:
+            raise
+        except InputError as error:
+            if found.record is None:
+                raise
+            raise RunStopped(f"{error} What is done is kept.") from error
 
 
 def _asked(

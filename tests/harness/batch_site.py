@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from denoise_daisy.launchers import batch_polls, lost_jobs
+from denoise_daisy.launchers import batch_check, batch_polls, lost_jobs
 from denoise_daisy.launchers.base import Exit
 from denoise_daisy.launchers.batch import BatchLauncher
 from denoise_daisy.launchers.batch_system import BatchSystem
@@ -53,7 +53,7 @@ class Site:
         """Time and PATH are its own until the end of the test."""
         self.folder = folder
         self.time = FakeTime(5000.0)
-        for module in (batch_polls, lost_jobs):
+        for module in (batch_check, batch_polls, lost_jobs):
             monkeypatch.setattr(module, "time", self.time)
         self.path = folder / "bin"
         self.path.mkdir(parents=True)

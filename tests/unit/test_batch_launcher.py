@@ -1,14 +1,18 @@
 """Civil polls, no worker lost from sight, and nothing left: with a clock that jumps."""
 
 import logging
+from contextlib import nullcontext
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
 
-from denoise_daisy.errors import InputError
+from denoise_daisy.errors import InputError, RunStopped
 from denoise_daisy.launchers import batch_command
 from denoise_daisy.launchers.base import Exit, NotHereError
+from denoise_daisy.runs.preflight import check_workers
 from denoise_daisy.waits import Waits
 from harness import wait_until
 from harness.batch_site import Site, lsf_line
@@ -249,6 +253,41 @@ def test_a_system_that_does_not_tell_of_its_jobs_is_refused(
         site.launcher.check()
     assert "denoise-cafe" in str(error.value)
     assert not isinstance(error.value, NotHereError)
+
+
+@pytest.mark.parametrize("program", ["sbatch", "squeue"])
+@pytest.mark.parametrize(("back_after", "is_taken"), [(20, True), (21, False)])
+def test_a_system_that_is_away_for_a_moment_is_asked_again(
+    program: str, back_after: float, is_taken: bool, site: Site
+) -> None:
+    """Three times within twenty seconds; nobody may be there to start again."""
+    site.answers(program, err="Socket timed out on send/recv operation\n", code=1)
+    site.time.at(5000 + back_after, lambda: site.answers(program))
+    with nullcontext() if is_taken else pytest.raises(InputError, match="timed out"):
+        site.launcher.check()
+    assert len(site.calls(program)) == 3
+    assert site.time.now == 5020
+
+
+def start_of(site: Site, record: object) -> Any:
+    """A start of a run; `record` is that of the run, if it goes on."""
+    run = SimpleNamespace(pools_for=lambda _: [SimpleNamespace(launcher=site.launcher)])
+    return SimpleNamespace(is_done=False, asked=(), record=record, run=run)
+
+
+def test_a_run_that_goes_on_is_stopped_by_a_refusal_and_may_come_back(
+    site: Site,
+) -> None:
+    """Its scheduler may be a job, which a refused config would end for good."""
+    check_workers(start_of(site, "record"))
+    site.answers("sbatch", err="Socket timed out\n", code=1)
+    with pytest.raises(InputError, match="Socket timed out"):
+        check_workers(start_of(site, None))
+    with pytest.raises(RunStopped, match=r"Socket timed out.* What is done is kept\."):
+        check_workers(start_of(site, "record"))
+    (site.path / "sbatch").unlink()
+    with pytest.raises(NotHereError):
+        check_workers(start_of(site, "record"))
 
 
 @pytest.mark.parametrize(
