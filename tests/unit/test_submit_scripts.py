@@ -31,8 +31,13 @@ exit "$(cat "$here/code")"
 class Submitted:
     """A scheduler that was submitted, and runs as a job."""
 
-    def __init__(self, folder: Path, kind: str, stops: int = 0) -> None:
-        """`stops` is how often it has stopped since it was submitted."""
+    def __init__(
+        self, folder: Path, kind: str, stops: int = 0, asked: str = ""
+    ) -> None:
+        """`stops` is how often it has stopped since it was submitted.
+
+        `asked` is what Slurm does when it is asked to put the job back, in shell.
+        """
         self.kind, self.folder = kind, folder
         self._bin = folder / "bin"
         self._bin.mkdir()
@@ -41,7 +46,7 @@ class Submitted:
         self._program("sbatch", f"#!/bin/sh\n{submits} 77\n")
         said = '"Welcome to <1>.\nJob <77> is submitted to queue <normal>."'
         self._program("bsub", f"#!/bin/sh\n{submits} {said}\n")
-        self._program("scontrol", f'#!/bin/sh\necho "$@" >>"{folder}/again"\n')
+        self._program("scontrol", f'#!/bin/sh\necho "$@" >>"{folder}/again"\n{asked}')
         # What would be waited for is noted instead.
         self._program("sleep", f'#!/bin/sh\necho "$@" >>"{folder}/slept"\n')
         env = {"PATH": f"{self._bin}:/usr/bin:/bin", "SLURM_JOB_ID": "77"}
@@ -69,9 +74,13 @@ class Submitted:
         """The scheduler ends by itself."""
         (self.folder / "code").write_text(str(code))
 
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        return self._job.wait(60)
+
     def comes_back(self) -> bool:
         """Whether the job, once it has ended, is put back into the queue."""
-        code = self._job.wait(60)
+        code = self.wait()
         again = self.folder / "again"
         if self.kind == "lsf":
             found = re.search(r"-Q ([\d ]+)", (self.folder / "options").read_text())
@@ -140,6 +149,27 @@ def test_a_scheduler_that_somebody_ended_does_not_come_back(
     job = Submitted(tmp_path, kind)
     job.ends(code)
     assert not job.comes_back()
+
+
+@pytest.mark.parametrize(
+    ("asked", "count"),
+    [
+        pytest.param('[ "$(wc -l <"${0%/*}/../again")" = 3 ]', 3, id="at last"),
+        pytest.param("exit 1", 60, id="not within an hour"),
+        pytest.param("kill -TERM $PPID; exit 1", 1, id="cancelled meanwhile"),
+    ],
+)
+def test_a_slurm_that_does_not_put_a_scheduler_back_is_asked_each_minute(
+    asked: str, count: int, tmp_path: Path
+) -> None:
+    job = Submitted(tmp_path, "slurm", asked=asked)
+    job.ends(5)
+    job.wait()
+    assert (tmp_path / "again").read_text() == "requeue 77\n" * count
+    waited = (tmp_path / "slept").read_text().split()
+    assert waited.count("60") == count - (count == 3)
+    said = (tmp_path / "config.json.log").read_text()
+    assert said.count("Slurm did not put the job back") == waited.count("60")
 
 
 @pytest.mark.parametrize(
