@@ -17,6 +17,7 @@ from denoise_daisy.run_dir.shared_jobs import (
     worker_name,
     write_wanted,
 )
+from denoise_daisy.run_dir.worker_states import read_state
 from denoise_daisy.waits import WAITS
 
 
@@ -126,7 +127,7 @@ class SharedJobs:
             if is_due or end:
                 self._exits += self._told(job, end)
             if end:
-                self._exits += _ended_with(job, end)
+                self._exits += _ended_with(job, end, self._run_dir)
         self._cancel_stubborn()
         self._forget_gone()
         self._tell()
@@ -192,9 +193,20 @@ class SharedJobs:
             del self._jobs[name]
 
 
-def _ended_with(job: _Job, end: Exit) -> list[Exit]:
-    """The others, which ended with their job; its own fault counts only once."""
-    ends = [replace(end, worker=worker) for worker in sorted(job.living)]
-    if end.by == "itself" and end.code:
+def _ended_with(job: _Job, end: Exit, run_dir: RunDir) -> list[Exit]:
+    """The others, which ended with their job; its own fault counts only once.
+
+    Too much memory is the fault of the worker that was seen to have taken most.
+    """
+
+    def peak(worker: str) -> int:
+        state = read_state(run_dir, worker)
+        return state.peak_mib if state else 0
+
+    workers = sorted(job.living)
+    if end.by == "memory":
+        workers.sort(key=peak, reverse=True)
+    ends = [replace(end, worker=worker) for worker in workers]
+    if end.by == "memory" or (end.by == "itself" and end.code):
         ends[1:] = [replace(other, by="system") for other in ends[1:]]
     return ends

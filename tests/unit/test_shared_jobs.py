@@ -19,6 +19,7 @@ from denoise_daisy.launchers.shared_jobs import SharedJobs
 from denoise_daisy.launchers.slurm import SlurmWorkers
 from denoise_daisy.launchers.workers import BatchWorkers
 from denoise_daisy.run_dir.shared_jobs import remove_all_wanted
+from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from harness import config_for, load
 from harness.batch_site import Site
 
@@ -205,7 +206,6 @@ def test_a_job_on_a_host_that_is_excluded_gets_no_others(shared: Shared) -> None
             for state, same in {
                 "COMPLETED": Exit("", 0, "COMPLETED", "itself", "n0"),
                 "TIMEOUT": Exit("", None, "TIMEOUT, Priority", "walltime", "n0"),
-                "OUT_OF_MEMORY": Exit("", None, "OUT_OF_MEMORY", "memory", "n0"),
                 "PREEMPTED": Exit("", None, "PREEMPTED, Priority", "system", "n0"),
             }.items()
         ),
@@ -225,6 +225,35 @@ def test_what_a_job_did_not_tell_of_ends_as_the_job_does(
     }
     assert shared.launcher.living() == names(1, 1, 2, 3)
     assert not list(shared.run_dir.workers.glob("slurm-41-0.*"))
+
+
+@pytest.mark.parametrize(
+    ("peaks", "greedy"),
+    [
+        pytest.param({1: 300, 2: 9000, 3: 4000}, 3, id="not one that had ended"),
+        pytest.param({1: 300, 3: 200}, 1, id="the first"),
+        pytest.param({3: 1}, 3, id="one that has no state"),
+    ],
+)
+def test_of_a_job_that_took_too_much_memory_the_worker_that_took_most_is_blamed(
+    peaks: dict[int, int], greedy: int, shared: Shared
+) -> None:
+    """The blocks of the others are only done again."""
+    shared.run(2)
+    for number, peak in peaks.items():
+        name = f"slurm-41-0-{number}"
+        state = WorkerState(name, "n0", 7, "", "denoise", (0, 0, 0, 0), 0.0, peak)
+        write_state(shared.run_dir, state)
+    shared.tells(0, {2: -11})
+    shared.says((0, "OUT_OF_MEMORY"), (1, "RUNNING"))
+    ends = {end.worker: end for end in shared.look()}
+    assert {
+        name: (end.code, end.why, end.by, end.host) for name, end in ends.items()
+    } == {
+        f"slurm-41-0-{greedy}": (None, "OUT_OF_MEMORY", "memory", "n0"),
+        f"slurm-41-0-{4 - greedy}": (None, "OUT_OF_MEMORY", "system", "n0"),
+        "slurm-41-0-2": (-11, "", "itself", "n0"),
+    }
 
 
 def named(end: Exit, worker: str) -> Exit:
