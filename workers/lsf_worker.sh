@@ -21,11 +21,21 @@
 #BSUB -W 8:00
 minutes=480
 
+# The log is logs/manual-JOB.log in the run directory, readable by its owner only: Daisy names
+# in it what lets a client in.
+worker_job=${LSB_JOBID}_$LSB_JOBINDEX
+log=${DENOISE_DAISY_RUN-}/logs/manual-$worker_job.log
+if ! (umask 077; : >>"$log"); then
+    echo "Can't write $log. Expected DENOISE_DAISY_RUN to be the run directory of a run that" \
+        "is going on." | tee "denoise-worker-$worker_job.err" >&2
+    exit 2
+fi
+exec >>"$log" 2>&1
+
 # Your site's own lines: how to get at the Python that has denoise_daisy.
 # module load python/3.11
 # source ~/denoise_daisy/.venv/bin/activate
 
 set -eu
-run_dir=${DENOISE_DAISY_RUN:?set DENOISE_DAISY_RUN to the run directory first}
-exec python -m denoise_daisy.worker "$run_dir" \
+exec python -m denoise_daisy.worker "$DENOISE_DAISY_RUN" \
     --task "${DENOISE_DAISY_TASK:-}" --ends-at "$(($(date +%s) + minutes * 60))"

@@ -34,7 +34,7 @@ def test_tasks_are_done_by_their_own_jobs_and_the_rest_by_local_workers(
     assert it.done_by("sent") == []
     if isinstance(cluster, SlurmCluster):
         script = ("workers/slurm_worker.sh", str(it.run_dir), "--task", "sent")
-        cluster.call("sbatch", "-o", "/dev/null", *script, cwd=ROOT)
+        cluster.call("sbatch", *script, cwd=ROOT)
     else:
         names = {"DENOISE_DAISY_RUN": str(it.run_dir), "DENOISE_DAISY_TASK": "sent"}
         with (ROOT / "workers" / "lsf_worker.sh").open() as file:

@@ -157,11 +157,8 @@ class SlurmCluster(Cluster):
         return text.split()
 
     def add_worker(self, run_dir: Path, env: dict[str, str]) -> None:
-        self.call(
-            *("sbatch", "-o", "/dev/null", "workers/slurm_worker.sh", str(run_dir)),
-            cwd=ROOT,
-            env=env,
-        )
+        script = ("workers/slurm_worker.sh", str(run_dir))
+        self.call("sbatch", *script, cwd=ROOT, env=env)
 
     def end(self) -> None:
         every = [job.id for job in self.all_queued()]

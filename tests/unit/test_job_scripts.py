@@ -5,6 +5,8 @@ another one right.  The scripts are run with a stand-in for Python that notes wh
 was given, so that a script which only looks right is found out.
 """
 
+import os
+import re
 import shlex
 import subprocess
 import sys
@@ -193,6 +195,7 @@ class Node:
     """Where a job script is run, with programs of its own."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.run_dir = RunDir(folder / "Ann's embryo.zarr.run")
         self.run_dir.logs.mkdir(parents=True)
         self._bin = folder / "bin"
@@ -212,6 +215,7 @@ class Node:
             input=script,
             text=True,
             env={"PATH": f"{self._bin}:/usr/bin:/bin"} | environment,
+            cwd=self.folder,
             check=False,
             timeout=30,
         )
@@ -317,9 +321,53 @@ def test_a_worker_that_is_sent_manually_knows_its_end_too(
     words = node.run(script, run_dir, "--task", "cells", TZ="UTC", **variables)
     assert words == [
         *("-m", "denoise_daisy.worker", run_dir),
-        *("--ends-at", ends_at, "--task", "cells"),
+        *("--task", "cells", "--ends-at", ends_at),
     ]
     assert asked.read_text() == f"-h -j {job} -o %e\n"
+
+
+def manual_worker(node: Node, kind: str, run_dir: Path | str) -> list[str] | None:
+    """What becomes of a worker that is sent as job 48, with a line of the site's."""
+    script = (ROOT / "workers" / f"{kind}_worker.sh").read_text()
+    script = script.replace("# module load python/3.11", "echo set up")
+    if kind == "slurm":
+        return node.run(script, str(run_dir), SLURM_JOB_ID="48")
+    variables = {"LSB_JOBID": "48", "LSB_JOBINDEX": "0"}
+    return node.run(script, DENOISE_DAISY_RUN=str(run_dir), **variables)
+
+
+MANUAL_JOB = {"slurm": "48", "lsf": "48_0"}
+
+
+@pytest.mark.parametrize("kind", MANUAL_JOB)
+def test_what_a_manual_worker_says_only_its_owner_can_read(
+    kind: str, node: Node
+) -> None:
+    """Nor is the output that others can read made less readable."""
+    node.program("python", f'echo "$3"; umask >{shlex.quote(str(node.folder))}/umask')
+    node.program("squeue", "echo NONE")
+    before = os.umask(0o022)
+    try:
+        manual_worker(node, kind, node.run_dir.path)
+    finally:
+        os.umask(before)
+    log = node.run_dir.logs / f"manual-{MANUAL_JOB[kind]}.log"
+    assert log.read_text().startswith("set up\n")
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert (node.folder / "umask").read_text() == "0022\n"
+    options = (ROOT / "workers" / f"{kind}_worker.sh").read_text()
+    assert re.search(r"^#(SBATCH --output=|BSUB -o )/dev/null$", options, re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", MANUAL_JOB)
+@pytest.mark.parametrize("run_dir", ["", "/nowhere/out.zarr.run"])
+def test_a_manual_worker_without_a_run_says_so_where_it_was_sent(
+    kind: str, run_dir: str, node: Node
+) -> None:
+    assert manual_worker(node, kind, run_dir) is None
+    said = (node.folder / f"denoise-worker-{MANUAL_JOB[kind]}.err").read_text()
+    assert said.startswith(f"Can't write {run_dir}/logs/manual-")
+    assert "run that is going on" in said
 
 
 @pytest.mark.parametrize(("minutes", "seconds"), [(480, 28800), (None, None)])
