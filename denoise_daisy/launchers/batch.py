@@ -121,8 +121,7 @@ class BatchLauncher:
 
     def end_all(self) -> None:
         """Cancel all jobs of this run, of earlier starts as well."""
-        for command in self._system.sweep_commands():
-            run_command(self._system, command)
+        self._submissions.sweep()
         for worker in self.living():
             self._forget(worker)
 

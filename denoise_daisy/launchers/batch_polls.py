@@ -1,11 +1,10 @@
 """Asking a batch system for all jobs in one call: seldom, and not in vain unsaid."""
 
 import logging
-import re
 import time
 
 from denoise_daisy.launchers.batch_command import run_command
-from denoise_daisy.launchers.batch_system import BatchSystem, JobState
+from denoise_daisy.launchers.batch_system import BatchSystem, JobState, has_none
 from denoise_daisy.progress import duration
 from denoise_daisy.waits import WAITS
 
@@ -40,9 +39,7 @@ class Polls:
         """The jobs of the run that the system knows; None where it does not answer."""
         answer = run_command(self._system, self._system.poll_command())
         states = self._system.states(answer.out)
-        patterns = self._system.none_found
-        found_none = any(re.search(p, answer.error, re.MULTILINE) for p in patterns)
-        if answer.accepted or states or found_none:
+        if answer.accepted or states or has_none(self._system, answer.error):
             self._note_answer()
         else:
             self._note_silence(answer.error)

@@ -1,10 +1,11 @@
 """Submitting arrays of jobs: none before it is known what became of the last one."""
 
 import logging
+import shlex
 from collections.abc import Sequence
 
 from denoise_daisy.launchers.batch_command import run_command
-from denoise_daisy.launchers.batch_system import BatchSystem
+from denoise_daisy.launchers.batch_system import BatchSystem, has_none
 
 MOST_REFUSALS = 20
 """Submissions refused in a row, over a quarter of an hour, that end a run without any
@@ -27,6 +28,8 @@ class Submissions:
         """In what words the last one was refused."""
         self.are_unclear = False
         """Whether the last one failed, and nobody has told yet what became of it."""
+        self._are_swept = True
+        """Whether there were none since all jobs were cancelled."""
 
     @property
     def are_hopeless(self) -> bool:
@@ -39,6 +42,7 @@ class Submissions:
 
     def submit(self, count: int) -> Sequence[str]:
         """The workers of an array of so many jobs at most; none where it failed."""
+        self._are_swept = False
         count = min(count, MOST_JOBS)
         command = self._system.submit_command(count, sorted(self._excluded))
         answer = run_command(self._system, command, self._system.script())
@@ -51,6 +55,21 @@ class Submissions:
         self.accept()
         logger.info("Submitted %d jobs as %s", count, job_id)
         return self._system.workers(job_id, count)
+
+    def sweep(self) -> None:
+        """Cancel all jobs of the run; a person is told once where that fails."""
+        commands = self._system.sweep_commands()
+        answer = [run_command(self._system, command) for command in commands][-1]
+        is_done = answer.accepted or has_none(self._system, answer.error)
+        if not (is_done or self._are_swept):
+            logger.warning(
+                "%s did not cancel the workers' jobs: %s They leave by themselves"
+                " within minutes, once they run. To cancel them: %s",
+                self._system.name,
+                answer.error,
+                shlex.join(commands[-1]),
+            )
+        self._are_swept = True
 
     def accept(self) -> None:
         """Jobs were accepted."""

@@ -42,8 +42,10 @@ class BatchSystem(Protocol):
 
     @property
     def none_found(self) -> tuple[str, ...]:
-        """Patterns of a line that a poll says where there are no jobs, if that is an
-        error to it."""
+        """What its commands say where there are no jobs, if that is an error to them.
+
+        Patterns; a ``^`` is the beginning of any line.
+        """
 
     def script(self) -> str:
         """The job: one worker, or several."""
@@ -74,6 +76,11 @@ class BatchSystem(Protocol):
 
     def sweep_commands(self) -> list[list[str]]:
         """End whatever jobs of this run there are, by their name."""
+
+
+def has_none(system: BatchSystem, said: str) -> bool:
+    """Whether a command had nothing to tell of, or to do."""
+    return any(re.search(p, said, re.MULTILINE) for p in system.none_found)
 
 
 def job_name(output: str, run_id: str, task: str) -> str:

@@ -103,7 +103,11 @@ class Lsf:
     @property
     def none_found(self) -> tuple[str, ...]:
         """Where nothing of the name is queued, runs or ended within CLEAN_PERIOD."""
-        return (r"^Job <.*> is not found", r"^No (unfinished )?job found")
+        return (
+            r"^Job <.*> is not found",
+            r"^No (unfinished |matching )?job found",
+            r"^Job <.*>: Job has already finished",
+        )
 
     def script(self) -> str:
         """The job: set up, then become the worker, so that signals reach it."""

@@ -114,8 +114,7 @@ class BlockRecorder:
                 " (blocks.memory_gib) or give workers more memory"
             )
             return failure
-        except BaseException as error:
-            # A block that calls `exit` has failed as well, and must not end its worker.
+        except BaseException as error:  # noqa: BLE001 - `exit` is a block's failure, too
             return _failure("exception", error)
         return {"status": "done", **asdict(result)}
 

@@ -329,6 +329,40 @@ def test_nothing_is_cancelled_where_nothing_waits(site: Site) -> None:
     assert site.calls("scancel") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "program", "error", "command"),
+    [
+        ("slurm", "scancel", "Unable to contact", "scancel --name=denoise-cafe"),
+        ("lsf", "bkill", "LSF is down", "bkill -J 'denoise-cafe*' 0"),
+        ("lsf", "bkill", "No matching job found", None),
+        ("lsf", "bkill", "Job <41[1]>: Job has already finished", None),
+        ("slurm", "scancel", "", None),
+    ],
+)
+def test_jobs_that_are_not_cancelled_at_the_end_are_told_of_once(
+    kind: str,
+    program: str,
+    error: str,
+    command: str | None,
+    site: Site,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also where no worker lives any more as far as is known."""
+    if kind == "lsf":
+        site.use_lsf()
+    site.answers(program, err=f"{error}\n", code=int(bool(error)))
+    site.launcher.end_all()
+    site.submit(2)
+    site.launcher.cancel_waiting(set())
+    for _ in range(2):
+        site.launcher.end_all()
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == bool(command)
+    if command:
+        assert error in warnings[0]
+        assert warnings[0].endswith(f"To cancel them: {command}")
+
+
 @pytest.mark.parametrize("count", [0, 2])
 def test_the_end_of_all_ends_what_earlier_starts_have_left_too(
     count: int, site: Site

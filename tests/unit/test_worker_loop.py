@@ -20,6 +20,7 @@ from denoise_daisy.worker.loop import JobTime, UnreachableError, WorkerLoop
 from denoise_daisy.worker.recording import Outcome
 from harness.stand_ins import FakeTime
 
+ENDLESS = JobTime(0.0, 0.0)
 CONNECTION = Connection("127.0.0.1", 1, "0", 1)
 
 
@@ -70,7 +71,7 @@ class OneWorker:
         self,
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
-        job_time: JobTime = JobTime(0.0, 0.0),
+        job_time: JobTime = ENDLESS,
     ) -> None:
         self.time = FakeTime()
         monkeypatch.setattr(loop, "time", self.time)
