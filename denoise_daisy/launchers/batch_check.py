@@ -1,5 +1,6 @@
 """Refusing early what a batch system would not take."""
 
+import logging
 import shlex
 import shutil
 import time
@@ -11,6 +12,8 @@ from denoise_daisy.launchers.batch_command import Answer, run_command
 from denoise_daisy.launchers.batch_polls import Polls
 from denoise_daisy.launchers.batch_system import BatchSystem
 from denoise_daisy.waits import WAITS
+
+logger = logging.getLogger(__name__)
 
 TRIES = 3
 """A batch system that is busy just now, or is started again, says no as well."""
@@ -55,6 +58,7 @@ def _last_error(ask: Callable[[], str]) -> str:
     error = ask()
     for _ in range(TRIES - 1):
         if error:
+            logger.warning("%s Asking again in %g s.", error, WAITS.poll)
             time.sleep(WAITS.poll)
             error = ask()
     return error
