@@ -37,7 +37,7 @@ def build_stages(
     _check(builder.stages)
     for task in tasks:
         if not task.keep:
-            _check_not_kept(task.name, builder.stages, with_own_levels)
+            _check_not_kept(task, builder.stages, with_own_levels)
     return tuple(builder.stages)
 
 
@@ -47,17 +47,24 @@ def readers_of(task: str, stages: Sequence[Stage]) -> list[Stage]:
     return [s for s in stages if s.task != task and own.intersection(s.after)]
 
 
-def _check_not_kept(task: str, stages: Sequence[Stage], with_levels: set[str]) -> None:
+def _check_not_kept(
+    task: AnyTask, stages: Sequence[Stage], with_levels: set[str]
+) -> None:
     """Refuse to throw away what nobody else would have had, or half of an image."""
-    if task in with_levels:
+    if isinstance(task, Pyramid):
         raise InputError(
-            f"Task {task!r} has keep: false, and a pyramid, whose levels are a part of"
-            " its output. Leave one of them away."
+            f"Task {task.name!r} has keep: false, and its levels are a part of"
+            f" {task.input!r}, which names them to viewers. Leave keep away."
         )
-    if not readers_of(task, stages):
+    if task.name in with_levels:
         raise InputError(
-            f"Task {task!r} has keep: false, and no other task reads it: all it makes"
-            " would be thrown away. Leave keep away, or the task."
+            f"Task {task.name!r} has keep: false, and a pyramid, whose levels are a"
+            " part of its output. Leave one of them away."
+        )
+    if not readers_of(task.name, stages):
+        raise InputError(
+            f"Task {task.name!r} has keep: false, and no other task reads it: all it"
+            " makes would be thrown away. Leave keep away, or the task."
         )
 
 

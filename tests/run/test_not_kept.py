@@ -131,6 +131,11 @@ def test_a_task_that_nobody_reads_or_that_has_levels_is_kept(
     config["tasks"] = [*not_kept_chain(VALUE, "soft"), levels]
     with pytest.raises(InputError, match="'soft' has keep: false, and a pyramid"):
         go(config)
+    # A mask of one of its levels makes no difference.
+    of_level = {"kind": "threshold", "name": "mask", "input": "levels.1", "value": 5}
+    config["tasks"] = [*chain(VALUE), levels | {"levels": 1, "keep": False}, of_level]
+    with pytest.raises(InputError, match="'levels' .* levels are a part of 'soft'"):
+        go(config)
     assert not run_dir_of(Path(config["output"]["path"])).exists()
 
 
