@@ -32,6 +32,11 @@ class StageRecord(_Recorded):
     output: str
     """What it writes, as a path from the folder of the run's output."""
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether what it did was deleted, or is to be: none of it counts."""
+        return not self.parameters
+
 
 class RunRecord(_Recorded):
     """The contents of run.json."""

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
-from denoise_daisy.durable import delete, persistently
+from denoise_daisy.durable import TRANSIENT, delete, persistently
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
@@ -38,8 +39,8 @@ def _remove_all(run: ResolvedRun, existing: RunRecord | None) -> None:
         replaced = {"id": run.id, "replaces": existing.id}
         existing.model_copy(update=replaced).write(run.run_dir)
     with _deleting():
-        run.run_dir.clear()
-        remove_all(run, existing)
+        persistently(run.run_dir.clear)
+        persistently(partial(remove_all, run, existing))
 
 
 def forget(run: ResolvedRun, record: RunRecord, names: Sequence[str]) -> None:
@@ -55,8 +56,9 @@ def forget(run: ResolvedRun, record: RunRecord, names: Sequence[str]) -> None:
     ).write(run.run_dir)
     with _deleting():
         for name, stage in kept.items():
-            delete(run.run_dir.ledger(name))
-            remove_place(run, recorded_place(run, name, stage))
+            persistently(partial(delete, run.run_dir.ledger(name)))
+            place = recorded_place(run, name, stage)
+            persistently(partial(remove_place, run, place))
 
 
 @contextmanager
@@ -65,7 +67,7 @@ def _deleting() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in DISK_ERRORS:
+        if error.errno in (*DISK_ERRORS, *TRANSIENT):
             raise
         raise RefusedError(
             f"{error.filename!r} of an earlier run can't be deleted ({error.strerror})."

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import delete, partial_of, persistently
+from denoise_daisy.durable import delete, is_there, partial_of, persistently
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.outputs.ome_zarr import (
     LABELS,
@@ -17,7 +17,7 @@ from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.tasks.denoise import DENOISE
-from denoise_daisy.tasks.places import stem_of
+from denoise_daisy.tasks.places import TABLE, stem_of
 
 
 def check_output(config: Config, run_dir: RunDir) -> None:
@@ -176,8 +176,8 @@ def recorded_place(run: ResolvedRun, name: str, kept: StageRecord) -> Path:
     )
     if name == DENOISE:
         made = rf"{output}/0"
-    elif name.endswith(".table"):
-        made = rf"{stem}\.{re.escape(name.removesuffix('.table'))}\.(csv|parquet)"
+    elif name.endswith(TABLE):
+        made = rf"{stem}\.{re.escape(name.removesuffix(TABLE))}\.(csv|parquet)"
     if not re.fullmatch(made, place, re.ASCII):
         raise RefusedError(
             f"run.json of {run.output.name + '.run'!r} says that {name!r} is written to"
@@ -196,6 +196,11 @@ def _is_ours(place: Path, run: ResolvedRun) -> bool:
     return own_attributes(place) is not None and not has_own_run
 
 
+def is_left(run: ResolvedRun, place: Path) -> bool:
+    """Whether what a stage has written is there, or its group, be it in part."""
+    return is_there(place) or _has_own_group(run, place)
+
+
 def remove_place(run: ResolvedRun, place: Path) -> None:
     """Delete what a stage has written, with its group if that was all of it.
 
@@ -203,17 +208,24 @@ def remove_place(run: ResolvedRun, place: Path) -> None:
     """
     group = place.parent
     is_beside = group.parent == run.output.parent and group != run.output
-    if is_beside and group.exists() and not _is_ours(group, run):
+    has_files = group.exists() and not _is_empty(group)
+    if is_beside and has_files and not _is_ours(group, run):
         raise RefusedError(
             f"{str(group)!r} is not, or not any more, an image of this run's. Nothing"
             " was deleted there; move it away and start again in the same way."
         )
     delete(place)
-    others = {run.output, run.output.parent, run.output / LABELS}
-    if group in others or own_attributes(group) is None:
-        return
-    if not any(child.is_dir() for child in group.iterdir()):
+    has_group = _has_own_group(run, place)
+    if has_group and not any(child.is_dir() for child in group.iterdir()):
         remove_image(group)
+
+
+def _has_own_group(run: ResolvedRun, place: Path) -> bool:
+    """Whether a stage's folder is one that goes with it, or the empty rest of one."""
+    group = place.parent
+    if group in {run.output, run.output.parent, run.output / LABELS}:
+        return False
+    return _is_empty(group) or own_attributes(group) is not None
 
 
 def remove_all(run: ResolvedRun, record: RunRecord | None) -> None:

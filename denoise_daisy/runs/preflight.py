@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_places import check_places
-from denoise_daisy.tasks.stages import readers_of
+from denoise_daisy.tasks.stages import deletable, readers_of
 
 BEST_COMPRESSION = 8
 """An output that would not even fit compressed by this much is refused."""
@@ -92,7 +92,7 @@ def preflight(
     for stage in run.stages:
         fresh = record is None or stage.name in changed
         ledgers[stage.name] = _read_ledger(run, stage, fresh=fresh)
-    unneeded = unneeded_stages(run, ledgers)
+    unneeded = unneeded_stages(run, ledgers, changed)
     asked = _asked(run, ledgers, tasks, unneeded)
     found = Preflight(run, record, ledgers, changed, asked, unneeded)
     if not found.is_done:
@@ -101,14 +101,23 @@ def preflight(
     return found
 
 
-def unneeded_stages(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> tuple[str, ...]:
-    """The stages of tasks that are not kept, where all that reads them is done."""
+def unneeded_stages(
+    run: ResolvedRun, ledgers: Mapping[str, Ledger], changed: Collection[str]
+) -> tuple[str, ...]:
+    """The stages of tasks that are not kept, where all that reads them is done.
+
+    What stages have done counts for nothing where they have `changed` since.
+    """
+    is_done = {
+        name: name not in changed and bool(ledger.done.all())
+        for name, ledger in ledgers.items()
+    }
     unneeded: list[str] = []
     for task in reversed(run.config.tasks):
         readers = readers_of(task.name, run.stages)
-        is_read = all(r.name in unneeded or ledgers[r.name].done.all() for r in readers)
+        is_read = all(r.name in unneeded or is_done[r.name] for r in readers)
         if not task.keep and is_read:
-            unneeded += [s.name for s in run.stages if s.task == task.name]
+            unneeded += [s.name for s in deletable(task.name, run.stages)]
     return tuple(unneeded)
 
 
@@ -182,9 +191,8 @@ def _changed_stages(run: ResolvedRun) -> dict[str, list[str]]:
             continue
         differences = _differences(old.parameters, stage.parameters)
         if differences:
-            was_deleted = not old.parameters
             changed[stage.name] = (
-                ["what it had made is deleted"] if was_deleted else differences
+                ["what it had made is deleted"] if old.is_deleted else differences
             )
     return changed
 

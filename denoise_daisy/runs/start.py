@@ -53,11 +53,11 @@ class Start:
         retries = {name: n for pool in run.pools for name, n in pool.retries.items()}
         states = stage_states(stages, self.found.ledgers, retries)
         self._do_blocks(states, pools)
-        ledgers = {name: state.ledger for name, state in states.items()}
+        ledgers = self.found.ledgers
         if gone := gone_files(stages, ledgers):
             raise RunStopped(gone)
-        unneeded = unneeded_stages(run, self.found.ledgers)
-        delete_unneeded(run, self.found.ledgers, unneeded)
+        unneeded = unneeded_stages(run, ledgers, self.found.left_alone)
+        delete_unneeded(run, ledgers, unneeded)
         failed = [s for s in states.values() if s.ledger.last_failed() or s.orphans]
         if failed:
             raise BlocksFailed(failures(failed, run.run_dir))

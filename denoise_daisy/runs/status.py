@@ -25,7 +25,7 @@ def status(run_dir: RunDir) -> str:
     record = RunRecord.of(run_dir)
     run, input_problem = recorded_run(record, run_dir)
     lines, failures = [], []
-    deleted = {name for name, kept in record.stages.items() if not kept.parameters}
+    deleted = {name for name, kept in record.stages.items() if kept.is_deleted}
     for stage in run.stages:
         if stage.name in deleted and not _is_kept(run, stage):
             lines.append(f"{stage.name}: deleted, for all that reads it is done")

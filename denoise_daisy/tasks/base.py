@@ -49,7 +49,7 @@ class AnyTask(Section):
 
     keep: bool = True
     """Whether its output is kept.  false: it is deleted once all tasks that read it are
-    done and read back; what needs it later has it computed again."""
+    done and read back; what needs it later has it computed again.  A table is kept."""
 
     def with_paths_from(self, folder: Path) -> Self:
         """The task with every relative path made absolute."""

@@ -29,6 +29,7 @@ from denoise_daisy.outputs.object_table import Format, check_format, to_file
 from denoise_daisy.tasks.base import InputName, OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 from denoise_daisy.tasks.label_files import Ids, joined, npz, packed
+from denoise_daisy.tasks.places import TABLE
 
 BYTES_PER_VOXEL = 16
 BYTES_MEASURED = 2
@@ -260,7 +261,7 @@ def _table(
         names = [channel.name for channel in image.channels]
         return to_file(parts(), names, scale_um, volume.begin[1:], shift, kind)
 
-    name = f"{task.name}.table"
+    name = f"{task.name}{TABLE}"
     grid = builder.cutting.grid([], union.transform, volume.shape)
     more = {"table": kind, "scale_um": scale_um, "shift": shift}
     return Stage(

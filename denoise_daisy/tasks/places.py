@@ -15,6 +15,9 @@ from denoise_daisy.outputs.ome_zarr import LABELS, LEVEL
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.run_dir import RunDir
 
+TABLE = ".table"
+"""What the name of a stage ends in that writes a table, beside the output."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:

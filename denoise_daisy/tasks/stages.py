@@ -10,6 +10,7 @@ from denoise_daisy.geometry import FULL_RESOLUTION
 from denoise_daisy.tasks.base import AnyTask
 from denoise_daisy.tasks.builder import StageBuilder
 from denoise_daisy.tasks.denoise import Denoising, build_denoise
+from denoise_daisy.tasks.places import TABLE
 from denoise_daisy.tasks.pyramid import Pyramid, build_levels
 
 
@@ -41,10 +42,15 @@ def build_stages(
     return tuple(builder.stages)
 
 
+def deletable(task: str, stages: Sequence[Stage]) -> list[Stage]:
+    """The stages of a task that go if it is not kept: a table stays, it is small."""
+    return [s for s in stages if s.task == task and not s.name.endswith(TABLE)]
+
+
 def readers_of(task: str, stages: Sequence[Stage]) -> list[Stage]:
-    """The stages of other tasks that read one."""
-    own = {stage.name for stage in stages if stage.task == task}
-    return [s for s in stages if s.task != task and own.intersection(s.after)]
+    """The stages of other tasks that read one, and its table."""
+    own = {stage.name for stage in deletable(task, stages)}
+    return [s for s in stages if s.name not in own and own.intersection(s.after)]
 
 
 def _check_not_kept(
@@ -63,8 +69,8 @@ def _check_not_kept(
         )
     if not readers_of(task.name, stages):
         raise InputError(
-            f"Task {task.name!r} has keep: false, and no other task reads it: all it"
-            " makes would be thrown away. Leave keep away, or the task."
+            f"Task {task.name!r} has keep: false, and nothing reads it: all it makes"
+            " would be thrown away. Leave keep away, or the task."
         )
 
 

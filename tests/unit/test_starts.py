@@ -125,14 +125,14 @@ def test_a_start_on_a_full_disk_is_gone_on_with_once_there_is_room(
 
 
 @pytest.fixture
-def mounted() -> Iterator[Callable[[Path, str], None]]:
-    """Makes a folder a mount of its own, read-only ("ro") or not ("rw")."""
+def read_only() -> Iterator[Callable[[Path], None]]:
+    """Makes a folder a mount of its own that can't be written."""
     folders = []
 
-    def make(folder: Path, how: str) -> None:
+    def make(folder: Path) -> None:
         mount("--bind", folder, folder)
         folders.append(folder)
-        mount("-o", f"remount,bind,{how}", folder)
+        mount("-o", "remount,bind,ro", folder)
 
     yield make
     for folder in folders:
@@ -143,13 +143,13 @@ def test_an_overwrite_on_a_read_only_disk_stops(
     config: dict[str, Any],
     began: list[str],
     tmp_path: Path,
-    mounted: Callable[[Path, str], None],
+    read_only: Callable[[Path], None],
 ) -> None:
     """As any start on such a disk, whatever could not be done there."""
     run(load(config), say=lambda _: None)
     file = tmp_path / "out.zarr.run" / "ledger" / "denoise" / "w.jsonl"
     file.touch()
-    mounted(file.parent, "ro")
+    read_only(file.parent)
     with pytest.raises(RunStopped) as stopped:
         run(load(config), overwrite=True, say=lambda _: None)
     assert f"(Read-only file system: {file})" in str(stopped.value)
@@ -160,14 +160,14 @@ def test_an_overwrite_says_which_folder_can_not_be_deleted(
     config: dict[str, Any],
     began: list[str],
     tmp_path: Path,
-    mounted: Callable[[Path, str], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run(load(config), say=lambda _: None)
     folder = tmp_path / "out.zarr.run" / "ledger"
-    mounted(folder, "rw")
+    Hiccup(monkeypatch, "rmdir", str(folder), times=9, error=errno.EPERM)
     with pytest.raises(RefusedError) as refused:
         run(load(config), overwrite=True, say=lambda _: None)
-    said = f"{str(folder)!r} of an earlier run can't be deleted (Device or resource"
+    said = f"{str(folder)!r} of an earlier run can't be deleted (Operation not"
     assert str(refused.value).startswith(said)
     assert began == ["began"]
 
