@@ -96,7 +96,7 @@ def preflight(
     asked = _asked(run, ledgers, tasks, unneeded)
     found = Preflight(run, record, ledgers, changed, asked, unneeded)
     if not found.is_done:
-        _check_disk(run, ledgers)
+        _check_disk(found)
         _check_blocks(found)
     return found
 
@@ -229,12 +229,12 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _check_disk(run: ResolvedRun, ledgers: Mapping[str, Ledger]) -> None:
+def _check_disk(found: Preflight) -> None:
     """Refuse outputs that can't fit; warn of those that may not."""
-    needed, files = 0.0, 0
-    for stage in run.stages:
+    run, needed, files = found.run, 0.0, 0
+    for stage in found.asked_stages:
         if stage.array is not None:
-            done = stage.grid.voxels_in(ledgers[stage.name].done)
+            done = stage.grid.voxels_in(found.ledgers[stage.name].done)
             share = 1 - done / stage.grid.voxels_written
             needed += stage.array.layout.nbytes * share
             files += math.ceil(stage.array.layout.files * share)

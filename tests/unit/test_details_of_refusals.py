@@ -14,7 +14,7 @@ from unit.test_czi_tiles import ALL, noise, segments
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.runs import preflight
-from denoise_daisy.runs.preflight import _check_disk
+from denoise_daisy.runs.preflight import Preflight, _check_disk
 from harness import config_for, load, small_czi
 from harness.prepared import resolved
 
@@ -45,10 +45,10 @@ def check_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     run = resolved(load(config_for(source, tmp_path / "out.zarr", **cut)))
     assert [stage.grid.size for stage in run.stages] == [4]
 
-    def check(free: int, *done: bool) -> None:
+    def check(free: int, *done: bool, asked: tuple[str, ...] = ("denoise",)) -> None:
         monkeypatch.setattr(preflight, "free_disk", lambda _: (free, 1))
         ledger: Any = SimpleNamespace(done=np.array(done))
-        _check_disk(run, {"denoise": ledger})
+        _check_disk(Preflight(run, None, {"denoise": ledger}, {}, asked, ()))
 
     return check
 
@@ -65,3 +65,10 @@ def test_a_disk_needs_room_for_what_is_not_done_yet(
         check_disk(4096 // 8 - 1, True, True, True, False)
     with pytest.raises(InputError, match=r"in 2 files, but only .* and 1 files are"):
         check_disk(1 << 20, True, True, False, False)
+
+
+def test_a_disk_needs_no_room_for_what_is_not_asked_for(
+    check_disk: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    check_disk(0, False, False, False, False, asked=())
+    assert caplog.text == ""
