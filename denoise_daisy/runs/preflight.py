@@ -9,6 +9,7 @@ from typing import Any
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
+from denoise_daisy.durable import persistently
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
 from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.machine import free_disk
@@ -202,7 +203,7 @@ def _read_ledger(run: ResolvedRun, stage: Stage, *, fresh: bool) -> Ledger:
     folder = run.run_dir.ledger(stage.name)
     ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
     if not fresh:
-        ledger.refresh()
+        persistently(ledger.refresh)
     if ledger.done_files().any():
         check_stage(stage, folder)
     return ledger

@@ -2,19 +2,18 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
-from denoise_daisy.durable import TRANSIENT, is_there, make_folders, persistently
-from denoise_daisy.errors import RefusedError, RunStopped
+from denoise_daisy.durable import is_there, make_folders, persistently
+from denoise_daisy.errors import RefusedError
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -71,7 +70,7 @@ def run(
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
     check_output(config, run_dir)
-    with limits_told(), _stopped_by_files(run_dir), ExitStack() as stack:
+    with limits_told(run_dir.output), ExitStack() as stack:
         lock = None
         if is_there(run_dir.lock_file):
             lock = Lock(run_dir)
@@ -118,8 +117,7 @@ def _start(found: Preflight, epoch: int, grace_seconds: float, say: Say) -> None
     notifier = Notifier(notify.command if notify else (), about, blocks)
     with (
         notifier.telling_of_the_end(lambda: said[0]),
-        limits_told(),
-        _stopped_by_files(run.run_dir),
+        limits_told(run.output),
     ):
         Start(found, epoch, grace_seconds, say_and_keep, notifier).run()
 
@@ -211,19 +209,3 @@ def _record_start(found: Preflight) -> int:
         record = record.with_stages(old)
     record.write(run.run_dir)
     return epoch
-
-
-@contextmanager
-def _stopped_by_files(run_dir: RunDir) -> Iterator[None]:
-    """A disk that is full, or a file server that is away for too long, is no bug."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (*DISK_ERRORS, *TRANSIENT):
-            raise
-        verb = "write" if error.errno in DISK_ERRORS else "use its files"
-        place = error.filename or run_dir.output
-        raise RunStopped(
-            f"The run can't {verb} ({error.strerror}: {place}). What is done is kept;"
-            " correct that and start again to go on."
-        ) from error

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.durable import persistently
 from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
@@ -32,7 +33,7 @@ def status(run_dir: RunDir) -> str:
             continue
         folder = run_dir.ledger(stage.name)
         ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
-        ledger.refresh()
+        persistently(ledger.refresh)
         failed = ledger.last_failed()
         left = stage.grid.size - ledger.done_count - len(failed)
         lines.append(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from denoise_daisy.blockwise.read_back import find_damage, slab_bytes
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
+from denoise_daisy.durable import persistently
 from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.machine import cores
@@ -109,7 +110,7 @@ def _as_recorded(run: ResolvedRun, record: RunRecord) -> Iterator[Stage]:
 def _ledger(stage: Stage, run: ResolvedRun) -> Ledger:
     folder = run.run_dir.ledger(stage.name)
     ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
-    ledger.refresh()
+    persistently(ledger.refresh)
     if ledger.done_files().any():
         check_stage(stage, folder)
     return ledger

@@ -1,5 +1,6 @@
 """Limits of the machine are told early, or in one paragraph."""
 
+import errno
 import subprocess
 import sys
 import threading
@@ -10,8 +11,11 @@ import pytest
 
 from denoise_daisy import __main__, plan
 from denoise_daisy.errors import InputError
+from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, environment, load, small_czi, write_config
+from harness.hiccups import Hiccup
 from harness.refused import assert_one_paragraph
+from harness.stand_ins import FakeTime
 
 
 def config_in(folder: Path, stem: str = "out") -> dict[str, Any]:
@@ -67,3 +71,43 @@ def test_a_thread_that_can_not_be_started_stops_a_run_with_one_paragraph(
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert __main__.main(["run", str(path)]) == 5
     assert_one_paragraph(capsys.readouterr().err, ("new thread", "ulimit -u"))
+
+
+@pytest.mark.parametrize("verb", ["run", "plan", "status", "verify"])
+@pytest.mark.parametrize("times", [1, 1000])
+def test_a_ledger_that_can_not_be_read_for_long_stops_every_verb(
+    times: int,
+    verb: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write_config(tmp_path / "config.json", config_in(tmp_path))
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    assert __main__.main(["run", str(path)]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr("denoise_daisy.durable.time", FakeTime())
+    folder = tmp_path / "out.zarr.run" / "ledger" / "denoise"
+    hiccup = Hiccup(monkeypatch, "scandir", str(folder), times=times)
+    code = __main__.main([verb, str(path)])
+    said = capsys.readouterr().err
+    if times == 1:
+        assert hiccup.hits == 1
+        assert "Stale" not in said
+    else:
+        assert_one_paragraph(said, (f"use its files (Stale file handle: {folder})",))
+        assert code == 5
+
+
+def test_a_disk_that_is_full_stops_a_verify_with_one_paragraph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_config(tmp_path / "config.json", config_in(tmp_path))
+
+    def full(_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(__main__, "_find", full)
+    assert __main__.main(["verify", str(path)]) == 5
+    words = ("The run can't write (No space left on device).",)
+    assert_one_paragraph(capsys.readouterr().err, words)
