@@ -47,7 +47,9 @@ def test_an_axis_of_one_voxel_takes_every_radius_along_t_and_z_alone() -> None:
     assert [largest_radius(axis, 1) for axis in "tzyx"] == [None, None, 0, 0]
 
 
+@pytest.mark.parametrize("loads_when_used", [False, True])
 def test_the_time_to_load_an_engine_is_not_counted(
+    loads_when_used: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A hundred seconds, at the latest when it is used first."""
@@ -69,11 +71,12 @@ def test_the_time_to_load_an_engine_is_not_counted(
         clock.now += 2.0 * image.size
 
     stencil = neighbourhood(Coordinate(0, 1, 1, 1))
-    denoiser: Any = SimpleNamespace(stencil=stencil, load=load, denoise=denoise)
+    denoiser: Any = SimpleNamespace(stencil=stencil, denoise=denoise)
+    denoiser.load = (lambda: None) if loads_when_used else load
     denoiser.steps = lambda shape, channels: math.prod(shape) * channels * 5
     assert base.timed(denoiser, channels=3) == 2.0 / 5
-    # The first image takes long, and no larger one is tried: 4 x 4 x 4, in 3 channels.
-    assert sizes == [4**3 * 3]
+    # The second image takes long, and no larger one is tried: 4 x 4 x 4, in 3 channels.
+    assert sizes == [3, 4**3 * 3]
 
 
 def test_images_that_take_no_time_grow_until_some_can_be_measured(
@@ -86,13 +89,14 @@ def test_images_that_take_no_time_grow_until_some_can_be_measured(
 
     def denoise(image: np.ndarray) -> None:
         shapes.append(image.shape)
-        clock.now += 0.19 if len(shapes) < 3 else 7.0
+        clock.now += 0.19 if len(shapes) < 4 else 7.0
 
     stencil = Stencil(*map(Coordinate, ((1,) * 4, (0,) * 4, (1, 2, 5, 60))))
     denoiser: Any = SimpleNamespace(stencil=stencil, load=lambda: 0, denoise=denoise)
     denoiser.steps = lambda shape, channels: shape[2]
     assert base.timed(denoiser, channels=1) == pytest.approx(7.0 / 48)
     assert [shape[1:] for shape in shapes] == [
+        (1, 2, 5, 60),
         (1, 4, 5, 60),
         (1, 8, 12, 60),
         (1, 8, 48, 60),
