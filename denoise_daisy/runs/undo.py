@@ -33,7 +33,8 @@ def undo(
 ) -> int:
     """Mark damaged blocks as undone, and all that read them; the number of the latter.
 
-    `stages` stand each after those that it reads.
+    `stages` stand each after those that it reads.  Of one that has no ledger, for what
+    it made is deleted, nothing is marked, but its readers are.
     """
     undone: dict[str, np.ndarray] = {}
     readers: dict[str, list[Entry]] = {}
@@ -47,20 +48,21 @@ def undo(
             if other.name in stage.after:
                 ranges = stage.block_ranges_of(other)
                 outdated |= count_in(undone[other.name], ranges) > 0
-        outdated &= ledgers[stage.name].done.reshape(stage.grid.shape) & ~damaged
+        if ledger := ledgers.get(stage.name):
+            outdated &= ledger.done.reshape(stage.grid.shape) & ~damaged
+            readers[stage.name] = [
+                _undone(
+                    stage.grid,
+                    tuple(map(int, index)),
+                    epoch,
+                    "outdated",
+                    "what it read was found damaged",
+                )
+                for index in np.argwhere(outdated)
+            ]
         undone[stage.name] = outdated | damaged
-        readers[stage.name] = [
-            _undone(
-                stage.grid,
-                tuple(map(int, index)),
-                epoch,
-                "outdated",
-                "what it read was found damaged",
-            )
-            for index in np.argwhere(outdated)
-        ]
     # Readers first: cut short, this leaves no block whose damage is forgotten.
-    for stage in reversed(stages):
+    for stage in reversed([s for s in stages if s.name in readers]):
         own = [damage for damage in damages if damage.stage == stage.name]
         marks = [_undone(d.grid, d.block, epoch, "damaged", d.what) for d in own]
         _mark(ledgers[stage.name], epoch, [*readers[stage.name], *marks])

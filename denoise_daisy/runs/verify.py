@@ -72,7 +72,7 @@ def verify(run_dir: RunDir) -> str:
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}
         checked = sum(map(_count, ledgers.values()))
         damages = damages_of(stages, ledgers)
-        readers = _marked(run_dir, record, stages, ledgers, damages)
+        readers = _marked(run, record, ledgers, damages)
     if damages:
         lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
         lines += listing([str(damage) for damage in damages])
@@ -117,9 +117,8 @@ def _ledger(stage: Stage, run: ResolvedRun) -> Ledger:
 
 
 def _marked(
-    run_dir: RunDir,
+    run: ResolvedRun,
     record: RunRecord,
-    stages: Sequence[Stage],
     ledgers: Mapping[str, Ledger],
     damages: Sequence[Damage],
 ) -> int:
@@ -128,11 +127,11 @@ def _marked(
         return 0
     # An array that has gone in between is no damage of its blocks.
     damaged = {damage.stage for damage in damages}
-    for stage in stages:
+    for stage in run.stages:
         if stage.name in damaged:
-            check_stage(stage, run_dir.ledger(stage.name))
+            check_stage(stage, run.run_dir.ledger(stage.name))
     last = max(ledger.epoch for ledger in ledgers.values())
-    return undo(stages, ledgers, damages, max(last, record.epoch) + 1)
+    return undo(run.stages, ledgers, damages, max(last, record.epoch) + 1)
 
 
 def damages_of(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from demo_czi import write_czi
 
-from denoise_daisy.errors import InputError, RunStopped
+from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
 from denoise_daisy.run_dir.run_dir import find
 from denoise_daisy.runs import not_kept
 from denoise_daisy.runs.status import status
@@ -172,6 +172,17 @@ def test_what_a_start_has_begun_to_delete_the_next_one_deletes(
         assert labelled(output) == ["cells"], number
         number += 1
     assert number > 30
+
+
+def test_a_damage_counts_through_what_is_deleted(undeleted: dict[str, Any]) -> None:
+    output = Path(undeleted["output"]["path"])
+    go(undeleted)
+    (output / "0" / "c" / "0" / "0" / "0" / "0" / "0").write_bytes(b"damaged")
+    with pytest.raises(BlocksFailed, match=r"and so do \d+ blocks that read them"):
+        verify(find(output))
+    said = status(find(output))
+    assert "cells: 3 done" not in said
+    assert "cells.table: 0 done" in said
 
 
 def test_what_is_busy_for_a_moment_is_deleted_then(

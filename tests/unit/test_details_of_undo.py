@@ -18,8 +18,12 @@ Chain = tuple[list[Stage], dict[str, Ledger]]
 @pytest.fixture
 def chain(tmp_path: Path) -> Chain:
     """Two stages of which all is done; the second reads the first."""
+    return made(tmp_path, {"denoise": (), "soft": ("denoise",)})
+
+
+def made(tmp_path: Path, stages_after: dict[str, tuple[str, ...]]) -> Chain:
     stages, ledgers = [], {}
-    for name, after in (("denoise", ()), ("soft", ("denoise",))):
+    for name, after in stages_after.items():
         folder = tmp_path / "ledger" / name
         folder.mkdir(parents=True)
         stage = forty_blocks(tmp_path / f"{name}.zarr", folder, name, after)
@@ -72,3 +76,17 @@ def test_readers_are_marked_before_what_they_read(
         ledger.refresh()
     assert ledgers["denoise"].is_done((0, 0, 0, 3))
     assert not ledgers["soft"].is_done((0, 0, 0, 3))
+
+
+def test_what_reads_a_stage_that_is_deleted_is_marked(tmp_path: Path) -> None:
+    """The deleted one was made from the damage."""
+    after = {"denoise": (), "soft": ("denoise",), "bright": ("soft",)}
+    stages, ledgers = made(tmp_path, after)
+    deleted = ledgers.pop("soft")
+    damage = Damage("denoise", stages[0].grid, (0, 0, 0, 3), "its voxels have changed")
+    assert undo(stages, ledgers, [damage], 2) == 1
+    for ledger in (*ledgers.values(), deleted):
+        ledger.refresh()
+    assert ledgers["bright"].done_count == 39
+    assert not ledgers["bright"].is_done((0, 0, 0, 3))
+    assert deleted.done_count == 40
