@@ -156,7 +156,7 @@ def timed(denoiser: Denoiser, channels: int) -> float:
     """Seconds that a step takes it, of small images of noise, each larger than before.
 
     Counted is the processor's time: who else is at work on the machine does not matter.
-    Nor does what it loads when it is used first, for an image that is as small as can be.
+    Nor does what it loads when it is used first, for an image as small as can be.
     """
     _, z, y, x = denoiser.stencil.smallest
     rng = np.random.default_rng(0)

@@ -53,6 +53,7 @@ def _left(
     """
     levels = tuple(f"{task}.pyramid." for task in tasks)
     for name, kept in record.stages.items():
-        if name in names or name.startswith(levels):
-            if not kept.is_deleted or is_left(run, recorded_place(run, name, kept)):
-                yield name
+        if name not in names and not name.startswith(levels):
+            continue
+        if not kept.is_deleted or is_left(run, recorded_place(run, name, kept)):
+            yield name

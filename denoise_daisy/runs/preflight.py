@@ -8,6 +8,7 @@ from typing import Any
 
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
@@ -263,8 +264,7 @@ def _check_blocks(found: Preflight) -> None:
             continue
         limits, is_first = found.run.limits(stage.task), stage is found.run.denoising
         whose = "" if is_first else f" of {stage.name}"
-        smaller = "make the blocks smaller with blocks.shape"
-        smaller += "" if is_first else f" of task {stage.task!r}"
+        smaller = _smaller(stage, found.run.denoising)
         if stage.memory is not None and stage.memory > limits.memory:
             what = f"A block{whose}, with its context,"
             raise limits.too_large(what, stage.memory, smaller)
@@ -272,3 +272,16 @@ def _check_blocks(found: Preflight) -> None:
         if stage.pace and not stage.pace.is_within(shape, limits.seconds):
             seconds = stage.pace.seconds(shape)
             raise limits.too_slow(f"A block{whose}", seconds, smaller)
+
+
+def _smaller(stage: Stage, denoising: Stage) -> str:
+    """How to get smaller blocks, or what else to do where nothing in the config cuts.
+
+    Levels have been cut for workers that had more; they are cut anew in a new run.
+    """
+    if isinstance(stage.target, SingleFile):
+        return f"leave task {stage.task!r} out"
+    if stage.parameters.get("kind") == "pyramid":
+        return "start over with --overwrite"
+    whose = "" if stage is denoising else f" of task {stage.task!r}"
+    return f"make the blocks smaller with blocks.shape{whose}"

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Self
 
 from funlib.geometry import Coordinate
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, model_validator
 
 from denoise_daisy.algorithms.pooling import Method, next_factors, pool
 from denoise_daisy.blockwise.block_shape import TaskBlocks, Workload
@@ -47,6 +47,12 @@ class Pyramid(OneInput):
     method: Method | Literal["auto"] = "auto"
     """What becomes of the voxels of a cell: their mean, the first, or the most
     frequent; auto: mean for images, nearest for labels."""
+
+    @model_validator(mode="after")
+    def _cut_by_nothing(self) -> Self:
+        if self.blocks.shape != "auto":
+            raise ValueError("no blocks: levels are cut like what they are made of")
+        return self
 
     def build(self, builder: StageBuilder) -> None:
         """A stage for each level of what the task reads."""

@@ -41,6 +41,10 @@ TASKS = {
         _tasks(LEVELS | {"input": "pyramid.1"}),
         prepare=WIDE,
     ),
+    "blocks of levels": Case(
+        ("tasks.0", "no blocks: levels are cut like"),
+        _tasks(LEVELS | {"blocks": {"shape": {"y": 16}}}),
+    ),
     "an unknown input": Case(
         ("'soft' reads 'mask'", "one of: raw, denoised"),
         _tasks(SMOOTH | {"input": "mask"}),

@@ -271,7 +271,7 @@ def test_a_task_that_nobody_reads_or_that_has_levels_is_kept(
     # A mask of one of its levels makes no difference.
     of_level = {"kind": "threshold", "name": "mask", "input": "levels.1", "value": 5}
     config["tasks"] = [*chain(VALUE), levels | {"levels": 1, "keep": False}, of_level]
-    with pytest.raises(InputError, match="'levels' .* levels are a part of 'soft'"):
+    with pytest.raises(InputError, match=r"'levels' .* are a part of 'soft'"):
         go(config)
     assert not run_dir_of(Path(config["output"]["path"])).exists()
 

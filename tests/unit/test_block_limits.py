@@ -7,7 +7,9 @@ x 64 voxels, in files of 4 x 16 x 64.
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.lsf import LsfWorkers
 from denoise_daisy.resolved.resolve import resolve, restore
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.runs.preflight import preflight
+from denoise_daisy.runs.preflight import Preflight, _check_blocks, preflight
 from harness import config_for, load, small_czi, write_config
 from harness.prepared import checked, resolved
 
@@ -248,6 +250,34 @@ def test_finding_a_threshold_takes_the_memory_of_its_samples(
     values["output"] |= {"dtype": dtype}
     [stage] = [s for s in resolved(load(values)).stages if s.name == "bright.value"]
     assert stage.memory == BASE + 4 * 64 * 64 * each
+
+
+def test_nobody_is_told_to_cut_what_can_not_be_cut(tmp_path: Path) -> None:
+    """The samples of a whole image are one block, whatever blocks.shape says."""
+    own = LSF | {"memory_gib": (BASE + 4 * 64 * 64 * 8) / (1 << 30)}
+    found = {"kind": "threshold", "name": "bright", "method": "li", "workers": own}
+    refused = r"of bright\.value, .* of task 'bright', or leave task 'bright' out\."
+    with pytest.raises(InputError, match=refused):
+        checked(load(asked_in(tmp_path, tasks=[found])))
+
+
+def test_levels_that_were_cut_for_more_memory_can_only_be_cut_anew(
+    tmp_path: Path,
+) -> None:
+    run = resolved(load(asked_in(tmp_path, tasks=[MASK])))
+    level = replace(run.denoising, name="pyramid.1", task="pyramid", memory=1 << 60)
+    level = replace(level, parameters={"kind": "pyramid"})
+    ledgers: Any = {level.name: SimpleNamespace(done=np.zeros(1, bool))}
+    found = Preflight(
+        replace(run, stages=(run.denoising, level)),
+        None,
+        ledgers,
+        {},
+        (level.name,),
+        (),
+    )
+    with pytest.raises(InputError, match=r"or start over with --overwrite\."):
+        _check_blocks(found)
 
 
 def test_a_tasks_blocks_are_cut_for_the_time_of_its_own_workers(
