@@ -85,7 +85,12 @@ def print_whole(text: str) -> None:
         It can't be written, or nobody reads it any more.
     """
     sys.stdout.flush()
-    descriptor = sys.stdout.fileno()
+    try:
+        descriptor = sys.stdout.fileno()
+    except io.UnsupportedOperation:
+        # Somebody has put an object of Python's in its place.
+        sys.stdout.write(f"{text}\n")
+        return
     rest = f"{text}\n".encode(sys.stdout.encoding, "backslashreplace")
     while rest:
         select.select([], [descriptor], [])

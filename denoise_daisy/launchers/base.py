@@ -14,6 +14,10 @@ class NotHereError(InputError):
     """The batch system's commands are not on this machine."""
 
 
+class NoAnswerError(InputError):
+    """The batch system does not answer, now or ever."""
+
+
 class CannotStartError(RunStopped):
     """The batch system goes on refusing workers; what is done is kept."""
 
@@ -47,6 +51,8 @@ class Launcher(Protocol):
         ------
         NotHereError
             It can't be used on this machine.
+        NoAnswerError
+            It does not answer.
         InputError
             With the system's own words.
         """

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.launchers.base import NotHereError
+from denoise_daisy.launchers.base import NoAnswerError, NotHereError
 from denoise_daisy.launchers.batch_command import Answer, run_command
 from denoise_daisy.launchers.batch_polls import Polls
 from denoise_daisy.launchers.batch_system import BatchSystem
@@ -26,6 +26,8 @@ def check_system(system: BatchSystem) -> None:
     ------
     NotHereError
         Its commands are not on this machine.
+    NoAnswerError
+        It does not answer.
     InputError
         It would not; the message has its own words.
     """
@@ -37,6 +39,11 @@ def check_system(system: BatchSystem) -> None:
                 f"{program!r} is not on this machine, and workers.kind needs it."
                 f" Start where {system.name} can be used, or use local workers."
             )
+    if error := _last_error(lambda: _silence(Polls(system))):
+        raise NoAnswerError(
+            f"{system.name} does not tell of the workers' jobs: {error} Expected"
+            f" an answer to this command, now and during the run: {shlex.join(poll)}"
+        )
     if dry_run := system.check_command():
         script = system.script()
         error = _last_error(lambda: _refusal(run_command(system, dry_run, script)))
@@ -46,11 +53,6 @@ def check_system(system: BatchSystem) -> None:
                 " Correct `workers` in the config. The command was:"
                 f" {shlex.join(dry_run)}"
             )
-    if error := _last_error(lambda: _silence(Polls(system))):
-        raise InputError(
-            f"{system.name} does not tell of the workers' jobs: {error} Expected"
-            f" an answer to this command, now and during the run: {shlex.join(poll)}"
-        )
 
 
 def _last_error(ask: Callable[[], str]) -> str:

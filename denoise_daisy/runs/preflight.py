@@ -12,7 +12,7 @@ from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
-from denoise_daisy.launchers.base import NotHereError
+from denoise_daisy.launchers.base import NoAnswerError
 from denoise_daisy.machine import free_disk
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.resolved.run import ResolvedRun
@@ -131,18 +131,16 @@ def check_workers(found: Preflight) -> None:
     NotHereError
         The batch system can't be used on this machine.
     InputError
-        With its own words.
+        It would not take them; with its own words.
     RunStopped
-        The same, of a run that goes on: its jobs were taken before, and may be again.
+        It does not answer, and the run goes on: it did before, and may again.
     """
     if found.is_done:
         return
     for pool in found.run.pools_for(found.asked):
         try:
             pool.launcher.check()
-        except NotHereError:
-            raise
-        except InputError as error:
+        except NoAnswerError as error:
             if found.record is None:
                 raise
             raise RunStopped(f"{error} What is done is kept.") from error
