@@ -275,12 +275,15 @@ def start_of(site: Site, record: object) -> Any:
     return SimpleNamespace(is_done=False, asked=(), record=record, run=run)
 
 
-def test_a_run_that_goes_on_is_stopped_by_a_refusal_and_may_come_back(
+def test_a_run_that_goes_on_is_stopped_by_a_silence_and_may_come_back(
     site: Site,
 ) -> None:
     """Its scheduler may be a job, which a refused config would end for good."""
     check_workers(start_of(site, "record"))
-    site.answers("sbatch", err="Socket timed out\n", code=1)
+    site.answers("sbatch", err="Invalid partition\n", code=1)
+    with pytest.raises(InputError, match="Invalid partition"):
+        check_workers(start_of(site, "record"))
+    site.answers("squeue", err="Socket timed out\n", code=1)
     with pytest.raises(InputError, match="Socket timed out"):
         check_workers(start_of(site, None))
     with pytest.raises(RunStopped, match=r"Socket timed out.* What is done is kept\."):

@@ -260,6 +260,7 @@ def test_what_workers_of_an_earlier_start_showed_is_forgotten(
     )
     found: Any = SimpleNamespace(run=run, asked_stages=[], asked=(), ledgers={})
     assert len(read_states(run_dir)) == 1
+    run_dir.run_file.touch()
     nobody = Notifier((), {}, lambda: (0, 0))
     start.Start(found, 1, 30.0, lambda _: None, nobody).run()
     assert shown == [[]]
