@@ -258,7 +258,9 @@ def test_what_workers_of_an_earlier_start_showed_is_forgotten(
         denoising=SimpleNamespace(name="denoise", grid=None),
         config=SimpleNamespace(tasks=()),
     )
-    found: Any = SimpleNamespace(run=run, asked_stages=[], asked=(), ledgers={})
+    found: Any = SimpleNamespace(
+        run=run, asked_stages=[], asked=(), ledgers={}, left_alone=()
+    )
     assert len(read_states(run_dir)) == 1
     run_dir.run_file.touch()
     nobody = Notifier((), {}, lambda: (0, 0))
