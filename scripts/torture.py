@@ -339,7 +339,8 @@ def files_of(output: Path) -> dict[str, bytes]:
     folder, run = output.parent, output.with_name(f"{output.name}.run")
     places = {*folder.glob(f"{output.stem}.*"), run / "tasks"} - {run}
     files = (p for place in places for p in (place, *place.rglob("*")) if p.is_file())
-    own = json.loads((run / "run.json").read_text())["id"].encode()
+    record = run / "run.json"  # which a start that was hit early has not written
+    own = json.loads(record.read_text())["id"].encode() if record.is_file() else b""
     contents = {p: p.read_bytes() for p in files}
     return {
         str(p.relative_to(folder)): data.replace(own, b"")
