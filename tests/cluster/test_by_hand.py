@@ -58,7 +58,7 @@ class TestCancelled:
         """In the middle of long blocks; the same run goes on later."""
         it = frames(cluster, frames=8, seconds=600, count=2)
         log = submit(it)
-        wait_until(lambda: it.blocks_begun() == 2, "two blocks begun")
+        it.wait_for_begun(2)
         cluster.cancel([scheduler(cluster)])
         it.check_nothing_is_left(GONE_SECONDS)
         assert "The job was" in log.read_text()

@@ -77,20 +77,22 @@ def test_a_run_outlives_the_walltime_of_lsf_workers(
 def test_a_scheduler_outlives_its_own_walltime(
     lsf_cluster: LsfCluster, frames: Callable[..., Frames]
 ) -> None:
-    it = frames(lsf_cluster, frames=12, seconds=1, count=2, max_retries=0)
+    """Each time with blocks in work, which are let go once it is stopping."""
+    it = frames(lsf_cluster, frames=12, seconds=600, count=2, max_retries=0)
     log = submit(it, "-W", "1:00")
 
-    def stops() -> int:
-        return log.read_text().count("ended with exit code 143")
+    def wait_for(stops: int, what: str) -> None:
+        wait_until(lambda: log.read_text().count(what) == stops, f"{what!r}, {stops}")
 
-    def stop_it_at(done: int) -> None:
-        it.wait_for_done(done)
-        before = stops()
+    for stops in (1, 2):
+        it.wait_for_begun(it.done() + 2)
         lsf_cluster.play("run_limit")
-        wait_until(lambda: stops() > before, "the scheduler's end")
-
-    stop_it_at(2)
-    stop_it_at(6)
+        wait_for(stops, "Stopping")
+        it.set_seconds(0)
+        it.wait_for_done(2 * stops)
+        it.set_seconds(600)
+        wait_for(stops, "exit code 143")
+    it.set_seconds(0)
     wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
     wait_until(lambda: not lsf_cluster.queue(), "an empty queue")
     it.check_result()

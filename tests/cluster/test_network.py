@@ -52,12 +52,9 @@ class Apart:
         self.it.at_end(worker)
         return worker
 
-    def wait_for_begun(self, count: int) -> None:
-        wait_until(lambda: self.it.blocks_begun() >= count, f"{count} blocks begun")
-
     def cut_while_a_block_ends(self, *sides: int) -> None:
         """Cut the wire in the middle of a block, for some time after its end."""
-        self.wait_for_begun(1)
+        self.it.wait_for_begun(1)
         self.wire.cut(*sides)
         self.it.set_seconds(0)
         self.it.wait_for_done(1)
@@ -119,7 +116,7 @@ def test_a_scheduler_that_has_given_up_a_silent_worker_takes_its_block(
     """As it does after two minutes without a sign."""
     it = apart()
     worker = it.worker(THERE, "far")
-    it.wait_for_begun(1)
+    it.it.wait_for_begun(1)
     wire.cut(*BOTH)
     wire.reset(HERE)
     it.cut_while_a_block_ends(*BOTH)
@@ -134,7 +131,7 @@ def test_connections_that_are_reset_are_made_again(
 ) -> None:
     it = apart()
     worker = it.worker(THERE, "far")
-    it.wait_for_begun(1)
+    it.it.wait_for_begun(1)
     wire.reset(*sides)
     it.it.set_seconds(0)
     it.check(worker)
@@ -147,7 +144,7 @@ def test_an_idle_worker_that_was_cut_off_gets_a_block_that_another_has_lost(
     """The wire is cut when it has nothing to do."""
     it = apart(2, 0)
     near = it.worker(HERE, "near", sleep=FOR_EVER)
-    it.wait_for_begun(1)
+    it.it.wait_for_begun(1)
     far = it.worker(THERE, "far")
     it.it.wait_for_done(1)
     wire.cut(*BOTH)
@@ -164,7 +161,7 @@ def test_the_block_of_a_machine_that_is_gone_is_done_by_another(
     it = apart(block_timeout_minutes=0.1)
     far = it.worker(THERE, "far", sleep=FOR_EVER)
     near = it.worker(HERE, "near")
-    it.wait_for_begun(2)
+    it.it.wait_for_begun(2)
     it.it.set_seconds(0)
     it.it.wait_for_done(2)
     wire.cut(*BOTH)
@@ -179,7 +176,7 @@ def test_a_worker_leaves_when_the_run_has_ended_while_it_was_cut_off(
     """It hears nothing of the end."""
     it = apart(1)
     worker = it.worker(THERE, "far")
-    it.wait_for_begun(1)
+    it.it.wait_for_begun(1)
     wire.cut(HERE)
     it.it.set_seconds(0)
     it.check(worker)

@@ -58,7 +58,7 @@ def test_a_second_ctrl_c_ends_workers_in_the_middle_of_a_block(
 ) -> None:
     it = frames(cluster, frames=4, seconds=300, count=2)
     run = it.start()
-    wait_until(lambda: it.blocks_begun() == 2, "two blocks begun")
+    it.wait_for_begun(2)
     run.signal(signal.SIGINT)
     wait_until(lambda: "Stopping" in run.said, "that it stops")
     time.sleep(2)

@@ -113,6 +113,9 @@ class Frames:
     def blocks_begun(self) -> int:
         return len(self.begun())
 
+    def wait_for_begun(self, count: int) -> None:
+        wait_until(lambda: self.blocks_begun() >= count, f"{count} blocks begun")
+
     def wait_for_done(self, count: int) -> None:
         wait_until(lambda: self.done() >= count, f"{count} blocks done")
 
