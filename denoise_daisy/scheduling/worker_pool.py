@@ -115,7 +115,8 @@ class WorkerPool:
 
     def end_all(self) -> None:
         """End every worker at once; what they have in flight is lost, nothing else."""
-        workers = self._launcher.running()
+        # Also those that began since the batch system was asked.
+        workers = self._launcher.living()
         self._launcher.end_all()
         for worker in workers:
             remove_state(self._run_dir, worker)

@@ -235,6 +235,17 @@ def test_the_end_of_all_leaves_what_others_started(busy_pool: OnePool) -> None:
     assert left == {"mine", "idle", "theirs"}
 
 
+def test_the_end_of_all_forgets_those_that_were_taken_for_waiting(
+    pool: OnePool,
+) -> None:
+    """A batch system is asked only now and then."""
+    pool.launcher.in_queue = True
+    pool.maintain(1)
+    pool.show("w1", 0)
+    pool.pool.end_all()
+    assert not pool.is_shown("w1")
+
+
 def test_a_worker_that_has_shown_itself_is_not_taken_for_one_that_waits(
     busy_pool: OnePool,
 ) -> None:
