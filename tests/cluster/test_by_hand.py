@@ -2,15 +2,15 @@
 
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
 
-from harness import ROOT, environment, wait_until
+from denoise_daisy.run_dir.exit_codes import EXIT_LEFT
+from harness import ROOT, Run, short_waits, wait_until
 from harness.clusters import Cluster
-from harness.frames import GONE_SECONDS, Frames, submit
+from harness.frames import FOR_EVER, GONE_SECONDS, Frames, submit
 
 # By hand, and the scheduler as a job.
 
@@ -19,23 +19,25 @@ def test_workers_started_by_hand_can_do_all_the_work(
     cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     """One as a job, one as a process of this machine; late ones do no harm."""
-    it = frames(cluster, frames=12, seconds=600, count=0)
+    it = frames(cluster, frames=12, seconds=FOR_EVER, count=0)
     run = it.start()
     wait_until((it.run_dir / "connection.json").exists, "connection.json")
     cluster.add_worker(it.run_dir, it.slow)
-    wait_until(lambda: it.blocks_begun() == 1, "the job is at work")
-    by_hand = [sys.executable, "workers/block_worker.py", str(it.run_dir)]
-    env = environment(it.slow)
-    with subprocess.Popen(by_hand, cwd=ROOT, env=env, stderr=subprocess.DEVNULL) as it2:
-        wait_until(lambda: it.blocks_begun() == 2, "the process is at work")
-        it.set_seconds(0.2)
-        run.finish()
-        assert it2.wait(GONE_SECONDS) == 0
+    it.wait_for_begun(1)
+    words = [sys.executable, str(ROOT / "workers/block_worker.py"), str(it.run_dir)]
+    by_hand = Run(words, it.slow, it.folder / "by-hand.log")
+    it.at_end(by_hand)
+    it.wait_for_begun(2)
+    it.set_seconds(0.2)
+    run.finish()
+    # It may find the scheduler gone before it hears that all is done.
+    assert by_hand.wait(GONE_SECONDS) in (0, EXIT_LEFT), by_hand.said
     assert len(it.workers()) == 2
-    it.check_nothing_is_left(GONE_SECONDS)
+    it.check_nothing_is_left()
     it.check_result()
-    late = subprocess.run(by_hand, cwd=ROOT, env=env, check=False, capture_output=True)
-    assert late.returncode == 0, late.stderr
+    late = Run(words, it.slow, it.folder / "late.log")
+    it.at_end(late)
+    late.finish(GONE_SECONDS)
     it.check_result()
 
 
@@ -46,21 +48,21 @@ def scheduler(cluster: Cluster) -> str:
 
 
 class TestCancelled:
-    """On a fake LSF that takes its usual time from one signal to the next."""
+    """On a fake LSF that takes its usual time to the second signal."""
 
     @pytest.fixture
     def lsf_settings(self) -> dict[str, float | str]:
-        return {"KILL_INTERVAL": 10}
+        return {"KILL_INTERVAL": 10, "LAST_INTERVAL": 40}
 
     def test_a_scheduler_that_is_cancelled_stays_away_and_its_workers_leave(
         self, cluster: Cluster, frames: Callable[..., Frames]
     ) -> None:
         """In the middle of long blocks; the same run goes on later."""
-        it = frames(cluster, frames=8, seconds=600, count=2)
+        it = frames(cluster, frames=6, seconds=FOR_EVER, count=2)
         log = submit(it)
         it.wait_for_begun(2)
         cluster.cancel([scheduler(cluster)])
-        it.check_nothing_is_left(GONE_SECONDS)
+        it.check_nothing_is_left()
         assert "The job was" in log.read_text()
         assert it.done() == 0
         it.set_seconds(0)
@@ -72,15 +74,18 @@ class TestCancelled:
 def test_a_scheduler_that_is_preempted_is_put_back_by_slurm(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
-    it = frames(slurm_cluster, frames=12, seconds=1, count=1, nodelist="n1")
+    it = frames(slurm_cluster, frames=4, seconds=FOR_EVER, count=1, nodelist="n1")
     log = submit(it, "--partition=low", "--nodelist=n3")
-    it.wait_for_done(2)
+    it.wait_for_begun(1)
     slurm_cluster.call(
         *("sbatch", "-p", "high", "-w", "n3", "--exclusive", "-o", "/dev/null"),
         *("--job-name", "other", "--wrap", "sleep 5"),
     )
+    wait_until(lambda: "Stopping" in log.read_text(), "that it stops")
+    it.set_seconds(0)
     wait_until(lambda: "or preempted" in log.read_text(), "its first end")
     wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
+    it.check_nothing_is_left()
     it.check_result()
 
 
@@ -89,14 +94,17 @@ def test_a_scheduler_that_is_told_to_leave_comes_back_until_all_is_done(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     """The signal is the one that Slurm sends before a walltime ends."""
-    it = frames(slurm_cluster, frames=16, seconds=1.5, count=2, max_retries=0)
+    it = frames(slurm_cluster, frames=6, seconds=FOR_EVER, count=2, max_retries=0)
     log = submit(it)
-    it.wait_for_done(3)
+    it.wait_for_begun(2)
     slurm_cluster.call("scancel", "--batch", "--signal=USR1", scheduler(slurm_cluster))
+    wait_until(lambda: "Stopping" in log.read_text(), "that it stops")
+    it.let_go()
     wait_until(lambda: "exit code 143" in log.read_text(), "its first end")
-    assert it.done() < 16
+    assert it.done() == 2
+    it.set_seconds(0)
     wait_until(lambda: "exit code 0." in log.read_text(), "the end of the run")
-    wait_until(lambda: not slurm_cluster.queue(), "an empty queue")
+    it.check_nothing_is_left()
     it.check_result()
 
 
@@ -135,9 +143,10 @@ def test_an_address_that_workers_cant_reach_stops_the_run(
 ) -> None:
     """An address of the documentation's networks, which nobody has."""
     it = frames(cluster, frames=4, count=3, host="198.51.100.7")
+    it.env |= short_waits(connect=3)
     run = it.start()
     assert run.wait() == 5, run.said
     assert re.search(r"can't reach the scheduler at 198\.51\.100\.7 port \d+", run.said)
     assert "firewall" in run.said
     assert "workers.host" in run.said
-    it.check_nothing_is_left(GONE_SECONDS)
+    it.check_nothing_is_left()

@@ -13,21 +13,18 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy.waits import VARIABLE
-from harness import ROOT, SHORT_WAITS, Run, cli, wait_until
+from harness import ROOT, Run, cli, short_waits, wait_until
 from harness.clusters import LsfCluster
-from harness.frames import GONE_SECONDS, Frames
+from harness.frames import FOR_EVER, GONE_SECONDS, Frames
 from harness.other_machine import ADDRESSES, BOTH, HERE, THERE, Wire
 
-FOR_EVER = 600.0
-"""Seconds that a block takes until it is let go."""
-
-WAITS = json.loads(SHORT_WAITS[VARIABLE]) | {
-    "idle": 100,
-    "manual_worker_silent": 8,
-    "network_away": 300,
-}
-PATIENT = {VARIABLE: json.dumps(WAITS)}
+PATIENT = short_waits(
+    idle=100,
+    manual_worker_silent=8,
+    network_away=300,
+    scheduler_gone=60,
+    scheduler_silent=60,
+)
 """Workers stay when they are idle, and the scheduler soon misses one that is gone."""
 
 
@@ -158,15 +155,13 @@ def test_the_block_of_a_machine_that_is_gone_is_done_by_another(
     apart: Callable[..., Apart], wire: Wire
 ) -> None:
     """Once the time for a block is up, at the latest."""
-    it = apart(block_timeout_minutes=0.1)
+    it = apart(seconds=0, block_timeout_minutes=0.25)
     far = it.worker(THERE, "far", sleep=FOR_EVER)
-    near = it.worker(HERE, "near")
-    it.it.wait_for_begun(2)
-    it.it.set_seconds(0)
-    it.it.wait_for_done(2)
+    it.it.wait_for_begun(1)
     wire.cut(*BOTH)
     far.process.kill()
     far.wait()
+    near = it.worker(HERE, "near")
     it.check(near, killed=["far"])
 
 

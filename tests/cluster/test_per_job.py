@@ -11,7 +11,7 @@ import pytest
 
 from harness import wait_until
 from harness.clusters import Cluster
-from harness.frames import Frames
+from harness.frames import FOR_EVER, Frames
 
 
 def name_of(cluster: Cluster) -> str:
@@ -22,9 +22,7 @@ def name_of(cluster: Cluster) -> str:
 
 
 def hurt_one(it: Frames, number: signal.Signals) -> None:
-    """Send a signal to a worker in the middle of a block."""
-    begun = it.blocks_begun()
-    wait_until(lambda: it.blocks_begun() > begun, "another block begun")
+    """Send a signal to the worker that has begun a block last."""
     _, pid = it.begun()[-1]
     os.kill(pid, number)
 
@@ -32,16 +30,18 @@ def hurt_one(it: Frames, number: signal.Signals) -> None:
 def test_a_worker_that_dies_is_replaced_in_its_job_and_ends_no_other(
     cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
-    it = frames(cluster, frames=14, seconds=2, count=2, per_job=2, max_retries=1)
+    it = frames(cluster, frames=6, seconds=FOR_EVER, count=2, per_job=2, max_retries=1)
     run = it.start()
-    it.wait_for_done(2)
+    it.wait_for_begun(2)
     name = name_of(cluster)
     hurt_one(it, signal.SIGKILL)
+    it.wait_for_begun(3)
+    it.set_seconds(0)
     run.finish()
     (failed,) = it.lines("failed")
     assert failed["reason"] == "lost"
     assert failed["worker"] in {f"{name}-1", f"{name}-2"}
-    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)} - {failed["worker"]}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
@@ -52,22 +52,23 @@ def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
     it = frames(
         lsf_cluster,
         frames=40,
-        seconds=3,
+        seconds=FOR_EVER,
         count=2,
         per_job=2,
         max_retries=1,
         block_timeout_minutes=0.5,
     )
     run = it.start()
-    it.wait_for_done(2)
+    it.wait_for_begun(2)
     name = name_of(lsf_cluster)
     hurt_one(it, signal.SIGSTOP)
+    it.set_seconds(3)
     wait_until(lambda: f"{name}-3" in it.workers(), "a block done by another")
     it.set_seconds(0)
     run.finish()
     (failed,) = it.lines("failed")
     assert failed["reason"] == "timeout", failed
-    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)}
+    assert it.workers() == {f"{name}-{i}" for i in (1, 2, 3)} - {failed["worker"]}
     it.check_nothing_is_left()
     it.check_result(failed=1)
 
@@ -77,15 +78,26 @@ def test_whole_jobs_are_cancelled_and_replaced(
     slurm_cluster: Cluster, frames: Callable[..., Frames]
 ) -> None:
     """At no cost of any block, and no process outlives its job."""
-    it = frames(slurm_cluster, frames=30, seconds=4, count=4, per_job=2, max_retries=0)
+    it = frames(
+        slurm_cluster,
+        frames=10,
+        seconds=FOR_EVER,
+        count=4,
+        per_job=2,
+        max_retries=0,
+    )
     run = it.start()
-    it.wait_for_done(4)
+    it.wait_for_begun(4)
     jobs = slurm_cluster.running()
     assert len(jobs) == 2
     slurm_cluster.cancel(jobs[:1])
-    it.wait_for_workers(6)
+    wait_until(lambda: it.told_to_leave() == 2, "two workers told to leave")
+    it.let_go()
+    # Two go on with others, and a job of two comes in place of the other.
+    it.wait_for_begun(8)
     it.set_seconds(0)
     run.finish()
     assert len({worker.rpartition("-")[0] for worker in it.workers()}) == 3
+    assert it.blocks_begun() == 10
     it.check_nothing_is_left()
     it.check_result()

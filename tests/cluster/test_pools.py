@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from harness import ROOT, cli, processes_of, wait_until
 from harness.clusters import Cluster, SlurmCluster
-from harness.frames import GONE_SECONDS
+from harness.frames import FOR_EVER
 from harness.pools import NAMES, Pools
 
 # Pools of a run.
@@ -64,7 +64,7 @@ def test_killing_the_scheduler_ends_the_workers_of_all_pools(
     assert len(processes_of(it.run_dir)) == 3
     run.signal(signal.SIGKILL)
     run.wait()
-    it.check_nothing_is_left(GONE_SECONDS)
+    it.check_nothing_is_left()
     assert all(len(it.done_by(name)) < it.frames for name in it.workers)
 
     it.set_seconds(0)
@@ -78,7 +78,7 @@ def test_waiting_jobs_of_a_killed_start_are_taken_back_whatever_the_next_one_doe
 ) -> None:
     """Also those of a task that is not asked for any more."""
     it = pools(cluster, {"here": None} | {name: {"count": 1} for name in NAMES})
-    it.set_seconds(2)
+    it.set_seconds(FOR_EVER)
     others = cluster.fill()
     run = it.start()
     wait_until(

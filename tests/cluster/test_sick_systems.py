@@ -1,14 +1,12 @@
 """A batch system that loses hosts, or does what it said it would not."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from denoise_daisy.waits import VARIABLE
-from harness import SHORT_WAITS, wait_until
+from harness import short_waits, wait_until
 from harness.clusters import Cluster, LsfCluster
-from harness.frames import Frames
+from harness.frames import FOR_EVER, Frames
 
 SAYS_NO = """#!/bin/sh
 {real} "$@" || exit
@@ -22,18 +20,19 @@ def test_workers_of_a_host_that_vanishes_are_given_up_and_replaced(
     lsf_cluster: LsfCluster, frames: Callable[..., Frames]
 ) -> None:
     """LSF does not know what they do, and no kill reaches them."""
-    it = frames(lsf_cluster, frames=12, seconds=1, count=3, max_retries=0)
-    waits = json.loads(SHORT_WAITS[VARIABLE]) | {"job_lost": 5}
-    it.env |= {VARIABLE: json.dumps(waits)}
+    it = frames(lsf_cluster, frames=8, seconds=FOR_EVER, count=3, max_retries=0)
+    it.env |= short_waits(job_lost=5)
     run = it.start()
-    it.wait_for_done(2)
-    vanished = len(lsf_cluster.running())
+    it.wait_for_begun(3)
+    assert len(lsf_cluster.running()) == 3
     lsf_cluster.play("host_vanishes")
-    assert vanished
+    it.wait_for_begun(6)
+    it.set_seconds(0)
     run.finish()
+    assert it.blocks_begun() == 8 + 3
     assert "out of reach of LSF" in (it.run_dir / "logs/scheduler.log").read_text()
     by_id = [c for c in lsf_cluster.calls("bkill") if "-J" not in c.words]
-    assert len(by_id) <= 2 * vanished
+    assert len(by_id) <= 2 * 3
     it.check_result()
 
 
@@ -47,7 +46,7 @@ def test_jobs_that_were_accepted_with_an_error_are_the_workers(
     real = shutil.which(cluster.submits, path=cluster.env["PATH"])
     wrapper.write_text(SAYS_NO.format(real=real))
     wrapper.chmod(0o755)
-    it = frames(cluster, frames=6, seconds=600, count=3)
+    it = frames(cluster, frames=6, seconds=FOR_EVER, count=3)
     it.env |= {"PATH": f"{folder}:{it.env['PATH']}"}
     run = it.start()
     wait_until(lambda: it.blocks_begun() == 3 or not run.is_alive, "three blocks")

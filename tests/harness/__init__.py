@@ -28,7 +28,7 @@ from harness.program import (
     voxels_of,
     write_config,
 )
-from harness.waiting import REAL_WAITS, SHORT_WAITS, wait_until
+from harness.waiting import REAL_WAITS, SHORT_WAITS, short_waits, wait_until
 
 __all__ = [
     "GAINS",
@@ -46,6 +46,7 @@ __all__ = [
     "ome_of",
     "output_of",
     "processes_of",
+    "short_waits",
     "small_czi",
     "small_image",
     "start",

@@ -28,11 +28,11 @@ from harness.waiting import wait_until
 GONE_SECONDS = 60
 """Within that nothing of a run is left, however it ended."""
 
+FOR_EVER = 600.0
+"""Seconds that a block takes until it is let go."""
+
 BRIGHTEST = 65535
 """What makes a frame's denoising fail."""
-
-AT_ONCE_SECONDS = 20
-"""The same where the scheduler lives: as long as the batch system takes to tidy up."""
 
 
 class Frames:
@@ -78,9 +78,16 @@ class Frames:
         self.config_file = write_config(folder / "config.json", self.config)
         self._starts = 0
 
-    def set_seconds(self, seconds: float) -> None:
+    def set_seconds(
+        self, seconds: float, *, let_go: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """How long blocks take from now on, but for those that are let go."""
         bad = {str(BRIGHTEST - MARK): "exception"}
-        self._hook.set(sleep=seconds, fail=bad)
+        self._hook.set(sleep=seconds, fail=bad, **{"let go": let_go})
+
+    def let_go(self) -> None:
+        """Let the blocks in work end; those that come are held."""
+        self.set_seconds(FOR_EVER, let_go=self.begun())
 
     def start(self, *words: str) -> Run:
         """In the background; no process of it outlives the test."""
@@ -122,13 +129,18 @@ class Frames:
     def wait_for_workers(self, count: int) -> None:
         wait_until(lambda: len(self.workers()) >= count, f"{count} workers at work")
 
-    def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
+    def told_to_leave(self) -> int:
+        """How many workers have had a signal to leave after their block."""
+        logs = (self.run_dir / "logs").glob(f"{self.config['workers']['kind']}-*.log")
+        return sum("Leaving after" in log.read_text() for log in logs)
+
+    def check_nothing_is_left(self) -> None:
         assert self.cluster
         queue = self.cluster.queue
         wait_until(
             lambda: not (queue() or processes_of(self.run_dir)),
             "an empty queue and no worker",
-            seconds,
+            GONE_SECONDS,
         )
 
     def check_result(self, *, failed: int = 0, killed: Sequence[str] = ()) -> None:

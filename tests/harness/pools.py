@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.clusters import Cluster
-from harness.frames import AT_ONCE_SECONDS
+from harness.frames import GONE_SECONDS
 from harness.images import small_czi
 from harness.program import (
     Run,
@@ -25,7 +25,9 @@ STEPS = """
 import pathlib, time
 
 def add(block, context):
-    time.sleep(float(pathlib.Path(__file__).with_name("seconds").read_text()))
+    began, seconds = time.monotonic(), pathlib.Path(__file__).with_name("seconds")
+    while time.monotonic() - began < float(seconds.read_text()):
+        time.sleep(0.05)
     return block + context.params["number"]
 """
 
@@ -78,7 +80,10 @@ class Pools:
         self._starts = itertools.count()
 
     def set_seconds(self, seconds: float) -> None:
-        (self.folder / "seconds").write_text(str(seconds))
+        """How long a function takes from now on."""
+        partial = self.folder / "seconds.partial"
+        partial.write_text(str(seconds))
+        partial.replace(self.folder / "seconds")
 
     def start(self, *words: str) -> Run:
         """`run` in the background."""
@@ -101,12 +106,12 @@ class Pools:
         )
         assert run.is_alive, run.said
 
-    def check_nothing_is_left(self, seconds: float = AT_ONCE_SECONDS) -> None:
+    def check_nothing_is_left(self) -> None:
         queue = self.cluster.queue if self.cluster else list
         wait_until(
             lambda: not (queue() or processes_of(self.run_dir)),
             "an empty queue and no worker",
-            seconds,
+            GONE_SECONDS,
         )
 
     def check_result(self) -> None:

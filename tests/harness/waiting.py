@@ -40,6 +40,12 @@ Time within which something has to happen is as long as ever, and a heart may mi
 seconds, for the machine may be loaded.
 """
 
+
+def short_waits(**others: float) -> dict[str, str]:
+    """The same, but for some."""
+    return {VARIABLE: json.dumps(json.loads(SHORT_WAITS[VARIABLE]) | others)}
+
+
 REAL_WAITS = {VARIABLE: ""}
 """An environment in which runs wait as they do for people."""
 

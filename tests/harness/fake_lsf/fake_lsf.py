@@ -12,6 +12,7 @@ client that sent them, and all state is in $FAKE_LSF_DIR:
 FAKE_LSF_SLOTS            processors of the only host (4)
 FAKE_LSF_PEND             seconds that every job is pending at least (0.5)
 FAKE_LSF_KILL_INTERVAL    seconds from INT to TERM to KILL (10)
+FAKE_LSF_LAST_INTERVAL    seconds from TERM to KILL, where they are others
 FAKE_LSF_CLEAN_PERIOD     seconds after which ended jobs are forgotten (3600)
 FAKE_LSF_NOTICE           a site's line that comes before "Job <..> is submitted"
 

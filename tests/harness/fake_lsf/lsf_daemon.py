@@ -86,6 +86,7 @@ class Daemon:
         self.slots = int(setting("SLOTS", 4))
         self.pend = setting("PEND", 0.5)
         self.interval = setting("KILL_INTERVAL", 10)
+        self.last_interval = setting("LAST_INTERVAL", self.interval)
         self.clean_period = setting("CLEAN_PERIOD", 3600)
         self.notice = os.environ.get("FAKE_LSF_NOTICE", "")
 
@@ -106,7 +107,11 @@ class Daemon:
 
     def answer(self, client: socket.socket) -> None:
         with client, client.makefile("rwb") as file:
-            request = json.loads(file.readline())
+            line = file.readline()
+            if not line:
+                # The client was killed before it said anything.
+                return
+            request = json.loads(line)
             operation = getattr(self, request.pop("program"))
             try:
                 reply = operation(**request)
@@ -290,9 +295,13 @@ class Daemon:
             job.stat = "ZOMBI"
         elif not job.ladder:
             job.reason = "TERM_OWNER: job killed by owner"
-            now = time.monotonic()
-            steps = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-            job.ladder = [(now + i * self.interval, s) for i, s in enumerate(steps)]
+            first = time.monotonic()
+            second = first + self.interval
+            job.ladder = [
+                (first, signal.SIGINT),
+                (second, signal.SIGTERM),
+                (second + self.last_interval, signal.SIGKILL),
+            ]
 
     def tick(self) -> None:
         now = time.monotonic()
@@ -312,18 +321,25 @@ class Daemon:
                     (now, signal.SIGUSR2),
                     (now + 600, signal.SIGKILL),
                 ]
-            while job.ladder and job.ladder[0][0] <= now:
-                job.signal(job.ladder.pop(0)[1])
-                # An empty ladder would be taken for none.
-                job.ladder = job.ladder or [(float("inf"), signal.SIGKILL)]
+            if job.ladder and job.ladder[0][0] <= now:
+                self.step(job)
         for job in self.jobs.values():
             ready = now - job.submitted >= self.pend
             if job.stat == "PEND" and ready and job.slots <= free:
                 free -= job.slots
                 self.start(job)
         for key, job in list(self.jobs.items()):
-            if job.ended and now - job.ended > self.clean_period:
+            if job.ended and time.monotonic() - job.ended >= self.clean_period:
                 del self.jobs[key]
+
+    def step(self, job: Job) -> None:
+        """Send the next signal; those after it come as long after it as ever."""
+        due, number = job.ladder.pop(0)
+        job.signal(number)
+        late = time.monotonic() - due
+        # An empty ladder would be taken for none.
+        rest = job.ladder or [(float("inf"), signal.SIGKILL)]
+        job.ladder = [(at + late, number) for at, number in rest]
 
     def start(self, job: Job) -> None:
         text = job.script.read_text()
