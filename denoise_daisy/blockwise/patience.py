@@ -1,5 +1,6 @@
 """Waiting for files that other hosts have written, or that are away for a moment."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,22 +19,25 @@ class UnrecordedError(Exception):
 def patiently(act: Callable[[], Result], seconds: float | None = None) -> Result:
     """What `act` returns, once a file that is away for a moment is there again.
 
-    It is waited for `seconds`, as long as readers wait unless said otherwise; for a
-    line of a ledger that other hosts may have written longer.
+    It is waited for `seconds` from the first failure on, as long as readers wait unless
+    said otherwise; for a line of a ledger that other hosts may have written longer.
     """
     limit = WAITS.file_away if seconds is None else seconds
-    started = time.monotonic()
+    failing_since = math.inf
     while True:
         try:
             return act()
-        except UnrecordedError:
-            if time.monotonic() - started > WAITS.ledger_lag:
-                raise
-        except (OSError, DamagedError) as error:
-            is_away = (
-                isinstance(error, DamagedError | FileNotFoundError)
-                or error.errno in TRANSIENT
-            )
-            if not is_away or time.monotonic() - started > limit:
+        except (UnrecordedError, DamagedError, OSError) as error:
+            now = time.monotonic()
+            failing_since = min(failing_since, now)
+            is_late = isinstance(error, UnrecordedError)
+            waited_for = WAITS.ledger_lag if is_late else limit
+            if not _may_pass(error) or now - failing_since > waited_for:
                 raise
         time.sleep(WAITS.retry)
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return error.errno in TRANSIENT
+    return True

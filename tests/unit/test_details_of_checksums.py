@@ -41,8 +41,11 @@ def test_the_ledger_is_read_five_times_a_second_at_most(
     assert ledger.of(ALL)[1].any()
 
 
-def test_a_block_that_was_done_again_is_read_as_it_is_now(level: Level) -> None:
+def test_a_block_that_was_done_again_is_read_as_it_is_now(
+    level: Level, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its earlier line was known, so that the ledger was not read for it."""
+    monkeypatch.setattr(patience, "WAITS", Waits(file_away=60))
     roi = Roi((0, 0, 0, 0), (1, 4, 6, 8)) + BEGIN
     np.testing.assert_array_equal(level.read(roi), voxels()[:1, :, :4, :6, :8])
     again = voxels() + 1
@@ -89,6 +92,24 @@ def test_a_file_server_that_is_away_for_a_moment_costs_a_block_no_attempt(
 
     with nullcontext() if is_read else pytest.raises(OSError, match="it said"):
         assert patiently(read, 5.0) == "what was written"
+
+
+@pytest.mark.parametrize("error", [DamagedError, UnrecordedError, FileNotFoundError])
+def test_who_was_held_up_in_the_first_try_has_a_second(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a machine that stood still, or a file server that answered late."""
+    time = FakeTime()
+    monkeypatch.setattr(patience, "time", time)
+    monkeypatch.setattr(patience, "WAITS", Waits())
+
+    def read() -> str:
+        if not time.now:
+            time.now += 600
+            raise error
+        return "what was written"
+
+    assert patiently(read, 5.0) == "what was written"
 
 
 @pytest.mark.parametrize(("late", "is_read"), [(119, True), (121, False)])
