@@ -5,13 +5,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from harness import REAL_DATA
 from harness.frames import Frames
 from harness.pools import Pools
 
-settings.register_profile("quick", max_examples=20)
+# A loaded machine says nothing of what is tested.
+settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
+settings.load_profile("patient")
 
 pytest_plugins = ["unexpected_skips"]
 

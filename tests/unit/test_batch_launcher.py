@@ -1,8 +1,9 @@
 """Civil polls, no worker lost from sight, and nothing left: with a clock that jumps."""
 
+import itertools
 import logging
+import subprocess
 from contextlib import nullcontext
-from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,12 +46,12 @@ def test_a_system_that_does_not_answer_is_asked_less_and_less(site: Site) -> Non
     site.is_away()
     times = site.poll_times(700)
     assert times[0] - 5000 == 10
-    assert [b - a for a, b in pairwise(times)] == [20, 40, 80, 120, 120, 120, 120]
+    assert [b - a for a, b in itertools.pairwise(times)] == [20, 40, 80, 120, 120, 120, 120]
     assert site.launcher.living() == {"slurm-41-0", "slurm-41-1"}
     site.says((0, "RUNNING"), (1, "RUNNING"))
     times = site.poll_times(150)
     assert len(times) >= 2
-    assert {b - a for a, b in pairwise(times)} == {10}
+    assert {b - a for a, b in itertools.pairwise(times)} == {10}
 
 
 def test_a_silence_of_three_polls_is_said_once_and_its_end_too(
@@ -95,13 +96,25 @@ def test_a_command_that_hangs_is_no_answer_and_nothing_of_it_is_left(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Waits().command == 60
-    monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.3))
+    monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.1))
     site.submit(1)
     site.hangs("squeue")
+    communicate, numbers = subprocess.Popen.communicate, itertools.count(1)
+    hanging = site.folder / "hanging"
+
+    def once_it_hangs(*arguments: Any, **options: Any) -> Any:
+        number = next(numbers)
+        wait_until(
+            lambda: hanging.exists() and len(hanging.read_text().split()) == number,
+            "the command hangs",
+        )
+        return communicate(*arguments, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", once_it_hangs)
     for _ in range(3):
         assert site.poll() == []
     assert site.launcher.living() == {"slurm-41-0"}
-    pids = [int(pid) for pid in (site.folder / "hanging").read_text().split()]
+    pids = [int(pid) for pid in hanging.read_text().split()]
     assert len(pids) == 3
     wait_until(lambda: not any(map(psutil.pid_exists, pids)), "the end of all")
 

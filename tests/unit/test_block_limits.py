@@ -342,14 +342,21 @@ def test_the_steps_of_ndsafir_are_those_worked_out_by_hand() -> None:
 def test_ndsafir_takes_about_as_long_as_a_trial_with_smaller_patches_says(
     section: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
-    """Within a factor of three, of the processor's time."""
+    """Within a factor of three, of the processor's time.
+
+    Others may take some of it, so that the least of three counts.
+    """
     asked = Ndsafir.model_validate(section)
     denoiser = NdsafirDenoiser(asked, "gaussian", NoiseNumbers(noise_std=10.0), 1)
     image = np.random.default_rng(0).normal(100, 10, (shape[0], 1, *shape[1:]))
-    said = denoiser.pace(1).seconds(shape)
-    began = time.process_time()
-    denoiser.denoise(image.astype(np.float32))
-    took = time.process_time() - began
+
+    def taken() -> float:
+        began = time.process_time()
+        denoiser.denoise(image.astype(np.float32))
+        return time.process_time() - began
+
+    said = min(denoiser.pace(1).seconds(shape) for _ in range(3))
+    took = min(taken() for _ in range(3))
     assert took / 3 < said < 3 * took
 
 

@@ -30,6 +30,7 @@ from denoise_daisy.outputs.ome_zarr import (
     is_damaged_group,
     own_attributes,
 )
+from denoise_daisy.run_dir import lock
 from denoise_daisy.run_dir.checksums import Checksums, encoded
 from denoise_daisy.run_dir.connection import Hint, read_ready
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
@@ -47,6 +48,7 @@ from denoise_daisy.runs.log_file import log_file
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.stage_state import Verdict
+from denoise_daisy.waits import Waits
 from harness.hiccups import Hiccup
 from harness.stand_ins import FakeTime
 
@@ -56,8 +58,9 @@ STATE = WorkerState("w", "host", 7, "", "soft", (0, 0, 1, 2), 5.0, 100)
 
 
 @pytest.fixture
-def run_dir(tmp_path: Path) -> RunDir:
-    """With a worker that has a block."""
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDir:
+    """With a worker that has a block; no heartbeat comes in between."""
+    monkeypatch.setattr(lock, "WAITS", Waits(heartbeat=3600))
     run_dir = RunDir(tmp_path / "out.zarr.run")
     run_dir.workers.mkdir(parents=True)
     write_state(run_dir, STATE)

@@ -109,7 +109,7 @@ def test_many_random_blocks_are_read_with_less_than_the_image() -> None:
     """And many reach beyond it, some with more than all of it."""
     cut, beyond, small = 0, 0, 0
 
-    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=100, database=None, derandomize=True)
     @given(image=images(), sigma=sigmas, size=sizes, data=st.data())
     def count(
         image: np.ndarray,

@@ -15,6 +15,7 @@ config, and a field that the table lacks, are red.
 import importlib.metadata
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Times and all, by which a file is known.
     shutil.copy2(folder / "in.czi", folder / "copy.czi")
     shutil.copy(folder / "in.czi", folder / "written.czi")
+    os.utime(folder / "written.czi", (1_000_000_000, 1_000_000_000))
     small_czi(folder / "other.czi", SHAPE)
     for name in ("code", "moved"):
         (folder / name).mkdir()

@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 import pytest
 from funlib.geometry import Coordinate, Roi
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from denoise_daisy.blockwise.block_shape import check_shape
@@ -27,7 +27,7 @@ from denoise_daisy.geometry import (
 )
 from harness.properties import examples
 
-many = examples(700, suppress_health_check=[HealthCheck.too_slow])
+many = examples(250)
 
 
 @st.composite
@@ -240,7 +240,7 @@ def test_many_random_grids_have_several_blocks_and_cut_context() -> None:
     """Else the tests of this file would hold for almost anything."""
     several, cut = 0, 0
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, database=None, derandomize=True)
     @given(blocks(exact=True))
     def count(block: tuple[BlockGrid, Index, Coordinate]) -> None:
         nonlocal several, cut

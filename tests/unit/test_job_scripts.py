@@ -217,7 +217,7 @@ class Node:
             env={"PATH": f"{self._bin}:/usr/bin:/bin"} | environment,
             cwd=self.folder,
             check=False,
-            timeout=30,
+            timeout=120,
         )
         if not self._words.exists():
             return None

@@ -142,7 +142,7 @@ def test_many_random_cuts_have_several_objects_across_several_blocks() -> None:
     """Else the test before would hold for almost anything."""
     several = 0
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=60, database=None, derandomize=True)
     @given(cuts())
     def count(cut: tuple[np.ndarray, Zyx, int]) -> None:
         nonlocal several

@@ -14,9 +14,11 @@ from typing import NoReturn
 import psutil
 import pytest
 
+from denoise_daisy.launchers import local
 from denoise_daisy.launchers.base import Exit
 from denoise_daisy.launchers.local import LocalLauncher
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.waits import Waits
 from harness.waiting import wait_until
 
 PYTHON = """#!/bin/bash
@@ -69,6 +71,7 @@ class Machine:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     machine = Machine(tmp_path)
     monkeypatch.setattr(sys, "executable", machine.python)
+    monkeypatch.setattr(local, "WAITS", Waits(leave=60))
     yield machine
     machine.launcher.end_all()
     machine.wait_for_ends(0)

@@ -32,6 +32,7 @@ from denoise_daisy.run_dir.lock import Lock, LockHolder, scheduler_is_alive
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import state_shown
 from denoise_daisy.waits import Waits
+from harness import wait_until
 
 SERVER_TIME = 2_000_000_000
 """What the file server's clock says, in seconds since 1970."""
@@ -136,7 +137,8 @@ def beats_after(run_dir: RunDir, before: float) -> bool:
 
 
 def holder_of(run_dir: RunDir) -> LockHolder:
-    holder = LockHolder.read(run_dir)
+    """As it is read between two beats."""
+    holder = wait_until(lambda: LockHolder.read(run_dir), "the lock can be read")
     assert holder is not None
     return holder
 
@@ -144,13 +146,6 @@ def holder_of(run_dir: RunDir) -> LockHolder:
 def beat_every(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = Waits(heartbeat=seconds)
     monkeypatch.setattr("denoise_daisy.run_dir.lock.WAITS", waits)
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 # The kernel's lock
@@ -202,7 +197,7 @@ def test_a_beat_is_synced_so_that_other_hosts_see_it(
     monkeypatch.setattr(os, "fsync", note)
     beat_every(0.05, monkeypatch)
     with Lock(run_dir):
-        wait_until(lambda: len(set(seen)) >= 3)
+        wait_until(lambda: len(set(seen)) >= 3, "three beats")
     assert json.loads(seen[-1])["running"] is False
 
 
@@ -220,12 +215,12 @@ def test_who_takes_the_lock_writes_nothing_until_it_begins(
     threads, files = set(threading.enumerate()), psutil.Process().num_fds()
     Lock(run_dir).release()
     lock = Lock(run_dir)
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
     with pytest.raises(RefusedError, match="another process"):
         Lock(run_dir)
     lock.release()
     assert (path.read_bytes(), path.stat().st_mtime) == (text, 1.0)
-    assert psutil.Process().num_fds() == files
+    assert psutil.Process().num_fds() <= files
     check_taken(run_dir, None)
 
 
@@ -244,7 +239,7 @@ def test_without_locks_the_second_of_two_that_took_the_lock_may_not_begin(
     who = f"process {os.getpid()} on {platform.node()}"
     with pytest.raises(RefusedError, match=who):
         second.begin()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
     second.release()
     assert holder_of(run_dir).running is is_running
     if is_running:
@@ -360,18 +355,19 @@ def test_who_slept_while_another_took_over_writes_nothing_more(
     run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beat_every(0.01, monkeypatch)
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     lock = Lock(run_dir)
     lock.begin()
+    (heart,) = set(threading.enumerate()) - threads
     text = b""
 
     def heart_stops() -> bool:
         nonlocal text
         # One beat may be on its way already.
         text = leave(run_dir, host=ELSEWHERE, pid=7)
-        return threading.active_count() == threads
+        return not heart.is_alive()
 
-    wait_until(heart_stops)
+    wait_until(heart_stops, "the heart stops")
     lock.release()
     assert (run_dir.path / "lock").read_bytes() == text
 
@@ -388,13 +384,13 @@ def test_a_scheduler_shows_that_it_lives_though_the_disk_is_full_at_times(
 
     with Lock(run_dir):
         monkeypatch.setattr(os, "pwrite", full)
-        wait_until(lambda: len(failed) > 2)
+        wait_until(lambda: len(failed) > 2, "three beats fail")
         monkeypatch.setattr(os, "pwrite", pwrite)
         for _ in range(2):
             os.utime(path, (1.0, 1.0))
             before = holder_of(run_dir).heartbeat
-            wait_until(lambda: path.stat().st_mtime > 1)
-            wait_until(partial(beats_after, run_dir, before))
+            wait_until(lambda: path.stat().st_mtime > 1, "the file is written")
+            wait_until(partial(beats_after, run_dir, before), "the heart beats")
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])

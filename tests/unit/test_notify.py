@@ -136,16 +136,17 @@ def test_the_first_block_given_up_is_told_and_no_other(
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "why", "seconds"),
     [
-        ("#!/bin/sh\nexit 3\n", "it ended with 3"),
-        ("#!/nowhere/sh\n", "No such file"),
-        ("#!/bin/sh\nsleep 1000\n", "it took longer than 0.5 s"),
+        ("#!/bin/sh\nexit 3\n", "it ended with 3", 60),
+        ("#!/nowhere/sh\n", "No such file", 60),
+        ("#!/bin/sh\nsleep 1000\n", "it took longer than 0.5 s", 0.5),
     ],
 )
 def test_who_can_not_be_told_is_one_line_in_the_log(
     script: str,
     why: str,
+    seconds: float,
     program: Path,
     config: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
@@ -154,7 +155,7 @@ def test_who_can_not_be_told_is_one_line_in_the_log(
     """Its children, that may hold a pipe or a terminal, are gone as well."""
     program.write_text(script)
     monkeypatch.setattr(Scheduler, "run", lambda _: None)
-    monkeypatch.setattr(notify, "WAITS", Waits(notify=0.5))
+    monkeypatch.setattr(notify, "WAITS", Waits(notify=seconds))
     with caplog.at_level(logging.WARNING):
         run(load(config), say=lambda _: None)
     (line,) = [r.getMessage() for r in caplog.records if r.name == notify.__name__]

@@ -201,7 +201,7 @@ def test_memory_and_cores_really_decide_in_many_problems() -> None:
     """Else the tests above would hold for the whole volume as one block."""
     total, cut, forced = 0, 0, 0
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, database=None, derandomize=True)
     @given(problems())
     def count(
         problem: tuple[BlockGrid, Coordinate, Workload, int, list[BlockGrid]],
@@ -278,9 +278,9 @@ def test_a_time_lapse_of_188_gib_is_planned_at_once_and_without_much_overhead(
     grid = grid_of(LIGHTSHEET, LIGHTSHEET, Coordinate(0, 0, 3, 3), 3)
     unit = Coordinate(1, 32, 128, 128)
     work = workload(channels=1, itemsize=2, workers=workers)
-    started = time.perf_counter()
+    started = time.thread_time()
     shape = choose_shape(grid, unit, work, within(4 * GIB))
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
     chosen = replace(grid, block_shape=shape)
     check_shape(shape, unit, LIGHTSHEET.shape)
     assert 2 * GIB < memory_of(chosen, work) <= 4 * GIB

@@ -120,7 +120,7 @@ def test_many_random_cells_are_cut_off_and_many_votes_tie() -> None:
     """Else the tests of this file would hold for almost anything."""
     cut, tied, cells = 0, 0, 0
 
-    @settings(max_examples=100, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=100, database=None, derandomize=True)
     @given(blocks(), some_factors)
     def count(block: np.ndarray, factors: tuple[int, ...]) -> None:
         nonlocal cut, tied, cells

@@ -16,12 +16,15 @@ import pytest
 
 from denoise_daisy import plan, run
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
+from denoise_daisy.runs import start
 from denoise_daisy.scheduling.scheduler import Scheduler
-from harness import config_for, load, small_czi, wait_until
+from harness import config_for, load, small_czi
 from harness.hiccups import Hiccup
 from harness.stand_ins import FakeTime
+from harness.waiting import PATIENCE
 
 LSF = {"kind": "lsf", "count": 1}
 
@@ -251,18 +254,23 @@ def test_what_is_written_at_a_start_is_not_swept_away_by_another_clock(
     config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file server's may be behind this machine's."""
-    now = time.time
+    now, sweep = time.time, start._sweep
+    is_written, is_swept = threading.Event(), threading.Event()
     seen: list[bool] = []
 
-    def is_swept() -> bool:
-        return not any("_sweep" in thread.name for thread in threading.enumerate())
+    def late(run: ResolvedRun, older_than: float) -> None:
+        assert is_written.wait(PATIENCE)
+        sweep(run, older_than)
+        is_swept.set()
 
     def run_blocks(_: Scheduler) -> None:
         partial = Path(config["output"]["path"]) / "shard.partial"
         partial.touch()
-        wait_until(is_swept, "all is swept")
+        is_written.set()
+        assert is_swept.wait(PATIENCE)
         seen.append(partial.exists())
 
+    monkeypatch.setattr(start, "_sweep", late)
     monkeypatch.setattr(time, "time", lambda: now() + 3600)
     monkeypatch.setattr(Scheduler, "run", run_blocks)
     run(load(config), say=lambda _: None)

@@ -204,7 +204,7 @@ def test_many_random_volumes_have_several_windows_and_are_thinned() -> None:
     """Else the tests of this file would hold for almost anything."""
     several, thinned = 0, 0
 
-    @settings(max_examples=200, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=200, database=None, derandomize=True)
     @given(volumes, st.integers(1, 40), edges)
     def count(shape: tuple[int, ...], most: int, edge: tuple[int, ...]) -> None:
         nonlocal several, thinned

@@ -43,6 +43,7 @@ from harness import (
     wait_until,
     write_config,
 )
+from harness.waiting import PATIENCE
 
 NOW = 2_000_000_000.0
 """What a worker's clock says that was stopped."""
@@ -52,7 +53,15 @@ LEFT = 75
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["denoise_daisy.worker.process", "dask.array", "pytest", "scipy.ndimage"]
+    [
+        "denoise_daisy.worker.process",
+        "dask.array",
+        "ndsafir",
+        "psutil",
+        "pylibCZIrw.czi",
+        "pytest",
+        "scipy.ndimage",
+    ]
 )
 
 # In a worker's process.
@@ -257,7 +266,7 @@ class Worker:
         process = FORKS.Process(target=be_worker, args=(words, wanted, self._notes))
         process.start()
         try:
-            process.join(60)
+            process.join(PATIENCE)
         finally:
             process.kill()
         self.exit_code = process.exitcode
@@ -387,7 +396,7 @@ def test_a_worker_that_failed_at_a_block_leaves_its_retry_to_another(
         assert (first.done, first.failed) == ([], [(0, 0, 0, 0)])
         second = run.worker()
         assert second.done == [(0, 0, 0, 0)], second.said
-        assert scheduler.wait(60) == 0
+        assert scheduler.wait(PATIENCE) == 0
 
 
 # Nothing to do, and nobody to do it for.
@@ -410,7 +419,7 @@ def test_a_worker_without_work_leaves_after_a_minute(tmp_path: Path) -> None:
         worker = run.worker("--task=soft", factor=20)
     assert worker.exit_code == 0, worker.said
     (note,) = worker.notes
-    assert 60 <= float(note.removeprefix("left after ")) < 200
+    assert float(note.removeprefix("left after ")) >= 60
 
 
 @pytest.fixture(scope="module")
