@@ -46,7 +46,15 @@ def test_a_system_that_does_not_answer_is_asked_less_and_less(site: Site) -> Non
     site.is_away()
     times = site.poll_times(700)
     assert times[0] - 5000 == 10
-    assert [b - a for a, b in itertools.pairwise(times)] == [20, 40, 80, 120, 120, 120, 120]
+    assert [b - a for a, b in itertools.pairwise(times)] == [
+        20,
+        40,
+        80,
+        120,
+        120,
+        120,
+        120,
+    ]
     assert site.launcher.living() == {"slurm-41-0", "slurm-41-1"}
     site.says((0, "RUNNING"), (1, "RUNNING"))
     times = site.poll_times(150)

@@ -31,15 +31,15 @@ def test_of_mounts():
 
 
 @pytest.mark.parametrize(
-    ("allowed", "code", "named"),
+    ("allowed", "code", "named", "processes"),
     [
-        ("# none\n\n", 1, ["no Slurm on this system", "mounting needs root"]),
-        ("mounting .*\n", 1, ["no Slurm on this system"]),
-        ("mounting\nno Slurm.*\n", 1, ["mounting needs root"]),
-        ("mounting .*\nno Slurm.*\n", 0, []),
+        ("# none\n\n", 1, ["no Slurm on this system", "mounting needs root"], []),
+        ("mounting .*\n", 1, ["no Slurm on this system"], []),
+        ("mounting .*\n", 1, ["no Slurm on this system"], ["-n", "2"]),
+        ("mounting\nno Slurm.*\n", 1, ["mounting needs root"], []),
+        ("mounting .*\nno Slurm.*\n", 0, [], []),
     ],
 )
-@pytest.mark.parametrize("processes", [[], ["-n", "2"]], ids=["one", "two"])
 def test_a_skip_without_leave_fails_the_run(
     tmp_path: Path, allowed: str, code: int, named: list[str], processes: list[str]
 ) -> None:

@@ -4,7 +4,6 @@ Nobody can open such an output, however good its voxels are.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,8 @@ import pytest
 from denoise_daisy.__main__ import main
 from harness import config_for, ledger_lines, small_czi, write_config
 from harness.hiccups import Hiccup
+from harness.prepared import copied
+from harness.shared import once
 
 DAMAGES: dict[str, Callable[[bytes], bytes | None]] = {
     "cut": lambda good: good[: len(good) // 2],
@@ -28,10 +29,8 @@ GROUPS = ["out.zarr", "out.soft.zarr", "out.zarr/labels/bright"]
 LIST = "out.zarr/labels"
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run, of one block for each of three stages."""
-    folder = tmp_path_factory.mktemp("finished")
+def finish(folder: Path) -> dict[str, Any]:
+    """The config of a finished run, of one block for each of three stages."""
     source = small_czi(folder / "in.czi", (1, 1, 1, 16, 16))
     config = config_for(source, folder / "out.zarr", workers={"count": 1})
     del config["noise"]
@@ -41,6 +40,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"kind": "threshold", "name": "bright", "value": 500},
     ]
     assert main([str(write_config(folder / "config.json", config))]) == 0
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a copy of that run and its config, to be damaged for a while."""
+    folder = tmp_path_factory.mktemp("copy")
+    config = copied(once(tmp_path_factory, "damaged_metadata", finish), folder)
+    write_config(folder / "config.json", config)
     return folder
 
 
@@ -153,16 +161,12 @@ def test_so_it_is_with_the_list_of_labels(
 def test_a_run_goes_on_to_more_labels_where_the_list_of_them_is_damaged(
     tmp_path: Path, finished: Path
 ) -> None:
-    folder = tmp_path / "copy"
-    shutil.copytree(finished, folder)
-    config = json.loads((folder / "config.json").read_text())
-    config["output"]["path"] = str(folder / "out.zarr")
-    config["input"]["path"] = str(finished / "in.czi")
-    file = write_config(folder / "config.json", config)
+    config = copied(json.loads((finished / "config.json").read_text()), tmp_path)
+    file = write_config(tmp_path / "config.json", config)
     assert main([str(file)]) == 0
     config["tasks"].append({"kind": "threshold", "name": "more", "value": 5})
     write_config(file, config)
-    (folder / LIST / "zarr.json").write_bytes(b"")
+    (tmp_path / LIST / "zarr.json").write_bytes(b"")
     assert main([str(file)]) == 0
-    group = json.loads((folder / LIST / "zarr.json").read_bytes())
+    group = json.loads((tmp_path / LIST / "zarr.json").read_bytes())
     assert sorted(group["attributes"]["ome"]["labels"]) == ["bright", "more"]

@@ -53,7 +53,11 @@ def masks(draw: st.DrawFn) -> np.ndarray:
 def cuts(draw: st.DrawFn) -> tuple[np.ndarray, Zyx, int]:
     """A mask, the shape of its blocks and a connectivity."""
     mask = draw(masks())
-    block = tuple(min(extent, draw(st.integers(1, 7))) for extent in mask.shape)
+    # At most 64 of them, for the time they take.
+    block = tuple(
+        min(extent, draw(st.integers(math.ceil(extent / 4), 7)))
+        for extent in mask.shape
+    )
     return mask, block, draw(connectivities)
 
 

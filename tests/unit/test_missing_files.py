@@ -28,6 +28,8 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import Waits
 from harness import config_for, ledger_lines, load, small_czi
+from harness.prepared import copied
+from harness.shared import once
 
 FIRST = (0, 0, 0, 0)
 
@@ -52,10 +54,8 @@ READS = {
 CASES = [(stage, file) for stage, files in READS.items() for file in files]
 
 
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def finish(folder: Path) -> dict[str, Any]:
     """The config of a finished run, of four blocks along y."""
-    folder = tmp_path_factory.mktemp("finished")
     config = config_for(
         small_czi(folder / "in.czi", (1, 1, 4, 64, 32)),
         folder / "out.zarr",
@@ -73,6 +73,13 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ]
     run(load(config), say=lambda _: None)
     return config
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The config of a copy of that run, whose files are away for a while."""
+    finished = once(tmp_path_factory, "missing_files", finish)
+    return copied(finished, tmp_path_factory.mktemp("copy"))
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from denoise_daisy.errors import RefusedError
 from denoise_daisy.runs.output_files import gone_files
 from harness import config_for, load, small_czi
 from harness.hiccups import Hiccup
-from harness.prepared import checked
+from harness.prepared import checked, copied
+from harness.shared import once
 
 BLOCKS = 4
 """Of every stage but the union of labels and their table, in a row along y."""
@@ -26,10 +27,8 @@ SOFT = "out.soft.zarr/0/c/0/0/0/2/0"
 PIECES = "out.zarr.run/tasks/cells.pieces/0-0-2-0.npz"
 
 
-@pytest.fixture(scope="module")
-def finished_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def finish(folder: Path) -> dict[str, Any]:
     """The config of a finished run; not to be changed."""
-    folder = tmp_path_factory.mktemp("finished")
     config = config_for(
         small_czi(folder / "in.czi", (1, 1, 1, 64, 16)),
         folder / "here" / "out.zarr",
@@ -49,15 +48,9 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def config(finished_once: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+def config(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> dict[str, Any]:
     """The config of a copy of that run, in `tmp_path`."""
-    here = Path(finished_once["output"]["path"]).parent
-    shutil.copytree(here, tmp_path, dirs_exist_ok=True)
-    return finished_once | {"output": finished_once["output"] | place(tmp_path)}
-
-
-def place(folder: Path) -> dict[str, str]:
-    return {"path": str(folder / "out.zarr")}
+    return copied(once(tmp_path_factory, "output_files", finish), tmp_path)
 
 
 def check_all_done(config: dict[str, Any]) -> None:

@@ -4,8 +4,6 @@ A process computes one block, of noise, and fits it to what is written, which ta
 most.  Reading and writing are not counted; the array that was read is.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,43 +12,38 @@ import pytest
 from demo_czi import write_czi
 
 from denoise_daisy import Config
+from denoise_daisy.blockwise.targets import Block
+from denoise_daisy.machine import peak_memory
 from harness import config_for, write_config
+from harness.forks import in_own_process
 from harness.prepared import resolved
 
 SHAPE = (12, 300, 400)
 
-MEASURE = """
-import sys
-import numpy as np
-from scipy import ndimage
-from denoise_daisy import Config
-from denoise_daisy.machine import peak_memory
-from denoise_daisy.blockwise.targets import Block
-from denoise_daisy.resolved.resolve import resolve
 
-path, name, density = sys.argv[1:]
-run = resolve(Config.load(path), None, "0")
-stages = {stage.name: stage for stage in run.stages}
-stage = stages[name]
-index = (0, 0, 0, 0)
-roi = stage.grid.read_roi(index)
-rng = np.random.default_rng(0)
-before = peak_memory()
-arrays = []
-for source in stage.sources:
-    there = stage.transform.convert(roi, source.transform)
-    t, z, y, x = there.shape
-    array = np.empty((t, 2, z, y, x), source.dtype)
-    for plane in array.reshape(-1, y, x):
-        noise = rng.random((y, x), np.float32)
-        is_mask = source.dtype == "uint8"
-        plane[...] = noise < float(density) if is_mask else noise * 70000
-    arrays.append(array)
-write = stage.grid.write_roi(index)
-block = Block(index, roi, write, tuple(arrays), lambda *_: None)
-content = stage.target.content(block, stage.compute(block))
-print(peak_memory() - before)
-"""
+def measured(config: Path, name: str, density: float) -> int:
+    """Bytes that the first block of a stage takes in this process."""
+    stages = {s.name: s for s in resolved(Config.load(config)).stages}
+    stage = stages[name]
+    index = (0, 0, 0, 0)
+    roi = stage.grid.read_roi(index)
+    rng = np.random.default_rng(0)
+    before = peak_memory()
+    arrays = []
+    for source in stage.sources:
+        there = stage.transform.convert(roi, source.transform)
+        t, z, y, x = there.shape
+        array = np.empty((t, 2, z, y, x), source.dtype)
+        for plane in array.reshape(-1, y, x):
+            noise = rng.random((y, x), np.float32)
+            is_mask = source.dtype == "uint8"
+            plane[...] = noise < density if is_mask else noise * 70000
+        arrays.append(array)
+    write = stage.grid.write_roi(index)
+    block = Block(index, roi, write, tuple(arrays), lambda *_: None)
+    stage.target.content(block, stage.compute(block))
+    return peak_memory() - before
+
 
 TASKS: list[dict[str, Any]] = [
     {"kind": "smooth", "name": "soft", "sigma": {"z": 1, "y": 1}, "dtype": "uint8"},
@@ -94,6 +87,6 @@ def test_a_block_takes_at_most_what_was_planned_and_not_far_less(
     planned = {s.name: s.memory for s in run.stages}[stage]
     assert planned is not None
     planned -= (224 + 48) << 20
-    command = [sys.executable, "-c", MEASURE, str(config), stage, str(density)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert least * planned < int(done.stdout) < planned, int(done.stdout) / planned
+    taken, code = in_own_process(measured, config, stage, density)
+    assert code == 0
+    assert least * planned < taken < planned, taken / planned

@@ -7,9 +7,8 @@ many cases really had their context cut, and another that less context, or conte
 the patch grid, does change the result.
 """
 
+import resource
 import signal
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
@@ -29,6 +28,7 @@ from denoise_daisy.denoisers.noise import NoiseNumbers
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid, Index, largest_radius
 from denoise_daisy.sections import SpaceTime
+from harness.forks import in_own_process
 
 CASES = 90
 
@@ -271,29 +271,23 @@ def test_context_off_the_patch_grid_changes_the_result(
         assert (wrong > 0) == (distance != stride), distance
 
 
-def what_happens(shape: tuple[int, ...], patch: dict[str, int]) -> str:
-    """What ndsafir does to such an image of ``(t, z, y, x)``, in its own process."""
-    script = f"""
-import resource
-import numpy as np
-from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
-from denoise_daisy.denoisers.noise import NoiseNumbers
+def outcome(shape: tuple[int, ...], patch: dict[SpaceTime, int]) -> str:
+    """What becomes of noise of ``(t, z, y, x)``, if this process lives on."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    t, z, y, x = shape
+    image = np.random.default_rng(0).poisson(50, (t, 1, z, y, x)).astype(np.uint16)
+    result = told(Ndsafir(patch=patch), NoiseNumbers(noise_std=7.0)).denoise(image)
+    assert np.isfinite(result).all()
+    return "denoised" if np.mean(result != image) > 0.5 else "left as it was"
 
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-t, z, y, x = {shape!r}
-image = np.random.default_rng(0).poisson(50, (t, 1, z, y, x)).astype(np.uint16)
-noise = NoiseNumbers(noise_std=7.0)
-result = NdsafirDenoiser(Ndsafir(patch={patch!r}), "gaussian", noise, 1).denoise(image)
-assert np.isfinite(result).all()
-print("denoised" if np.mean(result != image) > 0.5 else "left as it was")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False
-    )
-    if done.returncode in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}:
+
+def what_happens(shape: tuple[int, ...], patch: dict[SpaceTime, int]) -> str:
+    """What ndsafir does to such an image, in its own process."""
+    found, code = in_own_process(outcome, shape, patch)
+    if code in {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS}:
         return "died"
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert code == 0
+    return str(found)
 
 
 def extent_of(axis: SpaceTime, voxels: int) -> tuple[int, ...]:

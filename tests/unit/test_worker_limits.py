@@ -43,6 +43,7 @@ from harness import (
     wait_until,
     write_config,
 )
+from harness.forks import FORKS
 from harness.waiting import PATIENCE
 
 NOW = 2_000_000_000.0
@@ -50,19 +51,6 @@ NOW = 2_000_000_000.0
 
 LEFT = 75
 """Exit code of a worker that left before all was done."""
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "denoise_daisy.worker.process",
-        "dask.array",
-        "ndsafir",
-        "psutil",
-        "pylibCZIrw.czi",
-        "pytest",
-        "scipy.ndimage",
-    ]
-)
 
 # In a worker's process.
 

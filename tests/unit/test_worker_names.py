@@ -1,7 +1,8 @@
 """Workers of several pools have names of their own, local ones and jobs."""
 
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,27 +16,50 @@ from harness import wait_until
 from harness.pools import NAMES
 
 
-def test_local_workers_of_two_pools_have_names_of_their_own(tmp_path: Path) -> None:
-    """Real processes, which find no scheduler and end at once."""
-    run_dir = RunDir.of_output(tmp_path / "out.zarr")
-    run_dir.make([])
-    tasks = ("", "1", "1-1")
-    launchers = [LocalLauncher(run_dir, task) for task in tasks]
-    names = []
-    for launcher in launchers:
-        launcher.start(2)
-        names += sorted(launcher.living())
-    assert len(names) == 6
-    assert len(set(names)) == 6
+def ends_of(launchers: Sequence[LocalLauncher], count: int) -> list[Exit]:
+    """How so many workers ended, once they have."""
     exits: list[Exit] = []
 
     def all_ended() -> bool:
         exits.extend(e for launcher in launchers for e in launcher.ended())
-        return len(exits) == 6
+        return len(exits) >= count
 
     wait_until(all_ended, "the end of all")
-    assert {e.code for e in exits} == {0}
-    assert sorted(e.worker for e in exits) == sorted(names)
+    return exits
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> RunDir:
+    run_dir = RunDir.of_output(tmp_path / "out.zarr")
+    run_dir.make([])
+    return run_dir
+
+
+def test_a_worker_that_finds_no_scheduler_ends_at_once(run_dir: RunDir) -> None:
+    """A real process."""
+    launcher = LocalLauncher(run_dir)
+    launcher.start(1)
+    (name,) = launcher.living()
+    assert ends_of([launcher], 1) == [Exit(name, 0)]
+
+
+def test_local_workers_of_two_pools_have_names_of_their_own(
+    run_dir: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a stand-in for Python, which stays until it is ended."""
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexec sleep 600\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    launchers = [LocalLauncher(run_dir, task) for task in ("", "1", "1-1")]
+    names = []
+    for launcher in launchers:
+        launcher.start(2)
+        names += sorted(launcher.living())
+    assert len(set(names)) == len(names) == 6
+    for launcher in launchers:
+        launcher.end_all()
+    assert sorted(e.worker for e in ends_of(launchers, 6)) == sorted(names)
 
 
 @pytest.mark.parametrize(
