@@ -1,9 +1,9 @@
 """Civil polls, no worker lost from sight, and nothing left: with a clock that jumps."""
 
-import itertools
 import logging
 import subprocess
 from contextlib import nullcontext
+from itertools import count, pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,20 +46,12 @@ def test_a_system_that_does_not_answer_is_asked_less_and_less(site: Site) -> Non
     site.is_away()
     times = site.poll_times(700)
     assert times[0] - 5000 == 10
-    assert [b - a for a, b in itertools.pairwise(times)] == [
-        20,
-        40,
-        80,
-        120,
-        120,
-        120,
-        120,
-    ]
+    assert [b - a for a, b in pairwise(times)] == [20, 40, 80, 120, 120, 120, 120]
     assert site.launcher.living() == {"slurm-41-0", "slurm-41-1"}
     site.says((0, "RUNNING"), (1, "RUNNING"))
     times = site.poll_times(150)
     assert len(times) >= 2
-    assert {b - a for a, b in itertools.pairwise(times)} == {10}
+    assert {b - a for a, b in pairwise(times)} == {10}
 
 
 def test_a_silence_of_three_polls_is_said_once_and_its_end_too(
@@ -107,7 +99,7 @@ def test_a_command_that_hangs_is_no_answer_and_nothing_of_it_is_left(
     monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.1))
     site.submit(1)
     site.hangs("squeue")
-    communicate, numbers = subprocess.Popen.communicate, itertools.count(1)
+    communicate, numbers = subprocess.Popen.communicate, count(1)
     hanging = site.folder / "hanging"
 
     def once_it_hangs(*arguments: Any, **options: Any) -> Any:
