@@ -40,7 +40,7 @@ def measured(config: Path, name: str, density: float) -> int:
             plane[...] = noise < density if is_mask else noise * 70000
         arrays.append(array)
     write = stage.grid.write_roi(index)
-    block = Block(index, roi, write, tuple(arrays), lambda *_: None)
+    block = Block(index, roi, write, tuple(arrays), lambda *_: np.empty(0))
     stage.target.content(block, stage.compute(block))
     return peak_memory() - before
 
