@@ -4,8 +4,25 @@
 >>> run(Config.load("config.json"))  # doctest: +SKIP
 """
 
-from denoise_daisy.config import Config
-from denoise_daisy.runs.plan_report import plan
-from denoise_daisy.runs.run import run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from denoise_daisy.config import Config
+    from denoise_daisy.runs.plan_report import plan
+    from denoise_daisy.runs.run import run
 
 __all__ = ["Config", "plan", "run"]
+
+_HOMES = {"Config": "config", "plan": "runs.plan_report", "run": "runs.run"}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported once it is used: a job of workers needs none of them."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

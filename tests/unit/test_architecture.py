@@ -8,6 +8,7 @@ import ast
 import importlib
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,22 @@ def test_no_code_is_left_to_be_done() -> None:
     ]
     assert not found
     assert len(files) > len(MODULES)
+
+
+def test_a_job_of_several_workers_loads_no_more_than_it_needs() -> None:
+    """It stays small beside its workers; a public name comes once it is used."""
+    script = """
+import sys
+import denoise_daisy.worker.job
+engines = {"daisy", "numpy", "pydantic", "zarr"}
+assert not engines & sys.modules.keys()
+assert {"Config", "plan", "run"} <= set(dir(denoise_daisy))
+from denoise_daisy import run
+assert denoise_daisy.run is run
+assert engines <= sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert not hasattr(denoise_daisy, "ran")
 
 
 MOST_LINES = {"module": 300, "class": 150, "function": 50}
