@@ -1,6 +1,7 @@
 """Running the real program, and reading what it leaves."""
 
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ import numpy as np
 import psutil
 import zarr
 
+from denoise_daisy.__main__ import main
 from denoise_daisy.config import Config
 from harness.waiting import SHORT_WAITS
 
@@ -73,6 +75,14 @@ def cli(
         check=False,
         **kwargs,
     )
+
+
+def here(*words: str | Path) -> "subprocess.CompletedProcess[str]":
+    """The same in this process, where warnings go to the log of pytest alone."""
+    out, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+        code = main([*map(str, words)])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), errors.getvalue())
 
 
 def start(

@@ -10,8 +10,9 @@ import zarr
 from demo_czi import write_czi
 from scipy import ndimage, stats
 
-from harness import cli, ledger_lines, output_of, small_image, write_config
+from harness import ledger_lines, output_of, small_image
 from harness.examples import CONFIGS, blobs, examples, many_balls, on_the_whole, shifted
+from harness.oracles import go
 
 SOURCE, TARGET = "in.czi", "out.zarr"
 
@@ -41,8 +42,7 @@ def run_config(
             task["folder"] = str(CONFIGS)
         task.update(more.get(task["name"], {}))
     assert set(more) <= {task["name"] for task in config["tasks"]}
-    end = cli(write_config(folder / "config.json", config))
-    assert end.returncode == 0, end.stdout + end.stderr
+    go(config)
     output = folder / TARGET
     assert len(list(ledger_lines(output))) > image.shape[0]
     return output
