@@ -24,7 +24,7 @@ from skimage.measure import regionprops_table
 from denoise_daisy import plan
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi import open_czi
-from harness import cli, load, ome_of, output_of, voxels_of, write_config
+from harness import here, load, ome_of, output_of, voxels_of, write_config
 from harness.oracles import (
     NAMES,
     SCALE,
@@ -267,7 +267,7 @@ def test_a_channel_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"channel 2.*has 2.*index below 2"):
         plan(load(config))
     config["tasks"] = [task | {"channel": "nucleus"}]
-    refused = cli(write_config(tmp_path / "config.json", config))
+    refused = here("run", write_config(tmp_path / "config.json", config))
     assert refused.returncode == 2, refused.stderr
     assert "'nucleus'" in refused.stderr
     assert "'nuclei', 'membrane'" in refused.stderr

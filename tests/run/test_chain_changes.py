@@ -16,7 +16,7 @@ from demo_czi import write_czi
 from denoise_daisy.errors import InputError
 from denoise_daisy.run_dir.run_dir import find
 from denoise_daisy.runs.verify import verify
-from harness import cli, ome_of, output_of, write_config
+from harness import here, ome_of, output_of, write_config
 from harness.oracles import (
     ALL,
     CHUNKS,
@@ -137,7 +137,7 @@ def test_only_the_tasks_asked_for_are_done(
         go(config, tasks=["soft"])
     with pytest.raises(InputError, match=r"no task 'cells\.pieces'.* bright, cells"):
         go(config, tasks=["cells.pieces"])
-    refused = cli("run", path, "--task", "denoise", "--task", "bright")
+    refused = here("run", path, "--task", "denoise", "--task", "bright")
     assert refused.returncode == 2, refused.stderr
     assert "--task soft" in refused.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
@@ -171,7 +171,7 @@ def test_damage_anywhere_in_the_chain_is_found_and_redone_with_its_readers(
     pieces.write_bytes(whole[:-1])
     (run_dir_of(output) / "tasks" / "cells.union" / "0-0-0-0.npz").unlink()
 
-    found = cli("verify", write_config(tmp_path / "config.json", config))
+    found = here("verify", write_config(tmp_path / "config.json", config))
     assert found.returncode == 3, found.stderr
     assert f"3 of {sum(ALL.values())} blocks are not what was written" in found.stderr
     assert "soft block [0, 0, 1, 0]:" in found.stderr

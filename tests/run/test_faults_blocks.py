@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from harness import here
 from harness.trials import ALL, Trial, flat, index
 
 
@@ -21,7 +22,7 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
     assert "Traceback (most recent" not in end.stderr
     assert trial.executions() == Counter(ALL) + Counter(bad.keys())
     assert trial.done() == sorted(ALL - bad.keys())
-    status = trial.cli("status", trial.output).stdout
+    status = here("status", trial.output).stdout
     assert "6 done, 6 failed, 0 left of 12" in status
     for block, (_, reason, said) in bad.items():
         failed = [x for x in trial.lines("failed") if flat(x["block"]) == block]
@@ -32,7 +33,7 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
         assert reason in line
         assert said in line
         assert f"failed: denoise block {index(block)}" in status
-    checked = trial.cli("verify", trial.output)
+    checked = here("verify", trial.output)
     assert checked.returncode == 5
     assert trial.finish() == sorted(bad)
 

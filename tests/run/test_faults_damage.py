@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness import here
 from harness.trials import ALL, Trial, flat, index
 
 
@@ -23,14 +24,14 @@ def test_verify_finds_every_damage_and_the_next_run_repairs_just_that(
     finished.shard(7).write_bytes(b"")
     shutil.copy(finished.shard(10), finished.shard(8))
     damaged = [1, 3, 4, 5, 6, 7, 8]
-    checked = finished.cli("verify", finished.path)
+    checked = here("verify", finished.path)
     assert checked.returncode == 3, checked.stderr
     assert "7 of 12 blocks are not what was written" in checked.stderr
     assert "Traceback (most recent" not in checked.stderr
     named = [b for b in sorted(ALL) if f"block {index(b)}: " in checked.stderr]
     assert named == damaged
     assert "0/c/0/0/0/0/1 is missing" in checked.stderr
-    status = finished.cli("status", finished.run_dir).stdout
+    status = here("status", finished.run_dir).stdout
     assert "5 done, 7 failed, 0 left of 12" in status
     assert all(f"failed: denoise block {index(block)}" in status for block in damaged)
     assert finished.finish() == damaged
@@ -45,7 +46,7 @@ def test_torn_and_truncated_ledger_files_cost_their_lost_lines_only(
     lines = file.read_bytes().splitlines(keepends=True)
     assert len(lines) == 12
     file.write_bytes(b"".join(lines[:9]) + lines[9][:-20])
-    status = trial.cli("status", trial.output).stdout
+    status = here("status", trial.output).stdout
     assert "9 done, 0 failed, 3 left" in status
     assert f"ledger lines left out: {file.name}" in status
     assert trial.finish() == [9, 10, 11]
@@ -93,7 +94,7 @@ def test_garbage_in_the_ledgers_folder_is_left_out(finished: Trial) -> None:
         lines = file.read_text().splitlines(keepends=True)
         kept = [x for x in lines if json.loads(x)["block"] != good["block"]]
         file.write_text("".join(kept))
-    status = finished.cli("status", finished.output)
+    status = here("status", finished.output)
     assert status.returncode == 0, status.stderr
     assert "11 done, 0 failed, 1 left" in status.stdout
     assert "ledger lines left out: noise.jsonl" in status.stdout
@@ -108,7 +109,7 @@ def test_damaged_metadata_is_refused_or_repaired(finished: Trial, name: str) -> 
     for bad in (good[: len(good) // 2], b""):
         file.write_bytes(bad)
         for words in (("verify", finished.output), ("run", finished.path)):
-            end = finished.cli(*words)
+            end = here(*words)
             assert end.returncode != 1, end.stderr
             assert "Traceback (most recent" not in end.stderr
     file.write_bytes(good)
@@ -117,17 +118,16 @@ def test_damaged_metadata_is_refused_or_repaired(finished: Trial, name: str) -> 
 
 def test_an_output_or_a_record_that_is_gone_is_refused(finished: Trial) -> None:
     finished.output.rename(finished.folder / "elsewhere")
-    end = finished.run()
+    end = here("run", finished.path)
     assert end.returncode == 4, end.stderr
     assert "recorded as done" in end.stderr
     (finished.folder / "elsewhere").rename(finished.output)
     record = finished.run_dir / "run.json"
     text = record.read_text()
     record.unlink()
-    end = finished.run()
-    assert end.returncode == 4, end.stderr
+    assert here("run", finished.path).returncode == 4
     record.write_text(text[:100])
-    end = finished.run()
+    end = here("run", finished.path)
     assert end.returncode == 4, end.stderr
     assert "Traceback (most recent" not in end.stderr
     record.write_text(text)

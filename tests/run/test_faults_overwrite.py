@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 import zarr
 
+from harness import here
 from harness.trials import ALL, Trial, oracle
 
 
@@ -48,7 +49,7 @@ def test_other_peoples_folders_are_never_deleted(trial: Trial) -> None:
     (trial.output / "work").mkdir(parents=True)
     (trial.output / "work" / "thesis.txt").write_text("all of it")
     for options in ((), ("--overwrite",)):
-        end = trial.run(*options)
+        end = here("run", trial.path, *options)
         assert end.returncode == 4, end.stderr
         assert "was not made by this program" in end.stderr
         assert [p.name for p in trial.output.rglob("*.txt")] == ["thesis.txt"]
@@ -57,7 +58,7 @@ def test_other_peoples_folders_are_never_deleted(trial: Trial) -> None:
     zarr.create_group(trial.output).create_array("0", shape=(4,), dtype="u1")
     files = trial.contents()
     for options in ((), ("--overwrite",)):
-        end = trial.run(*options)
+        end = here("run", trial.path, *options)
         assert end.returncode == 4, end.stderr
         assert trial.contents() == files
     shutil.rmtree(trial.output)

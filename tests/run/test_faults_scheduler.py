@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from harness import wait_until
+from harness import here, wait_until
 from harness.trials import ALL, Trial
 from harness.waiting import PATIENCE
 
@@ -59,7 +59,7 @@ def test_workers_leave_a_frozen_scheduler_which_then_goes_on(trial: Trial) -> No
         trial.wait_for_begun(4)
         scheduler.send_signal(signal.SIGSTOP)
         trial.wait_until_workers_left()
-        second = trial.run()
+        second = here("run", trial.path)
         assert second.returncode == 4
         assert f"process {scheduler.pid} on " in second.stderr
         scheduler.send_signal(signal.SIGCONT)

@@ -13,7 +13,7 @@ from demo_czi import write_czi
 
 from denoise_daisy import run
 from denoise_daisy.errors import RefusedError
-from harness import load, write_config
+from harness import here, load, write_config
 from harness.trials import ALL, Trial, marked_image
 from harness.waiting import PATIENCE
 
@@ -125,8 +125,8 @@ def test_a_changed_setting_is_refused_with_its_old_and_new_value(
     }
     assert known - not_changed <= {field for field, *_ in CHANGES.values()}
     write_config(finished.path, good | {"denoise": good["denoise"] | {"max_iter": 3}})
-    for words in (("run", finished.path), ("plan", finished.path)):
-        end = finished.cli(*words)
+    for verb in ("run", "plan"):
+        end = here(verb, finished.path)
         assert end.returncode == 4, end.stderr
         assert "denoise.max_iter was 2, is 3" in end.stderr
         assert "Traceback (most recent" not in end.stderr
@@ -143,7 +143,7 @@ def test_another_version_is_refused(finished: Trial, name: str, version: Any) ->
     ours = parameters[name]
     parameters[name] = version
     file.write_text(json.dumps(record))
-    end = finished.run()
+    end = here("run", finished.path)
     assert end.returncode == 4, end.stderr
     assert f"{name} was {version!r}, is {ours!r}" in end.stderr
     parameters[name] = ours
@@ -168,18 +168,21 @@ def test_settings_that_change_no_byte_may_change(trial: Trial) -> None:
     assert trial.finish() == sorted(ALL - set(done))
 
 
-def test_a_changed_input_is_refused_by_those_who_read_it(finished: Trial) -> None:
+def test_a_changed_input_is_refused_by_those_who_read_it(
+    finished: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
     """`status` and `verify`, which look at the output only, say so and go on."""
     stamp = finished.source.stat()
     kept = shutil.copy2(finished.source, finished.folder / "kept.czi")
 
     def said() -> Iterator[str]:
         for verb, code in ("run", 4), ("plan", 4), ("verify", 0), ("status", 0):
-            end = finished.cli(verb, finished.path)
+            caplog.clear()
+            end = here(verb, finished.path)
             assert end.returncode == code, (verb, end.stderr)
             assert "Traceback (most recent" not in end.stderr
-            lines = (end.stdout if verb == "status" else end.stderr).splitlines()
-            yield "".join(x for x in lines if code or "The input" in x)
+            told = {"verify": caplog.text, "status": end.stdout}.get(verb, end.stderr)
+            yield "".join(x for x in told.splitlines() if code or "The input" in x)
 
     os.utime(finished.source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 10**9))
     assert all("mtime_ns" in line for line in said())
@@ -194,14 +197,14 @@ def test_a_changed_input_is_refused_by_those_who_read_it(finished: Trial) -> Non
 def test_a_finished_run_can_be_verified_without_its_input(finished: Trial) -> None:
     """As it is when the raw file has gone to an archive."""
     finished.source.unlink()
-    end = finished.cli("status", finished.output)
+    end = here("status", finished.output)
     assert end.returncode == 0, end.stderr
     assert "denoise: 12 done" in end.stdout
     (line,) = (x for x in end.stdout.splitlines() if x.startswith("input: "))
     assert "in.czi" in line
-    assert finished.cli("verify", finished.output).returncode == 0
+    assert here("verify", finished.output).returncode == 0
     finished.shard(7).unlink()
-    end = finished.cli("verify", finished.output)
+    end = here("verify", finished.output)
     assert end.returncode == 3
     assert "denoise block [0, 0, 2, 1]" in end.stderr
 

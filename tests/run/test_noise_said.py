@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import cli, config_for, small_czi, small_image, write_config
+from harness import cli, config_for, here, small_czi, small_image, write_config
 
 
 def listing(folder: Path) -> set[Path]:
@@ -38,7 +38,7 @@ def test_plan_run_and_status_say_the_numbers_and_what_they_clip(
     expected = [round(100 * np.mean(image < -offset / 3.92 - 3 / 8 * 3.92), 1)]
     assert expected[0] == pytest.approx(30, abs=2)
     before = listing(tmp_path)
-    planned = cli("plan", path)
+    planned = here("plan", path)
     assert f"\nnoise    {words}\n" in planned.stdout
     assert stated_shares(planned.stdout) == expected
     assert "\nWarning: Channel" in planned.stdout
@@ -50,12 +50,12 @@ def test_plan_run_and_status_say_the_numbers_and_what_they_clip(
     assert stated_shares(done.stderr) == expected
     assert "WARNING: Channel" in done.stderr
     assert "in no patch" not in done.stderr
-    assert f"\nnoise: {words}\n" in cli("status", path).stdout
+    assert f"\nnoise: {words}\n" in here("status", path).stdout
     again = cli(path)
     assert again.returncode == 0
     assert "Noise:" not in again.stdout
     assert again.stderr == ""
-    assert f"\nnoise    {words}\n" in cli("plan", path).stdout
+    assert f"\nnoise    {words}\n" in here("plan", path).stdout
     good = config_for(source, tmp_path / "good.zarr")
     fine = cli(write_config(tmp_path / "good.json", good))
     assert fine.returncode == 0, fine.stderr
@@ -71,9 +71,9 @@ def test_calibrated_numbers_are_planned_said_and_recorded(tmp_path: Path) -> Non
         noise={"kind": "poisson-gaussian"},
     )
     path = write_config(tmp_path / "config.json", config)
-    planned = cli("plan", path)
+    planned = here("plan", path)
     (words,) = re.findall(r"\nnoise    (.*) \(calibrated now\)\n", planned.stdout)
-    done = cli(path)
+    done = here("run", path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"Calibrating the noise...\nNoise: {words}.\n")
     run_file = tmp_path / "out.zarr.run" / "run.json"
@@ -83,11 +83,11 @@ def test_calibrated_numbers_are_planned_said_and_recorded(tmp_path: Path) -> Non
         said = [float(number) for number in numbers.split(", ")]
         assert len(said) == 2
         assert said == [pytest.approx(n, rel=1e-3) for n in recorded[name]]
-    assert f"\nnoise: {words}\n" in cli("status", path).stdout
+    assert f"\nnoise: {words}\n" in here("status", path).stdout
     for file in (tmp_path / "out.zarr.run/ledger/denoise").glob("*.jsonl"):
         file.unlink()
-    assert f"\nnoise    {words}\n" in cli("plan", path).stdout
-    resumed = cli(path)
+    assert f"\nnoise    {words}\n" in here("plan", path).stdout
+    resumed = here("run", path)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.startswith(f"Noise: {words}.\n")
 
@@ -104,18 +104,18 @@ def test_gaussian_noise_and_filters(tmp_path: Path) -> None:
     done = cli(path)
     assert done.stdout.startswith("Noise: gaussian, noise_std 30.\n")
     assert "WARNING" not in done.stderr
-    assert "\nnoise: gaussian, noise_std 30\n" in cli("status", path).stdout
+    assert "\nnoise: gaussian, noise_std 30\n" in here("status", path).stdout
     median = gaussian | {
         "denoise": {"kind": "median", "size": {"y": 3, "x": 3}},
         "output": {"path": str(tmp_path / "median.zarr")},
     }
     del median["noise"]
     path = write_config(tmp_path / "median.json", median)
-    done = cli(path)
+    done = here("run", path)
     assert done.returncode == 0, done.stderr
     assert "Noise:" not in done.stdout
-    assert "\nnoise:" not in cli("status", path).stdout
-    assert "noise    of no use to a median filter" in cli("plan", path).stdout
+    assert "\nnoise:" not in here("status", path).stdout
+    assert "noise    of no use to a median filter" in here("plan", path).stdout
 
 
 def test_layers_in_no_patch_are_said_by_plan_and_run(tmp_path: Path) -> None:
@@ -126,10 +126,10 @@ def test_layers_in_no_patch_are_said_by_plan_and_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("in no patch") == 1
     assert "WARNING: Along y, layer 31 of 0 to 31 lies in no patch" in done.stderr
-    assert "\nWarning: Along y, layer 31 of" in cli("plan", path).stdout
+    assert "\nWarning: Along y, layer 31 of" in here("plan", path).stdout
     part = config_for(source, tmp_path / "part.zarr", input={"roi": {"y": [0, 31]}})
     path = write_config(tmp_path / "part.json", part)
-    assert "in no patch" not in cli("plan", path).stdout
+    assert "in no patch" not in here("plan", path).stdout
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_real_images_get_their_warning(
         noise={"kind": "poisson-gaussian"},
         denoise={},
     )
-    planned = cli("plan", write_config(tmp_path / "config.json", config))
+    planned = here("plan", write_config(tmp_path / "config.json", config))
     assert planned.returncode == 0, planned.stderr
     shares = stated_shares(planned.stdout)
     assert len(shares) == 2

@@ -20,7 +20,7 @@ from denoise_daisy.run_dir.run_dir import find
 from denoise_daisy.runs import not_kept
 from denoise_daisy.runs.status import status
 from denoise_daisy.runs.verify import verify
-from harness import cli, output_of, write_config
+from harness import cli, here, output_of, write_config
 from harness.hiccups import Hiccup
 from harness.oracles import (
     OTHER_VALUE,
@@ -279,6 +279,6 @@ def test_a_task_that_nobody_reads_or_that_has_levels_is_kept(
 def test_the_command_line_tells_of_it(config: dict[str, Any], tmp_path: Path) -> None:
     path = write_config(tmp_path / "config.json", config)
     assert cli("run", path).returncode == 0
-    said = cli("status", path).stdout
+    said = here("status", path).stdout
     assert "soft: deleted" in said
     shutil.rmtree(run_dir_of(Path(config["output"]["path"])))

@@ -32,10 +32,12 @@ def test_a_worker_started_by_hand_serves_a_task(pools: Callable[..., Pools]) -> 
     it.check_result()
 
 
-def test_a_run_tells_that_a_task_waits_for_workers_started_by_hand(
-    pools: Callable[..., Pools],
-) -> None:
-    """Though its other blocks have workers."""
+def test_a_run_and_a_worker_without_blocks_say_so(pools: Callable[..., Pools]) -> None:
+    """The run waits for hands, though its other blocks have workers.
+
+    A worker for a task without workers of its own ends at once, instead of waiting for
+    blocks that never come.
+    """
     it = pools(None, {"one": {"kind": "local", "count": 0}})
     run = it.start()
     it.wait_until_hands_are_wanted(run)
@@ -43,15 +45,6 @@ def test_a_run_tells_that_a_task_waits_for_workers_started_by_hand(
         lambda: "waiting for manually started workers" in run.said,
         "that it says what it waits for",
     )
-
-
-def test_a_worker_for_a_task_without_own_workers_says_so(
-    pools: Callable[..., Pools],
-) -> None:
-    """At once, instead of waiting for blocks that never come."""
-    it = pools(None, {"one": {"kind": "local", "count": 0}})
-    run = it.start()
-    it.wait_until_hands_are_wanted(run)
     worker = [sys.executable, "workers/block_worker.py", str(it.run_dir)]
     done = subprocess.run(
         [*worker, "--task", "another"],

@@ -19,6 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from denoise_daisy.run_dir.lock import LockHolder
+from denoise_daisy.run_dir.run_dir import RunDir, find
+from denoise_daisy.runs.status import status
 from denoise_daisy.waits import VARIABLE
 from harness import (
     cli,
@@ -77,7 +80,7 @@ def words(
 
 
 def is_done(folder: Path) -> bool:
-    return cli("status", folder / "out.zarr").stdout.startswith("denoise: 1 done")
+    return status(find(folder / "out.zarr")).startswith("denoise: 1 done")
 
 
 @contextmanager
@@ -195,11 +198,13 @@ def test_a_reader_that_reads_late_gets_it_all(
         )
         os.set_blocking(writer, False)
         if verb == "run":
-            lock = tmp_path / "out.zarr.run" / "lock"
-            wait_until(
-                lambda: lock.exists() and not json.loads(lock.read_text())["running"],
-                "the run is over",
-            )
+            run_dir = RunDir(tmp_path / "out.zarr.run")
+
+            def is_over() -> bool:
+                holder = LockHolder.read(run_dir)
+                return holder is not None and not holder.running
+
+            wait_until(is_over, "the run is over")
         assert process.poll() is None
         said = bytearray()
 

@@ -21,7 +21,7 @@ import pytest
 import zarr
 
 from denoise_daisy.runs.verify import _found_in
-from harness import output_of, wait_until
+from harness import here, output_of, wait_until
 from harness.chains import TASKS, Chain, record_of
 from harness.waiting import PATIENCE
 
@@ -150,7 +150,7 @@ def test_an_overwrite_that_stopped_half_way_can_be_gone_on_with(chain: Chain) ->
 def test_what_is_gone_is_not_called_done(chain: Chain, name: str) -> None:
     before = chain.contents()
     (chain.folder / name).unlink()
-    end = chain.run()
+    end = here("run", chain.path)
     assert end.returncode == 4
     assert "1 files of blocks that are recorded as done are gone" in end.stderr
     assert "`verify`" in end.stderr
@@ -197,7 +197,7 @@ def test_an_output_that_is_deleted_during_the_run_stops_it(
     assert not chain.output.exists()
     (chain.output / "0" / "c" / "0").mkdir(parents=True)
     assert chain.verify().returncode == 4
-    end = chain.run()
+    end = here("run", chain.path)
     assert end.returncode == 4
     assert "--overwrite" in end.stderr
     if verb == "--overwrite":
@@ -212,7 +212,7 @@ def test_a_folder_of_somebodys_is_not_deleted_for_a_record_beside_it(
     shutil.rmtree(chain.output)
     chain.output.mkdir()
     (chain.output / "thesis.tex").write_text("keep")
-    end = chain.run("--overwrite")
+    end = here("run", chain.path, "--overwrite")
     assert end.returncode == 4
     assert (chain.output / "thesis.tex").read_text() == "keep"
 
@@ -223,7 +223,7 @@ def test_an_array_that_is_laid_out_otherwise_is_not_written_to(chain: Chain) -> 
     tasks = [soft, *TASKS[1:]]
     (chain.soft / "zarr.json").unlink()
     chain.write(chain.config | {"tasks": tasks})
-    end = chain.run()
+    end = here("run", chain.path)
     assert end.returncode == 4
     assert str(chain.soft) in end.stderr
     shutil.rmtree(chain.soft)
@@ -233,11 +233,11 @@ def test_an_array_that_is_laid_out_otherwise_is_not_written_to(chain: Chain) -> 
     metadata = chain.soft / "0" / "zarr.json"
     text = metadata.read_text()
     metadata.write_text(text.replace("uint16", "uint8"))
-    for end in (chain.run(), chain.verify()):
+    for end in (here("run", chain.path), here("verify", chain.path)):
         assert end.returncode == 4
         assert "uint8" in end.stderr
     metadata.write_text(text)
-    assert chain.run().returncode == 0
+    assert here("run", chain.path).returncode == 0
 
 
 def test_files_behind_links_are_there(chain: Chain) -> None:
@@ -247,11 +247,11 @@ def test_files_behind_links_are_there(chain: Chain) -> None:
     plane.rename(elsewhere)
     plane.symlink_to(elsewhere)
     (chain.output / "0" / "c" / "0" / "circle").symlink_to(chain.output / "0" / "c")
-    end = chain.run()
+    end = here("run", chain.path)
     assert end.returncode == 0, end.stderr
     assert "done before" in end.stdout
     (elsewhere / "0" / "1").unlink()
-    assert chain.run().returncode == 4
+    assert here("run", chain.path).returncode == 4
 
 
 # verify
@@ -455,7 +455,7 @@ def test_only_what_a_run_makes_is_deleted_whatever_its_record_says(
     if how == "a changed task":
         soft = TASKS[0] | {"sigma": {"y": 2}}
         chain.write(chain.config | {"tasks": [soft, *TASKS[1:]]})
-    end = chain.run(*(["--overwrite"] if how == "--overwrite" else []))
+    end = here("run", chain.path, *(["--overwrite"] if how == "--overwrite" else []))
     assert end.returncode == 4
     assert repr(place) in end.stderr
     assert target.exists()
