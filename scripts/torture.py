@@ -34,11 +34,13 @@ from demo_czi import add_noise, truth, write_czi
 MARK = 40_000
 """Grey level at the centre of block 0; that of block i is i more."""
 
-LATE_SECONDS = 2.5
+LATE_SECONDS = 10
 """A block may be begun while another process writes its line, but no later."""
 
-FINE = (0, 3, 5, 130, 143, *(-s for s in (signal.SIGKILL, signal.SIGTERM)))
-"""What a run that was hit may end with, other than a SIGINT while Python starts."""
+HITS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+
+FINE = (0, 3, 5, 130, 143, *(-number for number in HITS))
+"""What a run that was hit may end with; by a signal itself where Python starts."""
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "y and x": {

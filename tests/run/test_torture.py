@@ -45,6 +45,7 @@ def has_hit_tasks(said: str) -> bool:
     return any(4 < some < every for some, every in done)
 
 
+@pytest.mark.timeout(1800)
 def test_a_short_torture_finds_nothing_wrong() -> None:
     assert any(has_hit_tasks(tortured(seed)) for seed in SEEDS)
 
