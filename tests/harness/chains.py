@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import CompletedProcess, Popen
 from typing import Any
@@ -95,23 +95,29 @@ class Chain:
     def verify(self, **more: Any) -> "CompletedProcess[str]":
         return self.cli("verify", self.path, **more)
 
+    def hold(self, **faults: Any) -> None:
+        """Faults of a run that is `held`, from now on."""
+        self.hook.set(engine="median", **faults)
+
     @contextmanager
     def running(
-        self, fault: dict[str, Any] | None = None, slow: float = 0
+        self,
+        fault: dict[str, Any] | None = None,
+        slow: float = 0,
+        *,
+        held: bool = False,
     ) -> Iterator["Popen[str]"]:
         """A run in the background; nothing of it is left afterwards."""
-        with start("run", self.path, env=self.env(fault, slow)) as process:
+        env = self.env(fault, slow) | ({"FAULTS": ""} if held else {})
+        with start("run", self.path, env=env) as process:
             try:
                 yield process
             finally:
                 process.kill()
                 for other in psutil.process_iter():
-                    try:
-                        words = other.cmdline()
-                    except psutil.Error:
-                        continue
-                    if str(self.run_dir) in words:
-                        other.kill()
+                    with suppress(psutil.Error):
+                        if str(self.run_dir) in other.cmdline():
+                            other.kill()
 
     def struck(self) -> bool:
         """Whether a fault has come to pass."""

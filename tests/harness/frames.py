@@ -78,16 +78,16 @@ class Frames:
         self.config_file = write_config(folder / "config.json", self.config)
         self._starts = 0
 
-    def set_seconds(
-        self, seconds: float, *, let_go: Sequence[tuple[int, int]] = ()
-    ) -> None:
-        """How long blocks take from now on, but for those that are let go."""
-        bad = {str(BRIGHTEST - MARK): "exception"}
-        self._hook.set(sleep=seconds, fail=bad, **{"let go": let_go})
+    def set_seconds(self, seconds: float) -> None:
+        """How long blocks take from now on."""
+        self._set(sleep=seconds)
 
     def let_go(self) -> None:
         """Let the blocks in work end; those that come are held."""
-        self.set_seconds(FOR_EVER, let_go=self.begun())
+        self._set(free=self.blocks_begun())
+
+    def _set(self, **faults: Any) -> None:
+        self._hook.set(fail={str(BRIGHTEST - MARK): "exception"}, **faults)
 
     def start(self, *words: str) -> Run:
         """In the background; no process of it outlives the test."""

@@ -73,8 +73,8 @@ def config_of(
     return write_config(folder / "config.json", config)
 
 
-def finish(*words: str | Path) -> str:
-    done = cli("run", *words)
+def finish(*words: str | Path, env: dict[str, str] | None = None) -> str:
+    done = cli("run", *words, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ def once(
     with (root / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not result.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failure has left
             folder.mkdir()
             partial = result.with_suffix(".partial")
             partial.write_bytes(pickle.dumps(make(folder)))

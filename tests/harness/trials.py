@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,14 @@ class Trial:
                 yield process
             finally:
                 process.kill()
-                for other in self.processes():
-                    other.kill()
+                end(self.processes())
+
+    def held(
+        self, *options: str, env: dict[str, str] | None = None, **faults: Any
+    ) -> AbstractContextManager["subprocess.Popen[str]"]:
+        """The same with faults that `hook.set` changes while it runs."""
+        self.hook.set(**faults)
+        return self.running(*options, env={"FAULTS": ""} | (env or {}))
 
     def processes(self, kind: str = "denoise_daisy") -> list[psutil.Process]:
         """What is alive of this run."""
@@ -115,8 +121,7 @@ class Trial:
         """Kill the scheduler and its workers in the same moment."""
         workers = self.workers()
         scheduler.kill()
-        for worker in workers:
-            worker.kill()
+        end(workers)
         scheduler.wait()
 
     def wait_until_workers_left(self) -> None:
@@ -196,6 +201,12 @@ class Trial:
         said = verify(find(self.output))
         assert f"All {self.size} blocks are as they were written" in said
         return sorted(block for block, _ in self.begun()[before:])
+
+
+def end(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def lives(pid: int) -> bool:

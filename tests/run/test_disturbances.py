@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from harness import wait_until
 from harness.chains import Chain, away
 from harness.waiting import PATIENCE
 
@@ -72,7 +73,8 @@ def test_a_disturbed_chain_has_the_undisturbed_bytes_or_says_so(
         fault = {"who": "worker", "at": "fsync", "path": path}
         fault["after"] = chance.randrange(4)
     with chain.running(fault, slow=0.2) as process:
-        time.sleep(chance.uniform(1.0, 4.5))
+        wait_until(lambda: chain.hook.begun() or process.poll() is not None, "work")
+        time.sleep(chance.uniform(0, 3.5))
         if kind == "away":
             places = [chain.output / "0", chain.soft / "0", chain.output, chain.soft]
             labels = [chain.output / "labels" / name for name in ("bright", "cells")]
@@ -80,6 +82,7 @@ def test_a_disturbed_chain_has_the_undisturbed_bytes_or_says_so(
         elif kind == "deleted":
             shutil.rmtree(chain.output, ignore_errors=True)
         _, said = process.communicate(timeout=PATIENCE)
+    assert chain.struck() == (fault is not None)
     assert process.returncode in EXITS[kind], said
     assert "Traceback (most recent" not in said
     if process.returncode == 0:

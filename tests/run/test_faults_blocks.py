@@ -12,23 +12,26 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
         4: ("crash", "crash", "crashed with signal 11 (SIGSEGV)"),
         5: ("exit", "crash", "ended with exit code 9"),
         7: ("lost", "lost", "was killed (SIGKILL)"),
-        8: ("timeout", "timeout", "took longer than 0.1 minutes"),
+        8: ("timeout", "timeout", "took longer than 0.3 minutes"),
         9: ("memory", "memory", "blocks.memory_gib"),
     }
-    trial.change(workers={"max_retries": 1, "block_timeout_minutes": 0.1})
+    trial.change(workers={"max_retries": 1, "block_timeout_minutes": 0.3})
     end = trial.run(fail={str(block): kind for block, (kind, *_) in bad.items()})
     assert end.returncode == 3, end.stderr
     assert "6 of 12 blocks of denoise failed for good" in end.stderr
     assert "Traceback (most recent" not in end.stderr
-    assert trial.executions() == Counter(ALL) + Counter(bad.keys())
+    twice = Counter(ALL) + Counter(bad.keys())
+    assert trial.executions() >= twice
+    # Daisy may hand out a block before it is told how its worker ended.
+    assert (trial.executions() - twice).keys() <= {4, 5, 7, 8}
     assert trial.done() == sorted(ALL - bad.keys())
     status = here("status", trial.output).stdout
     assert "6 done, 6 failed, 0 left of 12" in status
     for block, (_, reason, said) in bad.items():
         failed = [x for x in trial.lines("failed") if flat(x["block"]) == block]
-        assert [x["reason"] for x in failed] == [reason] * 2, failed
-        assert len({x["worker"] for x in failed}) == 2
-        assert len({pid for b, pid in trial.begun() if b == block}) == 2
+        assert {x["reason"] for x in failed} == {reason}, failed
+        assert len({x["worker"] for x in failed}) == len(failed) >= 2
+        assert len({pid for b, pid in trial.begun() if b == block}) >= 2
         (line,) = (x for x in end.stderr.splitlines() if str(index(block)) in x)
         assert reason in line
         assert said in line
@@ -39,11 +42,12 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
 
 
 def test_a_run_whose_blocks_all_fail_stops_early(trial: Trial) -> None:
-    end = trial.run(**{"fail all": "exception", "sleep": 0.2})
+    trial.change(workers={"count": 1})
+    end = trial.run(**{"fail all": "exception", "sleep": 1})
     assert end.returncode == 5, end.stderr
     assert "ValueError: this block is bad" in end.stderr
     assert "Traceback (most recent" not in end.stderr
-    assert 10 <= len(trial.begun()) < 24
+    assert 5 <= len(trial.begun()) < 24
     assert trial.processes() == []
     assert trial.finish() == sorted(ALL)
 

@@ -67,8 +67,8 @@ def test_a_full_disk_under_the_ledger_alone_stops_the_run(trial: Trial) -> None:
 
 def test_a_disk_that_becomes_read_only_stops_the_run(trial: Trial) -> None:
     output = str(trial.output)
-    with trial.running(sleep=1) as scheduler:
-        trial.wait_for_begun(4)
+    with trial.held(free=4) as scheduler:
+        trial.wait_for_begun(6)
         bind = subprocess.run(
             ["mount", "--bind", output, output], check=False, capture_output=True
         )
@@ -76,6 +76,7 @@ def test_a_disk_that_becomes_read_only_stops_the_run(trial: Trial) -> None:
             pytest.skip("mounting needs root")
         try:
             subprocess.run(["mount", "-o", "remount,bind,ro", output], check=True)
+            trial.hook.set()
             _, errors = scheduler.communicate(timeout=PATIENCE)
             assert scheduler.returncode == 5, errors
             assert "read-only" in errors.lower()
@@ -87,5 +88,5 @@ def test_a_disk_that_becomes_read_only_stops_the_run(trial: Trial) -> None:
         finally:
             subprocess.run(["umount", "-l", output], check=True)
     done = trial.done()
-    assert 2 <= len(done) < 12
+    assert len(done) == 4
     assert trial.finish() == sorted(ALL - set(done))

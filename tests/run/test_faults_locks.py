@@ -7,29 +7,30 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
+from harness import here, wait_until
 from harness.trials import ALL, Trial
 from harness.waiting import PATIENCE
 
 
 def test_a_second_scheduler_is_refused(trial: Trial) -> None:
-    with trial.running(sleep=3) as first:
+    second: list[tuple[str | Path, ...]] = [
+        ("run", trial.path),
+        ("run", trial.path, "--overwrite"),
+        ("verify", trial.output),
+    ]
+    with trial.held(sleep=600) as first:
         trial.wait_for_two_at_work()
-        second = [
-            ("run", trial.path),
-            ("run", trial.path, "--overwrite"),
-            ("verify", trial.output),
-        ]
-        with ThreadPoolExecutor() as pool:
-            ends = list(pool.map(lambda words: trial.cli(*words), second))
-        assert first.poll() is None
-        for end in ends:
+        for words in second:
+            end = here(*words)
             assert end.returncode == 4, end.stderr
             assert f"process {first.pid} on {socket.gethostname()}" in end.stderr
             assert "Traceback (most recent" not in end.stderr
+        assert first.poll() is None
+        trial.hook.set()
         _, errors = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, errors
     assert trial.executions() == Counter(ALL)
@@ -37,9 +38,12 @@ def test_a_second_scheduler_is_refused(trial: Trial) -> None:
 
 
 def test_of_two_schedulers_started_at_once_one_runs(trial: Trial) -> None:
-    with trial.running(sleep=1) as one, trial.running(sleep=1) as other:
-        said = [process.communicate(timeout=PATIENCE)[1] for process in (one, other)]
-    assert sorted(p.returncode for p in (one, other)) == [0, 4], said
+    with trial.held(sleep=600) as one, trial.held(sleep=600) as other:
+        both = one, other
+        wait_until(lambda: any(p.poll() is not None for p in both), "one is refused")
+        trial.hook.set()
+        said = [process.communicate(timeout=PATIENCE)[1] for process in both]
+    assert sorted(p.returncode for p in both) == [0, 4], said
     assert trial.executions() == Counter(ALL)
     assert trial.finish() == []
 
@@ -81,14 +85,15 @@ def test_strangers_on_the_port_do_not_stop_the_run(trial: Trial) -> None:
         " task_id='another', worker_id=-1, logdir='')).acquire_block().__enter__()"
     )
     noise = np.random.default_rng(1).bytes(2000)
-    with trial.running(sleep=2) as scheduler:
+    with trial.held(sleep=600) as scheduler:
         trial.wait_for_two_at_work()
         connection = json.loads((trial.run_dir / "connection.json").read_text())
         place = connection["host"], connection["port"]
         for data in (noise, b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 8, b"\0" * 64):
             with socket.create_connection(place, timeout=5) as client:
                 client.sendall(data)
-        trial.wait_for_begun(4)
+        trial.hook.set(free=4)
+        trial.wait_for_begun(6)
         assert "ended early" not in trial.log()
         subprocess.run(
             [sys.executable, "-c", stranger, str(place[1])],
@@ -96,6 +101,7 @@ def test_strangers_on_the_port_do_not_stop_the_run(trial: Trial) -> None:
             capture_output=True,
             timeout=240,
         )
+        trial.hook.set()
         _, errors = scheduler.communicate(timeout=PATIENCE)
     assert scheduler.returncode == 0, errors
     assert "Daisy's server ended early" in trial.log()
@@ -106,14 +112,14 @@ def test_strangers_on_the_port_do_not_stop_the_run(trial: Trial) -> None:
 
 
 def test_status_names_no_worker_of_a_killed_run(trial: Trial) -> None:
-    with trial.running(sleep=2) as scheduler:
+    with trial.running(free=2) as scheduler:
         trial.wait_for_begun(4)
         trial.kill(scheduler)
     done = trial.done()
-    assert 2 <= len(done) < 10
+    assert len(done) == 2
     with trial.running(sleep=600):
         trial.wait_for_two_at_work()
-        status = trial.cli("status", trial.output).stdout
+        status = here("status", trial.output).stdout
     assert f"{len(done)} done, 0 failed, {12 - len(done)} left of 12" in status
     assert status.count(": block [") == 2, status
     assert trial.finish() == sorted(ALL - set(done))

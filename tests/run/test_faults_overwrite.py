@@ -9,6 +9,7 @@ import zarr
 
 from harness import here
 from harness.trials import ALL, Trial, oracle
+from harness.waiting import short_waits
 
 
 def test_overwrite_starts_anew(finished: Trial) -> None:
@@ -21,13 +22,15 @@ def test_overwrite_starts_anew(finished: Trial) -> None:
 
 
 def test_overwrite_is_safe_from_workers_of_the_run_before(trial: Trial) -> None:
-    with trial.running(sleep=8) as scheduler:
+    waits = short_waits(scheduler_gone=300)
+    with trial.held(sleep=600, env=waits) as scheduler:
         trial.wait_for_two_at_work()
         scheduler.kill()
         scheduler.wait()
         trial.change(denoise={"max_iter": 1})
         end = trial.run("--overwrite")
         assert end.returncode == 0, end.stderr
+        trial.hook.set()
         trial.wait_until_workers_left()
     assert trial.done() == sorted(ALL)
     assert trial.finish(oracle(max_iter=1)) == []

@@ -1,7 +1,6 @@
 """A scheduler that is killed, frozen or told to stop loses nothing that is done."""
 
 import os
-import shutil
 import signal
 import time
 from collections import Counter
@@ -10,7 +9,7 @@ import pytest
 
 from harness import here, wait_until
 from harness.trials import ALL, Trial
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, short_waits
 
 
 def test_blocks_in_flight_are_recorded_when_the_scheduler_is_killed(
@@ -46,7 +45,7 @@ def test_workers_leave_even_if_their_part_of_the_run_directory_is_gone(
 ) -> None:
     with trial.running(sleep=600) as scheduler:
         trial.wait_for_two_at_work()
-        shutil.rmtree(trial.run_dir / "workers")
+        (trial.run_dir / "workers").rename(trial.folder / "away")
         time.sleep(3)  # so that they look for the heartbeat, and show themselves
         scheduler.kill()
         scheduler.wait()
@@ -71,17 +70,21 @@ def test_workers_leave_a_frozen_scheduler_which_then_goes_on(trial: Trial) -> No
 
 def test_workers_of_a_killed_scheduler_do_no_block_of_the_next(trial: Trial) -> None:
     """They would come on top of the next one's, more than there is memory for."""
-    with trial.running(sleep=5) as scheduler:
+    waits = short_waits(scheduler_gone=300)
+    with trial.held(sleep=600, env=waits) as scheduler:
         trial.wait_for_two_at_work()
         scheduler.kill()
         scheduler.wait()
         assert len(trial.workers()) == 2
         before = trial.begun()
-        end = trial.run(sleep=1)
-        assert end.returncode == 0, end.stderr
+        with trial.running(sleep=1) as following:
+            trial.wait_for_begun(3)
+            trial.hook.set()
+            _, errors = following.communicate(timeout=PATIENCE)
+            trial.wait_until_workers_left()
+        assert following.returncode == 0, errors
         old = {process for _, process in before}
         assert [x for x in trial.begun() if x[1] in old] == before
-        trial.wait_until_workers_left()
     assert trial.finish() == []
 
 
@@ -114,9 +117,10 @@ def test_a_run_under_nohup_outlives_its_terminal(trial: Trial) -> None:
     """`nohup` lets the program ignore SIGHUP, which has to stay so."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with trial.running(sleep=1) as scheduler:
+        with trial.held(sleep=600) as scheduler:
             trial.wait_for_two_at_work()
             scheduler.send_signal(signal.SIGHUP)
+            trial.hook.set()
             _, errors = scheduler.communicate(timeout=PATIENCE)
     finally:
         signal.signal(signal.SIGHUP, before)
@@ -125,7 +129,7 @@ def test_a_run_under_nohup_outlives_its_terminal(trial: Trial) -> None:
 
 
 def test_a_second_signal_ends_the_run_at_once(trial: Trial) -> None:
-    with trial.running(sleep=600) as scheduler:
+    with trial.running("--grace", "600", sleep=600) as scheduler:
         trial.wait_for_two_at_work()
         scheduler.send_signal(signal.SIGINT)
         assert scheduler.stderr is not None
@@ -152,13 +156,12 @@ def test_blocks_in_flight_get_no_longer_than_the_grace(trial: Trial) -> None:
 
 def test_only_blocks_in_flight_are_redone_after_the_machine_died(trial: Trial) -> None:
     """As far as that can be simulated: every process is killed in the same moment."""
-    with trial.running(sleep=1) as scheduler:
-        trial.wait_for_begun(6)
+    with trial.running(free=6) as scheduler:
+        trial.wait_for_begun(8)
         trial.kill(scheduler)
         wait_until(lambda: not trial.processes(), "all are gone")
     done = trial.done()
-    assert 3 <= len(done) < 12
-    assert len(trial.begun()) - len(done) <= 2
+    assert (len(done), len(trial.begun())) == (6, 8)
     (trial.output / "0" / "c" / "torn.partial").write_bytes(b"torn")
     assert trial.finish() == sorted(ALL - set(done))
     assert trial.done() == sorted(ALL)

@@ -152,11 +152,12 @@ def test_another_version_is_refused(finished: Trial, name: str, version: Any) ->
 
 
 def test_settings_that_change_no_byte_may_change(trial: Trial) -> None:
-    with trial.running(sleep=1) as scheduler:
-        trial.wait_for_begun(4)
+    with trial.running("--grace", "1", free=4) as scheduler:
+        trial.wait_for_begun(6)
         scheduler.send_signal(signal.SIGINT)
         scheduler.communicate(timeout=PATIENCE)
     done = trial.done()
+    assert len(done) == 4
     trial.change(
         workers={"count": 3, "block_timeout_minutes": 9, "max_retries": 7},
         output={"durability": "none"},
@@ -212,7 +213,7 @@ def test_a_finished_run_can_be_verified_without_its_input(finished: Trial) -> No
 def test_an_input_that_changes_during_the_run_stops_it(trial: Trial) -> None:
     """Workers that run read what they opened; no new one starts on another image."""
     stamp = trial.source.stat()
-    with trial.running(sleep=2) as scheduler:
+    with trial.running(sleep=600) as scheduler:
         trial.wait_for_two_at_work()
         os.utime(trial.source, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 10**9))
         for worker in trial.workers():
@@ -231,8 +232,8 @@ def test_another_block_shape_goes_on_with_what_is_done(trial: Trial) -> None:
     for shape, count in ({"y": 32, "x": 32}, 5), ({"y": 16, "x": 16}, 7):
         trial.change(blocks={"shape": shape})
         trial.hook.forget()
-        with trial.running(sleep=0.7) as scheduler:
-            trial.wait_for_begun(count)
+        with trial.running("--grace", "1", free=count) as scheduler:
+            trial.wait_for_begun(count + 2)
             scheduler.send_signal(signal.SIGINT)
             _, errors = scheduler.communicate(timeout=PATIENCE)
         assert scheduler.returncode == 130, errors

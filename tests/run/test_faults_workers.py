@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ from harness.waiting import PATIENCE
 def test_workers_that_are_killed_are_replaced(
     trial: Trial, whom: str, name: str, reason: str | None
 ) -> None:
-    with trial.running(sleep=2) as scheduler:
+    with trial.held(sleep=600) as scheduler:
         at_work = list(trial.wait_for_two_at_work())
         victims = at_work[: 1 if whom == "one" else 2]
         for victim in victims:
             os.kill(victim, signal.Signals[name])
         hit = trial.unfinished(victims)
+        trial.hook.set()
         _, errors = scheduler.communicate(timeout=PATIENCE)
     assert scheduler.returncode == 0, errors
     failed = trial.lines("failed")
@@ -54,12 +56,13 @@ def test_workers_frozen_beyond_the_blocks_timeout_are_replaced(
 ) -> None:
     """The keeper ends them some time after it; one that wakes up ends itself."""
     trial.change(workers={"block_timeout_minutes": 0.2})
-    with trial.running(sleep=2) as scheduler:
+    with trial.held(sleep=9) as scheduler:
         at_work = list(trial.wait_for_two_at_work())
         victims = at_work[: 1 if whom == "one" else 2]
         for victim in victims:
             os.kill(victim, signal.SIGSTOP)
         hit = trial.unfinished(victims)
+        trial.hook.set(sleep=0.2)
         if then == "continued":
             time.sleep(15)
             for victim in victims:
@@ -89,14 +92,14 @@ def test_a_wrong_clock_changes_nothing(trial: Trial) -> None:
     faults: dict[str, Any] = {
         "clocks": ["-3650d", "+3650d"],
         "libfaketime": str(found[0]),
-        "sleep": 1,
     }
-    with trial.running(**faults) as scheduler:
-        trial.wait_for_begun(4)
+    with trial.running(free=4, **faults) as scheduler:
+        trial.wait_for_begun(6)
         trial.kill(scheduler)
     end = trial.run(**faults)
     assert end.returncode == 0, end.stderr
     years = {int(line["time"][:4]) for line in trial.lines("done")}
-    assert years <= {time.gmtime().tm_year - 10, time.gmtime().tm_year + 10}
+    now = datetime.now(UTC)
+    assert years <= {(now + timedelta(days=days)).year for days in (-3650, 3650)}
     assert len(trial.begun()) <= 12 + 2
     assert trial.finish() == []

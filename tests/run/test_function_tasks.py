@@ -34,6 +34,7 @@ from harness.functions import (
     notes_of,
 )
 from harness.shared import once
+from harness.waiting import short_waits
 
 MODULE = """
 from scipy import ndimage
@@ -190,7 +191,8 @@ def tasks_of(folder: Path) -> list[dict[str, Any]]:
 def do_all(folder: Path) -> Path:
     """Do all these tasks in a region of the image; the folder."""
     tasks = tasks_of(folder)
-    finish(config_of(folder, *tasks, module=MODULE, input={"roi": REGION}))
+    config = config_of(folder, *tasks, module=MODULE, input={"roi": REGION})
+    finish(config, env=short_waits(leave=60))  # every teardown is to be called
     return folder
 
 

@@ -164,21 +164,17 @@ def test_what_is_gone_is_not_called_done(chain: Chain, name: str) -> None:
 
 def test_a_file_that_goes_during_the_run_is_not_called_done(tmp_path: Path) -> None:
     chain = Chain(tmp_path / "chain", **DENOISE)
-    with chain.running(slow=0.4) as process:
-        wait_until(lambda: len(chain.done("denoise")) >= 2, "two blocks are done")
+    chain.hold(free=2)
+    with chain.running(held=True) as process:
+        wait_until(lambda: len(chain.done("denoise")) == 2, "two blocks are done")
         first = chain.done("denoise")[0]
         chain.output.joinpath("0/c/0/0", *map(str, first[1:])).unlink()
+        chain.hold()
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5, said
     assert "are gone" in said
     assert chain.verify().returncode == 3
     assert chain.run().returncode == 0
-
-
-def delete_all(folder: Path) -> bool:
-    """Delete what is in a folder, and the folder; whether it is gone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return not folder.exists()
 
 
 @pytest.mark.parametrize("verb", ["run", "--overwrite"])
@@ -187,10 +183,11 @@ def test_an_output_that_is_deleted_during_the_run_stops_it(
 ) -> None:
     """And what is left, where a worker wrote on, is known as this program's."""
     chain = Chain(tmp_path / "chain", **DENOISE)
-    with chain.running(slow=1.5) as process:
+    chain.hold(free=1)
+    with chain.running(held=True) as process:
         wait_until(lambda: chain.done("denoise"), "a block is done")
-        # A worker may write while the folder is being emptied.
-        wait_until(lambda: delete_all(chain.output), "the output is gone")
+        shutil.rmtree(chain.output)
+        chain.hold()
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5, said
     assert "moved or deleted during the run" in said
