@@ -6,8 +6,8 @@ left, an output that is deleted, a ledger line that can't be made durable after 
 read.  When and where is chosen at random, by seed; `--disturbances N` plays N of them.
 
 Two false greens are ruled out: exit codes other than 0 are followed by the repair that
-the message names, and then by the same comparison; and each kind of disturbance is
-checked to have hit something in at least one seed of a longer run, by `struck`.
+the message names, and then by the same comparison; and nothing is done before there is
+work, and a call that was to fail is checked to have failed, by `struck`.
 """
 
 import random
