@@ -120,7 +120,7 @@ def test_a_block_that_fails_takes_along_those_that_read_it_and_no_others(
     np.testing.assert_array_equal(mask_of(output, "cells"), labels_of(soft > 4200))
 
 
-def test_tasks_begin_long_before_the_denoising_ends(tmp_path: Path) -> None:
+def test_tasks_begin_before_the_denoising_ends(tmp_path: Path) -> None:
     """By the workers' logs, whose lines have milliseconds, and one clock."""
     image, output = small_image((5, 1, 4, 256, 64)), tmp_path / "out.zarr"
     whole = {"blocks": {"shape": {"t": 1}}}

@@ -286,7 +286,7 @@ def test_a_pipe_for_an_image_is_refused_and_not_waited_for(
     config = set_up(tmp_path, image_file, Case((), {"input.path": "pipe"}))
     os.mkfifo(tmp_path / "pipe")
     try:
-        done = cli(config, timeout=240)
+        done = cli(config)
     except subprocess.TimeoutExpired:
         pytest.fail("It waits for somebody to write into the pipe.")
     assert done.returncode == 2
