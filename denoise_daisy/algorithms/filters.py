@@ -61,6 +61,11 @@ def scipy_version() -> dict[str, str]:
     return {"scipy": version("scipy")}
 
 
+def scipy_engine() -> str:
+    """What computes these filters, in words."""
+    return " ".join(*scipy_version().items())
+
+
 def _ndimage() -> Any:
     """A tenth of a second to import, which only workers need spend."""
     from scipy import ndimage  # noqa: PLC0415

@@ -85,6 +85,9 @@ class Stage:
     load: Callable[[], object] = nothing
     """Loads what it computes with; called once in every worker, at its start."""
 
+    engine: Callable[[], str | None] = nothing
+    """Names what it computes with, where there is a choice; asked once it is loaded."""
+
     unload: Callable[[], object] = nothing
     """Called once when a worker ends."""
 

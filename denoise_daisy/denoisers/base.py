@@ -50,6 +50,11 @@ class Denoiser(ABC):
     def parameters(self) -> Mapping[str, Any]:
         """The settings and versions that decide its bytes, by name; plain JSON."""
 
+    @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What computes here, in words; certain once it was loaded."""
+
     @abstractmethod
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """The image denoised, same shape, of whatever type."""

@@ -13,6 +13,7 @@ from denoise_daisy.algorithms.filters import (
     GAUSSIAN_BYTES,
     gaussian,
     gaussian_reach,
+    scipy_engine,
     scipy_version,
 )
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
@@ -60,6 +61,11 @@ class GaussianDenoiser(Denoiser):
         """Its widths, and SciPy's version."""
         values = self.section.model_dump()
         return {f"denoise.{k}": v for k, v in values.items()} | scipy_version()
+
+    @property
+    def engine(self) -> str:
+        """SciPy."""
+        return scipy_engine()
 
     def steps(self, shape: Sequence[int], channels: int) -> float:
         """Neighbours along each axis in turn."""

@@ -8,7 +8,12 @@ import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import Field
 
-from denoise_daisy.algorithms.filters import median, median_reach, scipy_version
+from denoise_daisy.algorithms.filters import (
+    median,
+    median_reach,
+    scipy_engine,
+    scipy_version,
+)
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection
 from denoise_daisy.geometry import Stencil, neighbourhood
@@ -56,6 +61,11 @@ class MedianDenoiser(Denoiser):
         """Its window, and SciPy's version."""
         values = self.section.model_dump()
         return {f"denoise.{k}": v for k, v in values.items()} | scipy_version()
+
+    @property
+    def engine(self) -> str:
+        """SciPy."""
+        return scipy_engine()
 
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """Of the image's type."""

@@ -127,6 +127,11 @@ class NdsafirDenoiser(Denoiser):
         }
 
     @property
+    def engine(self) -> str:
+        """ndsafir, with its version."""
+        return f"ndsafir {ndsafir_engine.ndsafir_version()}"
+
+    @property
     def repeats(self) -> bool:
         """With several threads it repeats itself only nearly."""
         return self.threads == 1

@@ -103,4 +103,5 @@ class ResolvedRun:
             image=describe(self.image),
             stages=self.stage_records(),
             versions={name: version(name) for name in ENGINES},
+            engine=self.denoiser.engine,
         )

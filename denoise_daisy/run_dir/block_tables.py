@@ -5,6 +5,8 @@ block is done when every output file in it was written by a done block, of whate
 shape.
 """
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,11 +23,13 @@ class _Table:
     rank: np.ndarray
     """Twice the epoch, and one more where the block is done."""
     crc: np.ndarray
+    engine: np.ndarray
+    """Numbers of what computed the blocks, see `BlockTables.number_of`."""
 
     @classmethod
     def of(cls, grid: BlockGrid) -> "_Table":
-        size = grid.size
-        return cls(grid, np.zeros(size, np.int32), np.zeros(size, np.uint32))
+        crc, engine = np.zeros((2, grid.size), np.uint32)
+        return cls(grid, np.zeros(grid.size, np.int32), crc, engine)
 
 
 class BlockTables:
@@ -36,16 +40,21 @@ class BlockTables:
         self._grid = grid
         self._file_shape = file_shape
         self._tables = {tuple(grid.block_shape): _Table.of(grid)}
+        self._engines = {"": 0}
 
     def forget(self) -> None:
         """Believe nothing any more."""
         for table in self._tables.values():
             table.rank[:] = 0
 
+    def number_of(self, engine: object) -> int:
+        """What stands in a row for the name of an engine, or for none."""
+        return self._engines.setdefault(str(engine or ""), len(self._engines))
+
     def enter(
         self, shape: tuple[int, ...], rows: list[tuple[int, ...]]
     ) -> tuple[int, bool]:
-        """Take rows of block (4 columns), rank and checksum, of blocks of a shape.
+        """Take rows of blocks of a shape: block (4 columns), rank, checksum, engine.
 
         Returns
         -------
@@ -59,7 +68,7 @@ class BlockTables:
         """
         table, columns = self._table_of(shape), _whole_numbers(rows)
         counts = table.grid.shape
-        limits = (*counts, 1 << 31, 1 << 32)
+        limits = (*counts, 1 << 31, 1 << 32, 1 << 32)
         inside = ((columns >= 0) & (columns < limits)).all(axis=1)
         columns = columns[inside]
         flat = np.ravel_multi_index(tuple(columns[:, :4].T), counts)
@@ -67,6 +76,7 @@ class BlockTables:
         np.maximum.at(table.rank, flat, rank)
         holds = rank == table.rank[flat]
         table.crc[flat[holds]] = crc[holds]
+        table.engine[flat[holds]] = columns[holds, 6]
         return int(rank.max(initial=0)) // 2, len(columns) == len(rows)
 
     def done(self) -> np.ndarray:
@@ -83,20 +93,30 @@ class BlockTables:
 
     def done_blocks(self) -> list[tuple[BlockGrid, np.ndarray, np.ndarray]]:
         """Blocks that are done and not replaced: grid, flat indices and checksums."""
-        files = self._file_ranks() if len(self._tables) > 1 else None
-        found = []
-        for table in self._tables.values():
-            good = table.rank % 2 == 1
-            if files is not None:
-                good &= self._all_files(table.grid, files % 2 == 1)
-            flat = np.flatnonzero(good)
-            found.append((table.grid, flat, table.crc[flat]))
-        return found
+        return [(table.grid, flat, table.crc[flat]) for table, flat in self._good()]
+
+    def engines(self) -> Counter[str]:
+        """How many of these blocks by the engine that their lines name."""
+        found: Counter[str] = Counter()
+        for table, flat in self._good():
+            numbers = np.bincount(table.engine[flat], minlength=len(self._engines))
+            found.update(dict(zip(self._engines, numbers.tolist(), strict=True)))
+        del found[""]
+        return +found
 
     def done_files(self) -> np.ndarray:
         """Whether each output file should be there, ``(t, z, y, x)`` in files."""
         done: np.ndarray = self._file_ranks() % 2 == 1
         return done
+
+    def _good(self) -> Iterator[tuple[_Table, np.ndarray]]:
+        """Of each table the blocks that are done and not replaced, by flat index."""
+        files = self._file_ranks() if len(self._tables) > 1 else None
+        for table in self._tables.values():
+            good = table.rank % 2 == 1
+            if files is not None:
+                good &= self._all_files(table.grid, files % 2 == 1)
+            yield table, np.flatnonzero(good)
 
     @property
     def _present(self) -> _Table:
@@ -146,5 +166,5 @@ def _whole_numbers(rows: list[tuple[int, ...]]) -> np.ndarray:
     if table.dtype != np.int64:
         good = [row for row in rows if all(type(n) is int for n in row)]
         small = [row for row in good if max(map(abs, row)) < 1 << 62]
-        table = np.array(small, np.int64).reshape(-1, 6)
+        table = np.array(small, np.int64).reshape(-1, 7)
     return table

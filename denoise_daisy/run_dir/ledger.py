@@ -45,6 +45,8 @@ class Totals:
     peak_mib: int = 0
     hosts: Counter[str] = field(default_factory=Counter)
     """How many by the host of their worker."""
+    engines: Counter[str] = field(default_factory=Counter)
+    """How many by what computed them, where their line tells."""
 
     def add(self, line: dict[str, Any]) -> None:
         """Count one line of the ledger."""
@@ -57,6 +59,8 @@ class Totals:
         self.clipped += line.get("clipped", 0)
         self.peak_mib = max(self.peak_mib, line.get("peak_mib", 0))
         self.hosts[str(line.get("host", ""))] += 1
+        if engine := line.get("engine"):
+            self.engines[str(engine)] += 1
 
 
 class Ledger:
@@ -129,6 +133,10 @@ class Ledger:
         """
         return self._tables.done_blocks()
 
+    def engines(self) -> Counter[str]:
+        """How many of these blocks by what computed them, where their line tells."""
+        return self._tables.engines()
+
     def done_files(self) -> np.ndarray:
         """Whether each output file should be there, ``(t, z, y, x)`` in files."""
         return self._tables.done_files()
@@ -176,7 +184,9 @@ class Ledger:
             try:
                 t, z, y, x = line["block"]
                 epoch, is_done = line["epoch"], line["status"] == "done"
-                row = (t, z, y, x, 2 * epoch + is_done, line.get("crc") or 0)
+                rank, crc = 2 * epoch + is_done, line.get("crc") or 0
+                engine = self._tables.number_of(line.get("engine"))
+                row = (t, z, y, x, rank, crc, engine)
                 rows[tuple(line["shape"])].append(row)
                 if self._began and epoch == self.epoch:
                     self._note(line)

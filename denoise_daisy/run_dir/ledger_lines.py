@@ -61,6 +61,8 @@ class Entry:
     write_seconds: float = 0.0
     clipped: int = 0
     """Voxels beyond the range of the output's type, set to its nearest value."""
+    engine: str | None = None
+    """What computed it there, in words, of a block of the denoising."""
     peak_mib: int = 0
     """Most memory that the worker has held so far."""
     host: str = field(default_factory=platform.node)

@@ -63,6 +63,10 @@ class RunRecord(_Recorded):
     versions: dict[str, str]
     """Of this program and its engines, when it was started last."""
 
+    engine: str | None = None
+    """What its last start was to denoise with, on its machine, in words; the ledger
+    tells of each block what did."""
+
     @classmethod
     def read(cls, run_dir: RunDir) -> Self | None:
         """The record of a run, None where no run was started here.

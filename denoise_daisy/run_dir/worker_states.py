@@ -23,6 +23,8 @@ class WorkerState:
     since: float
     """When it took the block, in seconds since 1970 by its own clock."""
     peak_mib: int
+    engine: str | None = None
+    """What computes the block, see `Entry`."""
 
 
 def write_state(run_dir: RunDir, state: WorkerState) -> None:

@@ -78,6 +78,7 @@ def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
             f"{layout.nbytes / GIB:.3g} GiB uncompressed in {layout.files} files;"
             f" {free / GIB:.3g} GiB free"
         ),
+        "engine": run.denoiser.engine,
         "noise": run.denoiser.noise_text + now,
         "blocks": (
             f"{grid.size} ({_times(grid.shape)}) of {_times(grid.block_shape)} voxels"

@@ -116,6 +116,14 @@ class Start:
         pools: Sequence[Pool],
     ) -> None:
         run = self.found.run
+        denoising = states.get(run.denoising.name)
+        if denoising and denoising.left:
+            threads = run.config.workers.threads
+            said = (
+                f"Denoising with {run.denoiser.engine}, {threads} threads per worker."
+            )
+            logger.info("%s", said)
+            self.say(said)
         blocks = sum(state.stage.grid.size for state in states.values())
         workers = ", ".join(
             f"{pool.workers.number} {f'for {pool.name}' if pool.name else 'workers'}"

@@ -1,6 +1,7 @@
 """How far a run is, in words."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 from denoise_daisy.blockwise.stage import Stage
@@ -13,6 +14,7 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
 from denoise_daisy.runs.recorded import recorded_run
+from denoise_daisy.runs.summary import engines_text
 
 
 def status(run_dir: RunDir) -> str:
@@ -26,6 +28,7 @@ def status(run_dir: RunDir) -> str:
     record = RunRecord.of(run_dir)
     run, input_problem = recorded_run(record, run_dir)
     lines, failures = [], []
+    engines: Counter[str] = Counter()
     deleted = {name for name, kept in record.stages.items() if kept.is_deleted}
     for stage in run.stages:
         if stage.name in deleted and not _is_kept(run, stage):
@@ -34,6 +37,7 @@ def status(run_dir: RunDir) -> str:
         folder = run_dir.ledger(stage.name)
         ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
         persistently(ledger.refresh)
+        engines += ledger.engines()
         failed = ledger.last_failed()
         left = stage.grid.size - ledger.done_count - len(failed)
         lines.append(
@@ -44,6 +48,8 @@ def status(run_dir: RunDir) -> str:
         failures += [f"failed: {stage.name} block {list(block)}" for block in failed]
         failures += [f"ledger lines left out: {name}" for name in ledger.unreadable]
     lines += [*_scheduler_lines(run_dir), *failures]
+    if engines:
+        lines.append(f"engine: {engines_text(engines)}")
     if run.denoiser.probed:
         lines.append(f"noise: {run.denoiser.noise_text}")
     if input_problem:

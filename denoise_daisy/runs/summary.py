@@ -1,5 +1,6 @@
 """How a start of a run went, in words."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from denoise_daisy.blockwise.stage import Stage
@@ -40,6 +41,9 @@ def summary(
         ]
     totals = {name: s.ledger.totals for name, s in states.items()}
     lines += _speed(run, totals, seconds)
+    engines = sum((t.engines for t in totals.values()), Counter[str]())
+    if engines:
+        lines.append(f"Denoised by {engines_text(engines)}.")
     for s in every:
         if s.ledger.totals.clipped and s.stage.array:
             lines.append(
@@ -49,6 +53,13 @@ def summary(
     lines.append(f"Output: {run.output}")
     lines += [f"Output: {place}" for place in _beside(run, [s.stage for s in every])]
     return "\n".join(lines)
+
+
+def engines_text(engines: Counter[str]) -> str:
+    """What computed how many blocks, the most first."""
+    each = [f"{engine} ({blocks} blocks)" for engine, blocks in engines.most_common()]
+    *others, last = each
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _speed(

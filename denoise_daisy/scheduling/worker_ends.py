@@ -114,6 +114,7 @@ def record_failure(
             status="failed",
             epoch=stage.ledger.epoch,
             worker=state.worker,
+            engine=state.engine,
             peak_mib=state.peak_mib,
             reason=cause.reason,
             error=f"the worker {cause.error} (peak memory {state.peak_mib} MiB)",

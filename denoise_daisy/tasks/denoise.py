@@ -108,6 +108,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
         ),
         probed=denoiser.probed,
         load=denoiser.load,
+        engine=lambda: denoiser.engine,
         is_essential=True,
         memory=work.memory(grid),
         pace=work.pace,

@@ -20,15 +20,17 @@ class Presence:
         self._run_dir = run_dir
         self._stage = ""
         self._block: Index | None = None
+        self._engine: str | None = None
         self._since = time.time()
         self._writing = threading.Lock()
         self._removed = False
         self.show()
 
-    def begin(self, stage: str, block: Index | None) -> None:
-        """Another block from now on, or none."""
+    def begin(self, stage: str, block: Index | None, engine: str | None = None) -> None:
+        """Another block from now on, or none; `engine` is what computes it."""
         with self._writing:
             self._stage, self._block, self._since = stage, block, time.time()
+            self._engine = engine
             self._write()
 
     def show(self) -> None:
@@ -48,6 +50,7 @@ class Presence:
             block=self._block,
             since=self._since,
             peak_mib=peak_memory() >> 20,
+            engine=self._engine,
         )
         write_state(self._run_dir, state)
 

@@ -65,7 +65,8 @@ class BlockRecorder:
 
     def _do(self, stage: Stage, index: Index) -> Outcome:
         """Compute a block and record the outcome."""
-        self._presence.begin(stage.name, index)
+        engine = stage.engine()
+        self._presence.begin(stage.name, index, engine)
         started = time.perf_counter()
         # A straggler finds its ledger gone here, rather than make a new one later.
         writer = self._writer(stage.name)
@@ -81,6 +82,7 @@ class BlockRecorder:
                 epoch=self._epoch,
                 worker=self._presence.worker,
                 seconds=seconds,
+                engine=engine,
                 peak_mib=peak_memory() >> 20,
                 **values,
             )

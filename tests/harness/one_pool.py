@@ -100,6 +100,7 @@ class OnePool:
                 block=None if block is None else (0, 0, 0, block),
                 since=since,
                 peak_mib=321,
+                engine="bitwise, x86-64-v3",
             ),
         )
         if at is not None:

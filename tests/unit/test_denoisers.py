@@ -5,8 +5,10 @@ whole image, or if a changed setting gave another object by chance: blocks are c
 to be cut, and each setting's other value is written down.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,18 @@ def test_no_two_denoisers_have_the_same_parameters() -> None:
         denoiser_of(case.section).parameters["denoise.kind"] for case in CASES.values()
     ]
     assert kinds == list(CASES)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("ndsafir", "ndsafir"), ("median", "scipy"), ("gaussian", "scipy")],
+)
+def test_each_names_its_engine_without_loading_it(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # an import raises ImportError
+    engine = denoiser_of(CASES[name].section).engine
+    assert engine == f"{package} {version(package)}"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -32,7 +32,7 @@ from harness.prepared import resolved
 @pytest.fixture
 def recorder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Callable[[Any], bytes]], BlockRecorder]:
+) -> Callable[..., BlockRecorder]:
     """A worker w of a run of one stage, whose blocks are computed so."""
     run_dir = RunDir(tmp_path / "out.zarr.run")
     run_dir.make(["soft"])
@@ -45,8 +45,8 @@ def recorder(
     folder = run_dir.work_folder("soft")
     target = FilePerBlock(folder, Checksums(run_dir.ledger("soft"), "run", [1], [1]))
 
-    def make(compute: Callable[[Any], bytes]) -> BlockRecorder:
-        stage = replace(eight_blocks("soft"), target=target, compute=compute)
+    def make(compute: Callable[[Any], bytes], **values: Any) -> BlockRecorder:
+        stage = replace(eight_blocks("soft"), target=target, compute=compute, **values)
         return BlockRecorder(run, {"soft": stage}, Presence(run_dir, "w", ""), 3)
 
     return make
@@ -73,6 +73,30 @@ def test_a_worker_shows_its_block_until_that_is_done(
     assert take(recorder(compute), 5) is Outcome.DONE
     look()
     assert shown == [("soft", (0, 0, 0, 5)), ("", None)]
+
+
+def test_what_computes_a_block_is_shown_and_recorded_of_a_failure_as_well(
+    recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    """It is asked for when the block is begun: loading may have decided it."""
+    run_dir, engine, shown = RunDir(tmp_path / "out.zarr.run"), ["unknown"], []
+
+    def compute(block: Any) -> bytes:
+        state = read_state(run_dir, "w")
+        shown.append(state and state.engine)
+        if block.index[3] == 6:
+            raise ValueError("this block is bad")
+        return b"done"
+
+    one = recorder(compute, engine=lambda: engine[0])
+    engine[0] = "float32, x86-64-v4"
+    assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.FAILED]
+    state = read_state(run_dir, "w")
+    assert state is not None
+    assert state.engine is None
+    [file] = run_dir.ledger("soft").iterdir()
+    recorded = [json.loads(line)["engine"] for line in file.read_text().splitlines()]
+    assert recorded == shown == ["float32, x86-64-v4"] * 2
 
 
 def test_a_worker_reads_no_ledger_for_a_block(

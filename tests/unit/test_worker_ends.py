@@ -82,6 +82,7 @@ def test_what_is_recorded_tells_who_had_the_block_and_what_its_log_said_last(
     assert entry.epoch == 3
     assert entry.worker == "w1"
     assert entry.peak_mib == 321
+    assert entry.engine == "bitwise, x86-64-v3"
     assert entry.error is not None
     assert entry.error.endswith("(peak memory 321 MiB)")
     assert entry.traceback == "\n".join(f"line {i}" for i in range(8, 20))
