@@ -166,13 +166,17 @@ def test_a_block_counts_for_the_engine_of_its_last_word(
     write(BLOCKS[1], epoch=2, engine="new")
     write(BLOCKS[2], epoch=2, engine="new", status="failed")
     write(BLOCKS[3], epoch=2)
-    write(BLOCKS[4], epoch=2, engine="new", status="failed")
     write(BLOCKS[4], epoch=2, engine="newer")
+    write(BLOCKS[4], epoch=2, engine="new", status="failed")
     ledger = ledger_of(tmp_path)
     assert ledger.done_count == 4
     assert ledger.engines() == {"old": 1, "new": 1, "newer": 1}
-    ledger.reread()
-    assert ledger.engines() == {"old": 1, "new": 1, "newer": 1}
+    lines = [file.read_bytes() for file in tmp_path.iterdir()]
+    for order, one_file in (("as listed", lines), ("reversed", lines[::-1])):
+        folder = tmp_path / order
+        folder.mkdir()
+        (folder / "all.jsonl").write_bytes(b"".join(one_file))
+        assert ledger_of(folder).engines() == {"old": 1, "new": 1, "newer": 1}
 
 
 def test_blocks_of_another_shape_count_until_they_are_replaced(
