@@ -20,7 +20,7 @@ from denoise_daisy.images.image import Image
 from denoise_daisy.sections import Section
 
 TRIAL_DEPTH = 8
-TRIAL_EDGES = (4, 12, 48)
+TRIAL_EDGES = (4, 12, 48, 144)
 """Voxels along z at most, and along y and x, of the images that it is timed on."""
 
 TRIAL_SECONDS = 0.2
@@ -33,12 +33,18 @@ class Denoiser(ABC):
     kind: ClassVar[str]
     """As in the config."""
 
-    bytes_per_voxel: ClassVar[int]
-    """Peak memory per voxel and channel of its input, beyond the input, until the
-    result is of the output's type."""
+    @property
+    @abstractmethod
+    def bytes_per_voxel(self) -> int:
+        """Peak memory per voxel and channel of its input, beyond the input.
 
-    process_bytes: ClassVar[int] = 0
-    """Memory that loading it takes in a worker, beyond what every worker has."""
+        Until the result is of the output's type.
+        """
+
+    @property
+    def process_bytes(self) -> int:
+        """Memory that it takes in a worker beyond what every worker has."""
+        return 0
 
     @property
     @abstractmethod
@@ -124,8 +130,16 @@ class Denoiser(ABC):
             lambda: self.seconds_per_step(channels),
         )
 
-    def load(self) -> None:  # noqa: B027 - most have nothing to load
-        """Load its engine; called once in every worker, at its start."""
+    def load(self, dtype: np.dtype[Any]) -> None:  # noqa: B027 - most have nothing
+        """Load its engine; called once in every worker, at its start.
+
+        `dtype` is that of the images to come.
+
+        Raises
+        ------
+        RefusedError
+            It can't do them here.
+        """
 
 
 class DenoiserSection(Section):
@@ -165,7 +179,7 @@ def timed(denoiser: Denoiser, channels: int) -> float:
     """
     _, z, y, x = denoiser.stencil.smallest
     rng = np.random.default_rng(0)
-    denoiser.load()
+    denoiser.load(np.dtype(np.float32))
     step = 0.0
     for edge in (0, *TRIAL_EDGES):
         shape = (1, max(min(edge, TRIAL_DEPTH), z), max(edge, y), max(edge, x))

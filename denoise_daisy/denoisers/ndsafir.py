@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from denoise_daisy.denoisers import ndsafir_engine
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
 from denoise_daisy.denoisers.calibration import find_noise
+from denoise_daisy.denoisers.engine_choice import EngineChoice
+from denoise_daisy.denoisers.native_engine import Precision
+from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.ndsafir_layers import layer_warnings
 from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.denoisers.noise import (
@@ -62,6 +65,21 @@ class Ndsafir(DenoiserSection):
     pvalue: Annotated[float, Field(ge=0, le=1)] = 0.1
     """p-value of the patch selection."""
 
+    precision: Precision = "bitwise"
+    """bitwise: ndsafir's result to the bit; float32: the same within rounding, and some
+    three times as fast."""
+
+    engine: Literal["auto", "ndsafir"] = "auto"
+    """What computes: auto: the fastest with that result; ndsafir: ndsafir itself."""
+
+    @model_validator(mode="after")
+    def _ndsafir_has_its_own_precision(self) -> Self:
+        if self.engine == "ndsafir" and self.precision != "bitwise":
+            raise ValueError(
+                "engine auto, or precision bitwise: ndsafir itself has no other"
+            )
+        return self
+
     knows_noise: ClassVar[bool] = True
 
     def check_engine(self) -> None:
@@ -87,7 +105,7 @@ class Ndsafir(DenoiserSection):
         if numbers is None and probed:
             found = NoiseNumbers.from_json(probed)
             numbers = found if found.kind == noise.kind else None
-        return NdsafirDenoiser(self, noise.kind, numbers, threads)
+        return NdsafirDenoiser(self, noise.kind, numbers, threads, channels)
 
 
 @dataclass(frozen=True)
@@ -98,9 +116,19 @@ class NdsafirDenoiser(Denoiser):
     noise_kind: Literal["poisson-gaussian", "gaussian"]
     noise: NoiseNumbers | None
     threads: int
+    channels: int
 
     kind: ClassVar[str] = "ndsafir"
-    bytes_per_voxel: ClassVar[int] = ndsafir_engine.BYTES_PER_VOXEL
+
+    @property
+    def bytes_per_voxel(self) -> int:
+        """That of the engine that is expected here."""
+        return self._choice.expected.bytes_per_voxel
+
+    @property
+    def process_bytes(self) -> int:
+        """What the engine's threads work with."""
+        return self._choice.process_bytes
 
     @property
     def patch(self) -> Coordinate:
@@ -116,10 +144,17 @@ class NdsafirDenoiser(Denoiser):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Its own, the noise, and the version of ndsafir."""
+        """Its own, the noise, and the version of ndsafir.
+
+        Not the engine: each has the bits of its precision.
+        """
         numbers = asdict(self.noise) if self.noise else {}
+        section = self.section.model_dump(exclude={"engine"})
+        if self.section.precision == "bitwise":
+            # Runs from before there was another go on.
+            del section["precision"]
         return {
-            **{f"denoise.{k}": v for k, v in self.section.model_dump().items()},
+            **{f"denoise.{k}": v for k, v in section.items()},
             "denoise.patch": list(self.patch),
             "noise.kind": self.noise_kind,
             "ndsafir": ndsafir_engine.ndsafir_version(),
@@ -128,13 +163,13 @@ class NdsafirDenoiser(Denoiser):
 
     @property
     def engine(self) -> str:
-        """ndsafir, with its version."""
-        return f"ndsafir {ndsafir_engine.ndsafir_version()}"
+        """The fastest that is there, and was not found to differ from ndsafir."""
+        return self._choice.expected.name
 
     @property
     def repeats(self) -> bool:
-        """With several threads it repeats itself only nearly."""
-        return self.threads == 1
+        """Only ndsafir itself does not quite, with several threads."""
+        return self._choice.repeats
 
     @property
     def probed(self) -> Mapping[str, Any] | None:
@@ -153,6 +188,7 @@ class NdsafirDenoiser(Denoiser):
 
     def check(self, shape: Sequence[int]) -> None:
         """Refuse a patch radius that would crash ndsafir on an image of that shape."""
+        self._choice.check()
         for axis, radius, voxels in zip(AXES, self.patch, shape, strict=True):
             largest = largest_radius(axis, voxels)
             if largest is not None and radius > largest:
@@ -163,13 +199,8 @@ class NdsafirDenoiser(Denoiser):
                 )
 
     def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
-        """Threads that make the result differ, and layers that lie in no patch."""
-        if self.threads > 1:
-            yield (
-                f"With {self.threads} threads per worker ndsafir repeats itself only to"
-                " about 3e-4 grey levels; set workers.threads_per_worker to 1 for the"
-                " same bytes every time."
-            )
+        """What is said of the engine, and layers that lie in no patch."""
+        yield from self._choice.warnings()
         yield from layer_warnings(self.patch, shape, end)
 
     def probe(self, image: Image) -> tuple[Denoiser, tuple[str, ...]]:
@@ -185,34 +216,46 @@ class NdsafirDenoiser(Denoiser):
         )
 
     def seconds_per_step(self, channels: int) -> float:
-        """By trial, on one thread, with small patches; several threads share the work.
+        """By trial, on one thread, with few iterations; several threads share the work.
 
-        Large ones take the same per step, and minutes for the smallest image.
+        And with small patches for ndsafir: large ones take it the same per step, and
+        minutes for the smallest image.
         """
-        patch = {axis: min(n, TRIAL_PATCH) for axis, n in self.section.patch.items()}
-        few = {"patch": patch, "max_iter": min(self.section.max_iter, TRIAL_ITERATIONS)}
+        section, most = self.section, min(self.section.max_iter, TRIAL_ITERATIONS)
+        few: dict[str, Any] = {"max_iter": most}
+        if not self._choice.expected.instructions:
+            few["patch"] = {a: min(n, TRIAL_PATCH) for a, n in section.patch.items()}
         told = replace(
             self,
-            section=self.section.model_copy(update=few),
+            section=section.model_copy(update=few),
             noise=NoiseNumbers(noise_std=10.0),
             threads=1,
         )
-        return timed(told, channels) / min(self.threads, MOST_CORES)
+        return timed(told, channels) / min(self._choice.threads_used, MOST_CORES)
 
-    def load(self) -> None:
+    def load(self, dtype: np.dtype[Any]) -> None:
         """A worker without its engine must not take a block and fail it."""
-        ndsafir_engine.load_ndsafir()
+        self._choice.load(self._known_noise, dtype)
 
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """As float32."""
+        return self._choice.denoise(image, self._known_noise)
+
+    @property
+    def _known_noise(self) -> NoiseNumbers:
         if self.noise is None:
             raise ValueError("the noise is not known: probe the image first")
-        return ndsafir_engine.denoise(
-            image,
-            self.noise,
-            patch=self.patch,
-            active_dimensions=self.section.active_dimensions,
-            max_iter=self.section.max_iter,
-            pvalue=self.section.pvalue,
-            threads=self.threads,
+        return self.noise
+
+    @property
+    def _choice(self) -> EngineChoice:
+        section = self.section
+        algorithm = Algorithm(
+            tuple(self.patch),
+            section.active_dimensions,
+            section.max_iter,
+            section.pvalue,
+        )
+        return EngineChoice(
+            section.engine, section.precision, algorithm, self.channels, self.threads
         )

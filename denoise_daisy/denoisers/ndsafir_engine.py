@@ -1,7 +1,7 @@
 """ndsafir itself: loaded once, called on an array."""
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -15,6 +15,17 @@ BYTES_PER_VOXEL = 28
 
 CHECKED_VERSIONS = ("2026.1014a0",)
 """Versions of ndsafir that the tiling law (`geometry.stencil`) was checked with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What ndsafir is told, beside the noise."""
+
+    patch: tuple[int, ...]
+    """Radii along ``(t, z, y, x)``."""
+    active_dimensions: str
+    max_iter: int
+    pvalue: float
 
 
 def ndsafir_version() -> str:
@@ -45,21 +56,13 @@ def check_version() -> None:
 
 
 def denoise(
-    image: np.ndarray,
-    noise: NoiseNumbers,
-    *,
-    patch: Sequence[int],
-    active_dimensions: str,
-    max_iter: int,
-    pvalue: float,
-    threads: int,
+    image: np.ndarray, noise: NoiseNumbers, algorithm: Algorithm, threads: int
 ) -> np.ndarray:
     """Denoise an array of ``(t, c, z, y, x)``; the result is float32, same shape.
 
-    `patch` are the radii along ``(t, z, y, x)``.  With one thread the result is the
-    same to the bit every time.
+    With one thread the result is the same to the bit every time.
     """
-    t, z, y, x = patch
+    t, z, y, x = algorithm.patch
     ndsafir = load_ndsafir()
     if noise.noise_std is not None:
         function = ndsafir.denoise_gaussian
@@ -71,9 +74,9 @@ def denoise(
         image,
         axes="TCZYX",
         patch=[t, 0, z, y, x],
-        active_dimensions=active_dimensions,
-        max_iter=max_iter,
-        pvalue=pvalue,
+        active_dimensions=algorithm.active_dimensions,
+        max_iter=algorithm.max_iter,
+        pvalue=algorithm.pvalue,
         nthreads=threads,
         **numbers,
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
             DENOISE, builder.places.denoised, layout, image.channels, grid.volume
         ),
         probed=denoiser.probed,
-        load=denoiser.load,
+        load=partial(denoiser.load, image.dtype),
         engine=lambda: denoiser.engine,
         is_essential=True,
         memory=work.memory(grid),

@@ -332,6 +332,7 @@ def test_the_steps_of_ndsafir_are_those_worked_out_by_hand() -> None:
     assert small == 9 * 4 * 9 * 3
 
 
+@pytest.mark.parametrize("engine", ["ndsafir", "auto"])
 @pytest.mark.parametrize(
     ("section", "shape"),
     [
@@ -339,15 +340,16 @@ def test_the_steps_of_ndsafir_are_those_worked_out_by_hand() -> None:
         ({"patch": {"z": 1, "y": 2, "x": 2}, "max_iter": 4}, (1, 6, 40, 40)),
     ],
 )
-def test_ndsafir_takes_about_as_long_as_a_trial_with_smaller_patches_says(
-    section: dict[str, Any], shape: tuple[int, ...]
+def test_an_image_takes_about_as_long_as_a_trial_says(
+    section: dict[str, Any], shape: tuple[int, ...], engine: str
 ) -> None:
     """Within a factor of three, of the processor's time.
 
     Others may take some of it, so that the least of three counts.
     """
-    asked = Ndsafir.model_validate(section)
-    denoiser = NdsafirDenoiser(asked, "gaussian", NoiseNumbers(noise_std=10.0), 1)
+    asked = Ndsafir.model_validate(section | {"engine": engine})
+    noise = NoiseNumbers(noise_std=10.0)
+    denoiser = NdsafirDenoiser(asked, "gaussian", noise, 1, 1)
     image = np.random.default_rng(0).normal(100, 10, (shape[0], 1, *shape[1:]))
 
     def taken() -> float:
@@ -373,7 +375,7 @@ def test_the_trial_of_ndsafir_is_quick_whatever_its_parameters(
     monkeypatch.setattr("denoise_daisy.denoisers.ndsafir.timed", timed)
     large = {"patch": dict.fromkeys("tzyx", 100), "max_iter": 10}
     section = Ndsafir.model_validate(large | {"active_dimensions": "tzyx"})
-    denoiser = NdsafirDenoiser(section, "gaussian", None, 1)
+    denoiser = NdsafirDenoiser(section, "gaussian", None, 1, 1)
     denoiser.seconds_per_step(1)
     assert tried[0] < 3e8
 

@@ -19,7 +19,9 @@ def test_four_threads_take_a_quarter_of_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ndsafir, "timed", lambda *_: 2.0)
-    denoiser = NdsafirDenoiser(Ndsafir(), "gaussian", None, threads=4)
+    denoiser = NdsafirDenoiser(
+        Ndsafir(engine="ndsafir"), "gaussian", None, threads=4, channels=1
+    )
     assert denoiser.seconds_per_step(channels=1) == 0.5
 
 

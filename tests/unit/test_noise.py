@@ -42,7 +42,7 @@ def parameters(patch: tuple[int, ...], max_iter: int = 1) -> Ndsafir:
 
 
 def told(parameters: Ndsafir, noise: NoiseNumbers) -> NdsafirDenoiser:
-    return NdsafirDenoiser(parameters, noise.kind, noise, 1)
+    return NdsafirDenoiser(parameters, noise.kind, noise, 1, 1)
 
 
 class Stub(MemoryImage):

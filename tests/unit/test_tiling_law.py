@@ -68,8 +68,9 @@ class Case:
 
 
 def told(parameters: Ndsafir, noise: NoiseNumbers) -> NdsafirDenoiser:
-    """The denoiser on one thread, told of the noise."""
-    return NdsafirDenoiser(parameters, noise.kind, noise, 1)
+    """The denoiser: ndsafir itself on one thread, told of the noise."""
+    itself = parameters.model_copy(update={"engine": "ndsafir"})
+    return NdsafirDenoiser(itself, noise.kind, noise, 1, 1)
 
 
 def untold(parameters: Ndsafir) -> NdsafirDenoiser:
