@@ -13,6 +13,8 @@ from denoise_daisy.images.image import Channel, Image, as_array, roi_of
 if TYPE_CHECKING:
     from funlib.persistence import Array
 
+ZERO = Coordinate(0, 0, 0, 0)
+
 
 class Source(Protocol):
     """An array of ``(t, c, z, y, x)`` that stages read."""
@@ -51,13 +53,15 @@ class Raw:
     """The image as it was taken."""
 
     image: Image
+    padding: Coordinate = ZERO
+    """Layers mirrored behind the image's end, by axis; fewer than it has."""
     transform: LevelTransform = FULL_RESOLUTION
     method: str = ""
 
     @property
     def roi(self) -> Roi:
-        """The whole image, context and all."""
-        return roi_of(self.image)
+        """The whole image, context and all, and its mirrored layers."""
+        return roi_of(self.image).grow(0, self.padding)
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -71,8 +75,18 @@ class Raw:
 
     def read(self, roi: Roi) -> np.ndarray:
         """The voxels of a Roi."""
-        return np.asarray(self._array[roi])
+        image = roi_of(self.image)
+        behind = Coordinate(max(0, n) for n in roi.end - image.end)
+        if not any(behind):
+            return np.asarray(self._array[roi])
+        # What lies there may be the mirror image of layers before the Roi.
+        begin = Coordinate(map(min, roi.begin, image.end - behind - 1))
+        inside = Roi(begin, roi.end - begin).intersect(image)
+        t, z, y, x = ((0, n) for n in behind)
+        voxels = np.pad(self._array[inside], (t, (0, 0), z, y, x), mode="reflect")
+        t, z, y, x = roi.begin - begin
+        return voxels[t:, :, z:, y:, x:]
 
     @cached_property
     def _array(self) -> "Array":
-        return as_array(self.image, Coordinate(0, 0, 0, 0))
+        return as_array(self.image, ZERO)

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from funlib.geometry import Coordinate
 
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.denoisers.noise import Noise
@@ -104,8 +105,15 @@ class Denoiser(ABC):
             With the setting to change.
         """
 
+    def padding(self, shape: Sequence[int]) -> Coordinate:
+        """Layers to be mirrored behind the far end of each axis of such an image.
+
+        Both are of ``(t, z, y, x)``.  The image so padded is denoised, and cropped.
+        """
+        return Coordinate([0] * len(shape))
+
     def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
-        """What a person should know before denoising an image of that shape.
+        """What a person should know before denoising an image of that shape, padded.
 
         `end` is that of the region to be written; both are in ``(t, z, y, x)``.
         """

@@ -139,4 +139,4 @@ def _has_libms_exp(engine: Engine) -> bool:
     """Whether its exponentials are the C library's, which ndsafir calls."""
     numbers = -np.random.default_rng(0).exponential(20, 1 << 12)
     found = native_engine.exponentials(numbers, engine.instructions)
-    return found.tolist() == [math.exp(number) for number in numbers]
+    return bool(found.tolist() == [math.exp(number) for number in numbers])

@@ -14,7 +14,7 @@ from denoise_daisy.denoisers.calibration import find_noise
 from denoise_daisy.denoisers.engine_choice import EngineChoice
 from denoise_daisy.denoisers.native_engine import Precision
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
-from denoise_daisy.denoisers.ndsafir_layers import layer_warnings
+from denoise_daisy.denoisers.ndsafir_layers import layer_warnings, mirrored_layers
 from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.denoisers.noise import (
     Noise,
@@ -71,6 +71,11 @@ class Ndsafir(DenoiserSection):
 
     engine: Literal["auto", "ndsafir"] = "auto"
     """What computes: auto: the fastest with that result; ndsafir: ndsafir itself."""
+
+    cover: Literal["ndsafir", "all"] = "ndsafir"
+    """What becomes of the last layers of an axis where no patch reaches them.  ndsafir:
+    they stay as noisy as they were.  all: they are denoised, with as few layers as that
+    takes mirrored behind them."""
 
     @model_validator(mode="after")
     def _ndsafir_has_its_own_precision(self) -> Self:
@@ -149,12 +154,11 @@ class NdsafirDenoiser(Denoiser):
         Not the engine: each has the bits of its precision.
         """
         numbers = asdict(self.noise) if self.noise else {}
-        section = self.section.model_dump(exclude={"engine"})
-        if self.section.precision == "bitwise":
-            # Runs from before there was another go on.
-            del section["precision"]
+        # A run whose record does not name them has ndsafir's own.
+        added = {"cover": "ndsafir", "precision": "bitwise"}
+        values = self.section.model_dump(exclude={"engine"}).items()
         return {
-            **{f"denoise.{k}": v for k, v in section.items()},
+            **{f"denoise.{k}": v for k, v in values if added.get(k) != v},
             "denoise.patch": list(self.patch),
             "noise.kind": self.noise_kind,
             "ndsafir": ndsafir_engine.ndsafir_version(),
@@ -197,6 +201,12 @@ class NdsafirDenoiser(Denoiser):
                     f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
                     f" that radius. Set it to {largest} or less."
                 )
+
+    def padding(self, shape: Sequence[int]) -> Coordinate:
+        """As many layers as it takes to have every voxel in a patch, if asked for."""
+        if self.section.cover == "ndsafir":
+            return super().padding(shape)
+        return mirrored_layers(self.patch, shape)
 
     def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
         """What is said of the engine, and layers that lie in no patch."""

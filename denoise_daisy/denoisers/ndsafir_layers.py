@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from funlib.geometry import Coordinate
+
 from denoise_daisy.geometry import AXES, largest_radius
 
 
@@ -29,6 +31,20 @@ def uncovered_layers(patch: Sequence[int], shape: Sequence[int]) -> tuple[int, .
     return tuple(0 if strip else (n - 2 * p - 1) % step for strip, n, p, step in axes)
 
 
+def mirrored_layers(patch: Sequence[int], shape: Sequence[int]) -> Coordinate:
+    """The fewest layers behind each far end with which every voxel lies in a patch.
+
+    `patch` are the radii, `shape` is the image's, both along ``(t, z, y, x)``.  The
+    axes do not matter to each other: one with a strip at its far end has no layer left
+    over, and so is never longer than the image.
+    """
+    padded = list(shape)
+    for axis in range(len(AXES)):
+        while uncovered_layers(patch, padded)[axis]:
+            padded[axis] += 1
+    return Coordinate(padded) - Coordinate(shape)
+
+
 def layer_warnings(
     patch: Sequence[int], shape: Sequence[int], end: Sequence[int]
 ) -> Iterator[str]:
@@ -54,9 +70,9 @@ def layer_warnings(
             f" patch of ndsafir (denoise.patch.{axis} is {radius}) and"
             f" {'stays' if is_one else 'stay'} {mostly}as noisy as"
             f" {'it was' if is_one else 'they were'}. Set denoise.patch.{axis} to"
-            f" {' or '.join(map(str, fitting[-2:]))}, or leave"
-            f" {'it' if is_one else 'them'} out: the region input.roi.{axis} may end"
-            f" at {n - layers}."
+            f" {' or '.join(map(str, fitting[-2:]))}, or set denoise.cover to"
+            f' "all", or leave {"it" if is_one else "them"} out: the region'
+            f" input.roi.{axis} may end at {n - layers}."
         )
 
 

@@ -7,6 +7,7 @@ from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.geometry import AXES
+from denoise_daisy.images.image import roi_of
 from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.machine import free_disk
 from denoise_daisy.progress import duration
@@ -88,6 +89,7 @@ def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
             f"{_times(grid.context)} voxels each side, on a grid of"
             f" {_times(grid.stencil.stride)}; "
             + ("exact" if run.is_exact else "NOT exact")
+            + _mirrored(run)
         ),
         "read": f"{grid.voxels_read / grid.voxels_written:.2f} x the voxels written",
         "written": "1.00 x, every voxel by one block",
@@ -151,6 +153,13 @@ def _region(run: ResolvedRun) -> str:
     volume = run.denoising.grid.volume
     ends = zip(AXES, volume.begin, volume.end, strict=True)
     return ", ".join(f"{axis} {begin}:{end}" for axis, begin, end in ends)
+
+
+def _mirrored(run: ResolvedRun) -> str:
+    image = roi_of(run.image).end
+    layers = run.denoising.grid.readable_roi.end - image
+    said = [f"{axis} {n}" for axis, n in zip(AXES, layers, strict=True) if n]
+    return f"; layers mirrored at the far end: {', '.join(said)}" if said else ""
 
 
 def _times(shape: Sequence[int]) -> str:

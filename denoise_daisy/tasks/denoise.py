@@ -51,6 +51,10 @@ class Denoising:
     source: Mapping[str, Any]
     """What of the input's section decides the bytes, by name."""
 
+    def padded(self, image: Image) -> Raw:
+        """The image, with as many layers mirrored as the denoiser wants behind it."""
+        return Raw(image, self.denoiser.padding(roi_of(image).shape))
+
     def context(self, image: Image) -> Coordinate:
         """Voxels read around a block."""
         reach = self.denoiser.stencil.reach
@@ -58,7 +62,7 @@ class Denoising:
             return reach
         exact = dict(zip(AXES, reach, strict=True))
         asked = by_axis(self.blocks.context, "tzyx", exact)
-        return Coordinate(map(min, asked, roi_of(image).shape))
+        return Coordinate(map(min, asked, self.padded(image).roi.shape))
 
     @property
     def base(self) -> int:
@@ -100,7 +104,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
         name=DENOISE,
         task=DENOISE,
         grid=grid,
-        sources=(Raw(image),),
+        sources=(asked.padded(image),),
         after=(),
         compute=compute,
         parameters=_parameters(asked, builder, grid, layout),
@@ -133,7 +137,7 @@ def _cut(
         shards = _recorded_shards(builder.recorded[DENOISE].parameters)
     file_shape = without_c(shards or chunks)
     grid = BlockGrid(
-        readable_roi=roi_of(image),
+        readable_roi=asked.padded(image).roi,
         volume=volume,
         block_shape=volume.shape,
         context=asked.context(image),

@@ -127,6 +127,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             ),
             "max_iter": (3, Refused("denoise.max_iter was 2, is 3")),
             "pvalue": (0.2, Refused("denoise.pvalue was 0.1, is 0.2")),
+            "cover": ("all", Refused("denoise.cover was None, is 'all'")),
         },
     ),
     "MedianFilter": (
@@ -367,6 +368,12 @@ MORE: dict[str, Change] = {
     ),
     "a radius of 0 that was left out": Change(
         "ndsafir", "denoise.patch", {"z": 0, "y": 1, "x": 1}, GOES_ON
+    ),
+    "layers that were mirrored": Change(
+        "mirrored",
+        "denoise.cover",
+        "ndsafir",
+        Refused("denoise.cover was 'all', is None"),
     ),
     "blocks to be chosen": Change("ndsafir", "blocks.shape", "auto", GOES_ON),
     "blocks of a filter": Change("median", "blocks.shape", {"y": 64}, GOES_ON),

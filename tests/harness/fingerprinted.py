@@ -120,6 +120,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "ndsafir": {"denoise": NDSAFIR, "noise": POISSON, "tasks": TASKS},
     "calibrated": {"denoise": NDSAFIR},
+    "mirrored": {"denoise": NDSAFIR | {"cover": "all"}, "noise": POISSON},
     "gaussian noise": {
         "denoise": NDSAFIR,
         "noise": {"kind": "gaussian", "noise_std": 20.0},

@@ -126,10 +126,16 @@ def test_layers_in_no_patch_are_said_by_plan_and_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("in no patch") == 1
     assert "WARNING: Along y, layer 31 of 0 to 31 lies in no patch" in done.stderr
-    assert "\nWarning: Along y, layer 31 of" in here("plan", path).stdout
+    planned = here("plan", path).stdout
+    assert "\nWarning: Along y, layer 31 of" in planned
+    assert re.search("^context .*; exact$", planned, re.M)
     part = config_for(source, tmp_path / "part.zarr", input={"roi": {"y": [0, 31]}})
     path = write_config(tmp_path / "part.json", part)
     assert "in no patch" not in here("plan", path).stdout
+    every = config_for(source, tmp_path / "every.zarr", denoise={"cover": "all"})
+    planned = here("plan", write_config(tmp_path / "every.json", every)).stdout
+    assert "in no patch" not in planned
+    assert re.search("^context .*; layers mirrored at the far end: y 1$", planned, re.M)
 
 
 @pytest.mark.parametrize(

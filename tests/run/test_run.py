@@ -119,6 +119,14 @@ CASES: dict[str, dict[str, Any]] = {
         "denoise": {"patch": {"y": 0, "x": 1}, "max_iter": 5, "pvalue": 0.3},
         "count": 4,
     },
+    "the last layers mirrored": {
+        "shape": (1, 2, 8, 35, 40),
+        "mirrored": (0, 0, 1, 0, 1),
+        "input": {"roi": {"y": [3, 35], "x": [16, 40]}},
+        "blocks": {"shape": {"z": 4, "x": 16}},
+        "denoise": {"patch": {"z": 1, "y": 1, "x": 1}, "cover": "all"},
+        "count": 4,
+    },
 }
 
 
@@ -126,6 +134,7 @@ CASES: dict[str, dict[str, Any]] = {
 def test_blocks_give_the_whole_image_bit_for_bit(name: str, tmp_path: Path) -> None:
     case = dict(CASES[name])
     shape, blocks = case.pop("shape"), case.pop("count")
+    mirrored = case.pop("mirrored", (0,) * 5)
     image = small_image(shape)
     output = {"dtype": "float32", "chunks": {"z": 4, "y": 16, "x": 16}}
     case["output"] = output | case.get("output", {})
@@ -135,7 +144,9 @@ def test_blocks_give_the_whole_image_bit_for_bit(name: str, tmp_path: Path) -> N
         noise_channels=shape[1],
         **case,
     )
-    run_and_compare(config, whole_image(image, config), blocks)
+    padded = np.pad(image, [(0, n) for n in mirrored], mode="reflect")
+    whole = whole_image(padded, config)[tuple(map(slice, shape))]
+    run_and_compare(config, whole, blocks)
 
 
 @pytest.mark.parametrize(

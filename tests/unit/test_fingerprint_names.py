@@ -55,6 +55,7 @@ GAUSSIAN = {"kind": "gaussian", "sigma": {"y": 1.0}}
 
 RUNS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ndsafir": ({}, NDSAFIR),
+    "mirrored": ({"denoise": {"cover": "all"}}, NDSAFIR | {"denoise.cover"}),
     "Gaussian noise": ({"noise": GAUSSIAN_NOISE}, NDSAFIR),
     "too little context": ({"blocks": {"context": {"y": 1}}}, INEXACT),
     "two threads": ({"workers": {"threads_per_worker": 2}}, INEXACT),

@@ -1,7 +1,7 @@
-"""What is said of the noise: the numbers, what ndsafir clips, layers in no patch.
+"""What is said of the noise: the numbers, and what ndsafir clips.
 
-The floor and the layers are held against the installed ndsafir, voxel by voxel; a green
-run means nothing if no voxel was clipped or left over, so the cases say how many are.
+The floor is held against the installed ndsafir, voxel by voxel; a green run means
+nothing if no voxel was clipped, so the cases say how many are.
 """
 
 import re
@@ -11,18 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 
 from denoise_daisy import Config, plan, run
 from denoise_daisy.denoisers.calibration import find_noise, sample_image
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
 from denoise_daisy.denoisers.ndsafir_engine import calibrate
-from denoise_daisy.denoisers.ndsafir_layers import (
-    far_end_strips,
-    layer_warnings,
-    uncovered_layers,
-)
 from denoise_daisy.denoisers.noise import NoiseNumbers, describe, floors
 from denoise_daisy.denoisers.noise_doubts import clipped, implausible
 from denoise_daisy.errors import InputError
@@ -31,18 +24,8 @@ from denoise_daisy.runs.run import known_denoiser
 from harness import cli, config_for, small_czi, small_image, write_config
 from harness.images import MemoryImage
 from harness.prepared import checked
-from harness.properties import examples
 
 KNOWN = NoiseNumbers(gains=(3.92,), offsets=(-367.0,))
-
-
-def parameters(patch: tuple[int, ...], max_iter: int = 1) -> Ndsafir:
-    t, z, y, x = patch
-    return Ndsafir(patch={"t": t, "z": z, "y": y, "x": x}, max_iter=max_iter)
-
-
-def told(parameters: Ndsafir, noise: NoiseNumbers) -> NdsafirDenoiser:
-    return NdsafirDenoiser(parameters, noise.kind, noise, 1, 1)
 
 
 class Stub(MemoryImage):
@@ -90,7 +73,8 @@ def test_what_lies_below_the_floor_comes_out_as_one_value(name: str) -> None:
     image = np.empty((1, 1, 1, 40, 80), np.float32)
     image[..., :40] = rng.uniform(floor - 9 * gain, floor - near, (40, 40))
     image[..., 40:] = rng.uniform(floor + near, floor + 0.1 * gain, (40, 40))
-    result = told(parameters((0, 0, 0, 0)), noise).denoise(image)
+    section = Ndsafir(patch={}, max_iter=1)
+    result = NdsafirDenoiser(section, noise.kind, noise, 1).denoise(image)
     below, above = result[..., :39], result[..., 41:]
     assert np.unique(below) == pytest.approx([floor + 0.25], abs=1 + near)
     assert np.unique(above).size > 500
@@ -270,128 +254,6 @@ def test_noise_that_no_image_has_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=rf"impossible noise \({found}\)") as refused:
         find_noise(MemoryImage(voxels.astype(dtype)), kind, None)
     assert "noise.gains and noise.offsets, or noise.noise_std" in str(refused.value)
-
-
-def in_no_patch(patch: tuple[int, ...], extent: tuple[int, ...]) -> np.ndarray:
-    """The voxels that `uncovered_layers` and `far_end_strips` tell of."""
-    left = np.zeros(extent, bool)
-    for fill, counts in ((True, uncovered_layers), (False, far_end_strips)):
-        for axis, count in enumerate(counts(patch, extent)):
-            n = extent[axis]
-            left.swapaxes(0, axis)[max(0, n - count) : n] = fill
-    return left
-
-
-@st.composite
-def patches_and_extents(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What ndsafir survives; two patches side by side at least, or it finds none."""
-    patch, extent = [], []
-    for axis, most in zip("tzyx", (4, 3, 3, 3), strict=True):
-        p = draw(st.integers(0, most))
-        least = 2 * p + 1 if axis in "tz" else 2 * p + 2
-        n = draw(st.integers(least, least + (5 if axis == "t" else 7)))
-        if axis in "tz" and draw(st.integers(0, 3)) == 0:
-            n = 1
-        patch.append(p)
-        extent.append(n)
-    return tuple(patch), tuple(extent)
-
-
-@examples(200)
-@given(patches_and_extents(), st.integers(0, 1000))
-@example(((0, 1, 0, 0), (1, 6, 9, 9)), 0)
-@example(((0, 1, 1, 1), (1, 8, 9, 10)), 0)
-@example(((0, 1, 3, 3), (1, 8, 20, 20)), 0)
-@example(((2, 1, 0, 0), (8, 8, 9, 9)), 0)
-@example(((2, 0, 0, 0), (8, 1, 9, 9)), 0)
-@example(((4, 0, 1, 1), (12, 4, 8, 8)), 0)
-def test_layers_in_no_patch_are_those_that_ndsafir_leaves(
-    case: tuple[tuple[int, ...], tuple[int, ...]], seed: int
-) -> None:
-    """Bit for bit as put in, and every other voxel is not.
-
-    Of two images, as a voxel in a million comes back as it was by chance.
-    """
-    patch, (t, z, y, x) = case
-    rng = np.random.default_rng(seed)
-    noise = NoiseNumbers(noise_std=30.0)
-    is_same = np.ones((t, z, y, x), bool)
-    for max_iter in (1, 2):
-        image = rng.normal(100, 10, (t, 1, z, y, x)).astype(np.float32)
-        result = told(parameters(patch, max_iter), noise).denoise(image)
-        is_same &= (result == image)[:, 0]
-    left = in_no_patch(patch, (t, z, y, x))
-    np.testing.assert_array_equal(is_same, left)
-    if not left.any():
-        assert not any(uncovered_layers(*case))
-
-
-@pytest.mark.parametrize(
-    ("patch", "extent", "layers"),
-    [
-        ((0, 0, 3, 3), (2, 64, 64, 64), (0, 0, 0, 0)),
-        ((0, 1, 1, 1), (1, 16, 32, 33), (0, 1, 1, 0)),
-        ((0, 1, 0, 0), (1, 4, 9, 9), (0, 0, 0, 0)),
-        ((0, 1, 0, 0), (1, 1, 9, 9), (0, 0, 0, 0)),
-        ((3, 0, 3, 3), (12, 9, 40, 40), (2, 0, 0, 0)),
-        ((3, 1, 3, 3), (12, 8, 40, 40), (2, 0, 0, 0)),
-        ((3, 1, 3, 3), (12, 1, 40, 40), (0, 0, 0, 0)),
-        ((1, 0, 3, 3), (12, 9, 40, 40), (0, 0, 0, 0)),
-    ],
-)
-def test_layers_in_no_patch(
-    patch: tuple[int, ...], extent: tuple[int, ...], layers: tuple[int, ...]
-) -> None:
-    assert uncovered_layers(patch, extent) == layers
-
-
-@pytest.mark.parametrize(
-    ("patch", "extent", "words"),
-    [
-        (
-            (0, 1, 1, 0),
-            (1, 16, 9, 9),
-            (
-                "Along z, layer 15 of 0 to 15 lies in no patch",
-                "(denoise.patch.z is 1) and stays as noisy as it was",
-                "Set denoise.patch.z to 0 or 2,",
-                "input.roi.z may end at 15.",
-            ),
-        ),
-        (
-            (4, 0, 0, 3),
-            (12, 4, 9, 40),
-            (
-                "Along t, layers 9 to 11 of 0 to 11 lie in no patch",
-                "(denoise.patch.t is 4) and stay mostly as noisy as they were",
-                "Set denoise.patch.t to 0 or 1,",
-                "input.roi.t may end at 9.",
-            ),
-        ),
-        (
-            (0, 0, 0, 1),
-            (1, 1, 9, 4),
-            ("Along x, layer 3 of 0 to 3", "Set denoise.patch.x to 0, or"),
-        ),
-    ],
-)
-def test_a_layer_in_no_patch_is_said_where_it_is_written(
-    patch: tuple[int, ...], extent: tuple[int, ...], words: tuple[str, ...]
-) -> None:
-    (warning,) = layer_warnings(patch, extent, extent)
-    for word in words:
-        assert word in warning
-    layers = uncovered_layers(patch, extent)
-    (axis,) = np.flatnonzero(layers)
-    for short in range(1, layers[axis] + 1):
-        end = [n - short * (i == axis) for i, n in enumerate(extent)]
-        said = list(layer_warnings(patch, extent, end))
-        assert len(said) == (short < layers[axis])
-    advice = re.search(r"to ([\d or]+),", warning)
-    assert advice is not None
-    for radius in re.findall(r"\d", advice[1]):
-        other = [int(radius) if i == axis else p for i, p in enumerate(patch)]
-        assert uncovered_layers(other, extent)[axis] == 0
 
 
 def test_where_all_is_denoised_nothing_is_sampled(
