@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from email.message import Message
 from email.parser import Parser
+from importlib.metadata import files as metadata_files
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,32 @@ def citation() -> dict[str, Any]:
     return dict(YAML(typ="safe").load((ROOT / "CITATION.cff").read_text("utf-8")))
 
 
-def test_the_wheel_has_every_module_the_types_marker_and_the_licence(
+def sources() -> set[str]:
+    """All modules, and what the engine in C is made of."""
+    return {
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "denoise_daisy").rglob("*")
+        if file.suffix in {".py", ".c", ".h"}
+    }
+
+
+def test_the_wheel_has_every_source_the_types_marker_and_the_licences(
     wheel: zipfile.ZipFile,
 ) -> None:
     names = set(wheel.namelist())
-    modules = {
-        str(file.relative_to(ROOT))
-        for file in (ROOT / "denoise_daisy").rglob("*")
-        if file.suffix == ".py"
-    }
-    assert len(modules) > 20
-    assert modules | {"denoise_daisy/py.typed"} <= names
-    (licence,) = (name for name in names if name.endswith("licenses/LICENSE"))
-    assert wheel.read(licence) == (ROOT / "LICENSE").read_bytes()
+    assert len(sources()) > 20
+    assert sources() | {"denoise_daisy/py.typed"} <= names
+    for text in ("LICENSE", "NOTICE"):
+        (licence,) = (name for name in names if name.endswith(f"licenses/{text}"))
+        assert wheel.read(licence) == (ROOT / text).read_bytes()
+
+
+def test_the_notice_of_the_denoiser_is_word_for_word_its_own() -> None:
+    (own,) = (
+        file for file in metadata_files("ndsafir") or [] if file.name == "LICENSE"
+    )
+    notice = (ROOT / "NOTICE").read_text("utf-8")
+    assert own.read_text().strip() in notice
 
 
 def test_the_wheel_has_nothing_but_the_package(wheel: zipfile.ZipFile) -> None:
@@ -88,6 +102,8 @@ def test_the_source_package_has_what_a_cluster_and_a_tester_need(
         files = {name.partition("/")[2] for name in archive.getnames() if "/" in name}
     needed = {
         "LICENSE",
+        "NOTICE",
+        "hatch_build.py",
         "CITATION.cff",
         "README.md",
         "pyproject.toml",
@@ -99,7 +115,7 @@ def test_the_source_package_has_what_a_cluster_and_a_tester_need(
         "scripts/environment",
         "scripts/submit_slurm",
     }
-    assert needed <= files
+    assert needed | sources() <= files
 
 
 def test_the_citation_follows_its_format() -> None:
