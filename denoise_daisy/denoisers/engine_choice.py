@@ -15,7 +15,7 @@ from denoise_daisy.denoisers.engines import (
     scratch,
     why_not,
 )
-from denoise_daisy.denoisers.native_engine import Precision
+from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.noise import NoiseNumbers
 from denoise_daisy.errors import InputError
@@ -54,7 +54,8 @@ class EngineChoice:
         """What the threads work with."""
         if not self.expected.instructions:
             return 0
-        return self.threads * scratch(self.algorithm, self.channels)
+        threads = min(self.threads, MOST_THREADS)
+        return threads * scratch(self.algorithm, self.channels)
 
     def check(self) -> None:
         """Refuse a precision that nothing here can compute with."""

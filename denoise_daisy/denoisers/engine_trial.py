@@ -65,10 +65,10 @@ def trusted(
             return engine
         _distrusted.add(engine.name)
         logger.warning(
-            "The %s does not give %s on this processor (%s): it is not used.",
+            "Not used: the %s. On this processor (%s) it does not give ndsafir's %s.",
             engine.name,
-            "ndsafir's bits" if precision == "bitwise" else "ndsafir's result",
             native_engine.processor(),
+            "bits" if precision == "bitwise" else "result within rounding",
         )
     if precision == "float32":
         raise RefusedError(

@@ -59,7 +59,7 @@ def native_engines(
         if why_not(algorithm, channels):
             return
         yield Engine(
-            f"{precision} engine ({instructions})",
+            f"{precision} engine, {instructions}",
             native_engine.BYTES_PER_VOXEL,
             partial(
                 native_engine.denoise,

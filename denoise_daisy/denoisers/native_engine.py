@@ -43,8 +43,11 @@ BYTES_PER_VOXEL = 24
 """Peak memory per voxel and channel of its input, beyond the input: the transformed
 image, estimate and variance, the sums of these, and how many were added up."""
 
-WIDEST = 1 << 14
+WIDEST = 1 << 12
 """Voxels along y and x that the memory of a thread is told for."""
+
+MOST_THREADS = 1024
+"""More are taken not to help."""
 
 
 class _Settings(ctypes.Structure):
@@ -72,7 +75,7 @@ class _Settings(ctypes.Structure):
 
 def instruction_sets() -> tuple[str, ...]:
     """Those that the engine was built for and this processor has, the fastest first."""
-    there = set(_cpu("flags").split())
+    there = set(_cpu(CPU, "flags").split())
     return tuple(
         name
         for name, needed in INSTRUCTIONS.items()
@@ -82,7 +85,7 @@ def instruction_sets() -> tuple[str, ...]:
 
 def processor() -> str:
     """What this processor calls itself."""
-    return _cpu("model name") or platform.machine()
+    return _cpu(CPU, "model name") or platform.machine()
 
 
 def denoise(
@@ -112,7 +115,7 @@ def denoise(
     settings = _settings((t, z, y, x), c, algorithm, constants)
     sigma = np.float32(1 if noise.noise_std is None else noise.noise_std)
     settings.is_float32 = precision == "float32"
-    settings.threads = threads
+    settings.threads = min(threads, MOST_THREADS)
     settings.sigma = sigma
     settings.first_variance = sigma * sigma * np.float32(constants.first_variance)
     settings.tolerance = sigma * np.float32(constants.tolerance)
@@ -169,9 +172,10 @@ def _settings(
     )
 
 
-def _cpu(what: str) -> str:
+@cache
+def _cpu(file: Path, what: str) -> str:
     """What Linux knows of the first processor."""
-    for line in lines_of(CPU):
+    for line in lines_of(file):
         name, _, value = line.partition(":")
         if name.strip() == what:
             return value.strip()

@@ -12,7 +12,7 @@ from denoise_daisy.denoisers import ndsafir_engine
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
 from denoise_daisy.denoisers.calibration import find_noise
 from denoise_daisy.denoisers.engine_choice import EngineChoice
-from denoise_daisy.denoisers.native_engine import Precision
+from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.ndsafir_layers import layer_warnings, mirrored_layers
 from denoise_daisy.denoisers.ndsafir_steps import elements_compared
@@ -26,9 +26,6 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import SpaceTime, by_axis
-
-MOST_CORES = 1024
-"""More threads than that are taken not to help."""
 
 TRIAL_PATCH = 2
 TRIAL_ITERATIONS = 3
@@ -87,6 +84,12 @@ class Ndsafir(DenoiserSection):
 
     knows_noise: ClassVar[bool] = True
 
+    @property
+    def algorithm(self) -> Algorithm:
+        """What an engine is told."""
+        patch = by_axis(self.patch, "tzyx", dict.fromkeys("tzyx", 0))
+        return Algorithm(patch, self.active_dimensions, self.max_iter, self.pvalue)
+
     def check_engine(self) -> None:
         """Refuse a version of ndsafir for which the tiling law is not known to hold."""
         ndsafir_engine.check_version()
@@ -138,8 +141,7 @@ class NdsafirDenoiser(Denoiser):
     @property
     def patch(self) -> Coordinate:
         """Patch radii along (t, z, y, x)."""
-        sizes = by_axis(self.section.patch, "tzyx", dict.fromkeys("tzyx", 0))
-        return Coordinate(sizes)
+        return Coordinate(self.section.algorithm.patch)
 
     @property
     def stencil(self) -> Stencil:
@@ -241,7 +243,7 @@ class NdsafirDenoiser(Denoiser):
             noise=NoiseNumbers(noise_std=10.0),
             threads=1,
         )
-        return timed(told, channels) / min(self._choice.threads_used, MOST_CORES)
+        return timed(told, channels) / min(self._choice.threads_used, MOST_THREADS)
 
     def load(self, dtype: np.dtype[Any]) -> None:
         """A worker without its engine must not take a block and fail it."""
@@ -259,13 +261,7 @@ class NdsafirDenoiser(Denoiser):
 
     @property
     def _choice(self) -> EngineChoice:
-        section = self.section
-        algorithm = Algorithm(
-            tuple(self.patch),
-            section.active_dimensions,
-            section.max_iter,
-            section.pvalue,
-        )
+        asked = self.section
         return EngineChoice(
-            section.engine, section.precision, algorithm, self.channels, self.threads
+            asked.engine, asked.precision, asked.algorithm, self.channels, self.threads
         )

@@ -60,7 +60,7 @@ def test_the_time_to_load_an_engine_is_not_counted(
     monkeypatch.setattr(base, "time", clock)
     loaded: list[str] = []
 
-    def load() -> None:
+    def load(_: object) -> None:
         if not loaded:
             loaded.append("engine")
             clock.now += 100.0
@@ -68,13 +68,13 @@ def test_the_time_to_load_an_engine_is_not_counted(
     sizes: list[int] = []
 
     def denoise(image: np.ndarray) -> None:
-        load()
+        load(None)
         sizes.append(image.size)
         clock.now += 2.0 * image.size
 
     stencil = neighbourhood(Coordinate(0, 1, 1, 1))
     denoiser: Any = SimpleNamespace(stencil=stencil, denoise=denoise)
-    denoiser.load = (lambda: None) if loads_when_used else load
+    denoiser.load = (lambda _: None) if loads_when_used else load
     denoiser.steps = lambda shape, channels: math.prod(shape) * channels * 5
     assert base.timed(denoiser, channels=3) == 2.0 / 5
     # The second image takes long, and no larger one is tried: 4 x 4 x 4, in 3 channels.
@@ -91,15 +91,16 @@ def test_images_that_take_no_time_grow_until_some_can_be_measured(
 
     def denoise(image: np.ndarray) -> None:
         shapes.append(image.shape)
-        clock.now += 0.19 if len(shapes) < 4 else 7.0
+        clock.now += 0.19 if len(shapes) < 5 else 7.0
 
     stencil = Stencil(*map(Coordinate, ((1,) * 4, (0,) * 4, (1, 2, 5, 60))))
-    denoiser: Any = SimpleNamespace(stencil=stencil, load=lambda: 0, denoise=denoise)
+    denoiser: Any = SimpleNamespace(stencil=stencil, load=lambda _: 0, denoise=denoise)
     denoiser.steps = lambda shape, channels: shape[2]
-    assert base.timed(denoiser, channels=1) == pytest.approx(7.0 / 48)
+    assert base.timed(denoiser, channels=1) == pytest.approx(7.0 / 144)
     assert [shape[1:] for shape in shapes] == [
         (1, 2, 5, 60),
         (1, 4, 5, 60),
         (1, 8, 12, 60),
         (1, 8, 48, 60),
+        (1, 8, 144, 144),
     ]

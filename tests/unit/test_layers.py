@@ -60,8 +60,9 @@ def left_by_ndsafir(
     for max_iter in (1, 2):
         image = rng.normal(100, 10, (t, 1, z, y, x)).astype(np.float32)
         noise = NoiseNumbers(noise_std=30.0)
-        section = radii.model_copy(update={"max_iter": max_iter})
-        result = NdsafirDenoiser(section, noise.kind, noise, 1).denoise(image)
+        given = {"max_iter": max_iter, "engine": "ndsafir"}
+        section = radii.model_copy(update=given)
+        result = NdsafirDenoiser(section, noise.kind, noise, 1, 1).denoise(image)
         is_same &= (result == image)[:, 0]
     return is_same
 

@@ -73,8 +73,8 @@ def test_what_lies_below_the_floor_comes_out_as_one_value(name: str) -> None:
     image = np.empty((1, 1, 1, 40, 80), np.float32)
     image[..., :40] = rng.uniform(floor - 9 * gain, floor - near, (40, 40))
     image[..., 40:] = rng.uniform(floor + near, floor + 0.1 * gain, (40, 40))
-    section = Ndsafir(patch={}, max_iter=1)
-    result = NdsafirDenoiser(section, noise.kind, noise, 1).denoise(image)
+    section = Ndsafir(patch={}, max_iter=1, engine="ndsafir")
+    result = NdsafirDenoiser(section, noise.kind, noise, 1, 1).denoise(image)
     below, above = result[..., :39], result[..., 41:]
     assert np.unique(below) == pytest.approx([floor + 0.25], abs=1 + near)
     assert np.unique(above).size > 500
