@@ -70,14 +70,13 @@ class Config(Section):
         return self
 
     @property
-    def resolved(self) -> dict[str, Any]:
-        """The config as JSON, with the numbers that this machine decides.
+    def recorded(self) -> dict[str, Any]:
+        """The config as JSON, for run.json.
 
         Without `notify`: whom to tell is that start's business, and may be a secret.
         """
-        config = self.model_copy(update={"workers": self.workers.resolved()})
         unused = {"notify"} if self.denoise.knows_noise else {"notify", "noise"}
-        return config.model_dump(mode="json", exclude=unused)
+        return self.model_dump(mode="json", exclude=unused)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -48,6 +48,11 @@ class Denoiser(ABC):
         return 0
 
     @property
+    def scratch_bytes(self) -> int:
+        """Memory that it works with beside the voxels, while it does."""
+        return 0
+
+    @property
     @abstractmethod
     def stencil(self) -> Stencil:
         """What an output voxel depends on."""
@@ -70,6 +75,11 @@ class Denoiser(ABC):
     def repeats(self) -> bool:
         """Whether the same input always gives the same bytes."""
         return True
+
+    @property
+    def shares_threads(self) -> bool:
+        """Whether more threads make it faster here, and change no byte."""
+        return False
 
     @property
     def probed(self) -> Mapping[str, Any] | None:

@@ -41,8 +41,13 @@ class EngineChoice:
     @property
     def threads_used(self) -> int:
         """All, unless that would change bits which nobody has asked to change."""
-        is_alone = self.asked == "auto" and not self.expected.instructions
-        return 1 if is_alone else self.threads
+        is_exact = self.shares_threads or self.asked == "ndsafir"
+        return self.threads if is_exact else 1
+
+    @property
+    def shares_threads(self) -> bool:
+        """Whether more threads make it faster here, and change no bit."""
+        return self.asked == "auto" and bool(self.expected.instructions)
 
     @property
     def repeats(self) -> bool:
@@ -50,7 +55,7 @@ class EngineChoice:
         return self.asked == "auto" or self.threads == 1
 
     @cached_property
-    def process_bytes(self) -> int:
+    def scratch_bytes(self) -> int:
         """What the threads work with."""
         if not self.expected.instructions:
             return 0
@@ -71,8 +76,8 @@ class EngineChoice:
         if not self.repeats:
             yield (
                 f"With {self.threads} threads per worker ndsafir repeats itself only to"
-                " about 3e-4 grey levels; set denoise.engine to auto, or"
-                " workers.threads_per_worker to 1, for the same bytes every time."
+                " about 3e-4 grey levels; set denoise.engine to auto, or give each"
+                " worker one thread, for the same bytes every time."
             )
         missing = why_not(self.algorithm, self.channels)
         if self.asked == "auto" and missing:

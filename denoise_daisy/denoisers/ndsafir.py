@@ -134,9 +134,9 @@ class NdsafirDenoiser(Denoiser):
         return self._choice.expected.bytes_per_voxel
 
     @property
-    def process_bytes(self) -> int:
+    def scratch_bytes(self) -> int:
         """What the engine's threads work with."""
-        return self._choice.process_bytes
+        return self._choice.scratch_bytes
 
     @property
     def patch(self) -> Coordinate:
@@ -176,6 +176,11 @@ class NdsafirDenoiser(Denoiser):
     def repeats(self) -> bool:
         """Only ndsafir itself does not quite, with several threads."""
         return self._choice.repeats
+
+    @property
+    def shares_threads(self) -> bool:
+        """Where the engine in C computes."""
+        return self._choice.shares_threads
 
     @property
     def probed(self) -> Mapping[str, Any] | None:

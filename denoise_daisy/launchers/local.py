@@ -1,5 +1,6 @@
 """Workers as child processes on this machine."""
 
+import math
 import os
 import subprocess
 import sys
@@ -18,6 +19,13 @@ from denoise_daisy.waits import WAITS
 MEMORY_SHARE = 0.8
 """Part of the free memory that workers may plan with, where memory_gib is auto."""
 
+MOST_THREADS = 8
+"""Of a worker, where the numbers of workers and threads are both open: it reads and
+writes on one."""
+
+FEWEST_WORKERS = 2
+"""As long as there are cores for them: one computes while the other reads or writes."""
+
 
 class LocalWorkers(AnyWorkers):
     """Worker processes on this machine."""
@@ -30,9 +38,11 @@ class LocalWorkers(AnyWorkers):
     ones."""
 
     threads_per_worker: PositiveInt | Literal["auto"] = 1
-    """Threads of ndsafir in one worker.  With 1 the result does not depend on workers
-    and blocks; with more, ndsafir repeats itself only to about 3e-4 grey levels.
-    auto: cores / count."""
+    """Threads of ndsafir in one worker; tasks and filters have one.  The result does
+    not depend on them, unless denoise.engine is ndsafir: with more than one that
+    repeats itself only to about 3e-4 grey levels.  auto: cores / count, or up to 8
+    where count is auto: larger blocks, with less context; 1 where more would be of no
+    use, or change the result."""
 
     @property
     def number(self) -> int:
@@ -43,20 +53,30 @@ class LocalWorkers(AnyWorkers):
 
     @property
     def threads(self) -> int:
-        """As asked for, or this worker's share of the cores."""
-        if self.threads_per_worker != "auto":
-            return self.threads_per_worker
-        return 1 if self.count == "auto" else max(1, cores() // max(1, self.count))
+        """As asked for; one until it is `resolved` that more are of use."""
+        return 1 if self.threads_per_worker == "auto" else self.threads_per_worker
 
     @property
     def address(self) -> str:
         """The loopback interface: none is on another machine."""
         return "127.0.0.1"
 
-    def resolved(self) -> Self:
+    def resolved(self, *, shares_threads: bool, blocks: float) -> Self:
         """With the numbers of workers and threads that the cores allow."""
-        numbers = {"count": self.number, "threads_per_worker": self.threads}
-        return self.model_copy(update=numbers)
+        is_free = self.threads_per_worker == "auto" and shares_threads
+        threads = self._share(blocks) if is_free else self.threads
+        told = self.model_copy(update={"threads_per_worker": threads})
+        return told.model_copy(update={"count": told.number})
+
+    def _share(self, blocks: float) -> int:
+        """Cores for each of the workers, of whom no more are at work than blocks."""
+        there = cores()
+        if self.count != "auto":
+            return max(1, there // max(1, self.count))
+        least = max(FEWEST_WORKERS, math.ceil(there / MOST_THREADS))
+        # Of so many workers or somewhat more, those that leave fewest cores idle.
+        workers = min(range(least, 2 * least), key=lambda number: there % number)
+        return max(1, there // max(1, int(min(workers, blocks))))
 
     @property
     def more_memory(self) -> str:

@@ -52,7 +52,7 @@ class LsfWorkers(BatchWorkers):
 
     cores: PositiveInt = 1
     """LSF's -n on one host for each worker of a job, and the threads of ndsafir in one
-    worker."""
+    worker, on which the result does not depend unless denoise.engine is ndsafir."""
 
     @property
     def threads(self) -> int:

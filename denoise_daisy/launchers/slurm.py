@@ -79,7 +79,7 @@ class SlurmWorkers(BatchWorkers):
 
     cpus_per_task: PositiveInt = 1
     """Slurm's --cpus-per-task for each worker of a job, and the threads of ndsafir in
-    one worker."""
+    one worker, on which the result does not depend unless denoise.engine is ndsafir."""
 
     constraint: Text | None = None
     """Slurm's --constraint."""

@@ -67,8 +67,12 @@ class AnyWorkers(Section):
         del workers
         return ""
 
-    def resolved(self) -> "AnyWorkers":
-        """The same with the numbers that this machine decides."""
+    def resolved(self, *, shares_threads: bool, blocks: float) -> "AnyWorkers":
+        """The same with the numbers that this machine decides.
+
+        `shares_threads` is that of the denoiser, `blocks` how many it has at most.
+        """
+        del shares_threads, blocks
         return self
 
     def memory(self, wanted: float | Literal["auto"]) -> int:

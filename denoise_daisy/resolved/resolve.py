@@ -1,8 +1,9 @@
 """Holding a config against its image: everything that a run needs to know, once."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -38,13 +39,16 @@ def resolve(config: Config, record: RunRecord | None, new_id: str) -> ResolvedRu
     InputError
         The config can't work with that image; the message has the number to change.
     """
-    return _Resolving(
+    asked = _Resolving(
         config=config,
         image=open_image(config.input),
         run_dir=RunDir.of_output(Path(config.output.path)),
         id=record.id if record else new_id,
         recorded=record.stages if record else {},
-    ).run()
+    )
+    run = asked.on_this_machine(math.inf).run()
+    busy = asked.on_this_machine(run.denoising.grid.size)
+    return run if busy.config == run.config else busy.run()
 
 
 def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
@@ -160,15 +164,26 @@ class _Resolving:
     recorded: Mapping[str, StageRecord]
     is_restored: bool = False
 
-    def run(self) -> ResolvedRun:
-        """The run, with the denoiser that the config names."""
+    def on_this_machine(self, blocks: float) -> "_Resolving":
+        """With workers and threads that share its cores, for so many blocks at most."""
+        workers = self.config.workers.resolved(
+            shares_threads=self._denoiser().shares_threads, blocks=blocks
+        )
+        return replace(self, config=self.config.model_copy(update={"workers": workers}))
+
+    def _denoiser(self) -> Denoiser:
+        """That which the config names."""
         config, kept = self.config, self.recorded.get(DENOISE)
-        denoiser = config.denoise.denoiser(
+        return config.denoise.denoiser(
             noise=config.noise,
             channels=self.image.shape[1],
             threads=config.workers.threads,
             probed=kept.probed if kept else None,
         )
+
+    def run(self) -> ResolvedRun:
+        """The run, with the denoiser that the config names."""
+        denoiser = self._denoiser()
         if not self.is_restored:
             denoiser.check(roi_of(self.image).shape)
         return self.with_stages(denoiser)

@@ -26,6 +26,7 @@ class ResolvedRun:
     """A config that was held against its image and found good."""
 
     config: Config
+    """With the numbers of workers and threads that this machine decides."""
     image: Image
     denoiser: Denoiser
     id: str
@@ -99,7 +100,7 @@ class ResolvedRun:
         return RunRecord(
             id=self.id,
             epoch=epoch,
-            config=self.config.resolved,
+            config=self.config.recorded,
             image=describe(self.image),
             stages=self.stage_records(),
             versions={name: version(name) for name in ENGINES},

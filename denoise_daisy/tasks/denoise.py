@@ -74,7 +74,7 @@ class Denoising:
         per_voxel = self.denoiser.bytes_per_voxel + image.dtype.itemsize
         return Workload(
             bytes_per_voxel=image.shape[1] * per_voxel,
-            base=self.base,
+            base=self.base + self.denoiser.scratch_bytes,
             workers=max(1, self.workers),
             pace=self.denoiser.pace(image.shape[1]),
         )
@@ -193,8 +193,9 @@ def _parameters(
         parameters |= {
             "blocks.shape": grid.block_shape,
             "blocks.context": grid.context,
-            "workers.threads_per_worker": asked.threads,
         }
+    if not asked.denoiser.repeats:
+        parameters["workers.threads_per_worker"] = asked.threads
     plain: dict[str, Any] = json.loads(json.dumps(parameters))
     return plain
 
