@@ -54,7 +54,7 @@ def stabilize(
     for channel, gain, offset in _channels(image, noise):
         part = np.float32(constants.photon_variance)
         np.multiply(channel, gain, out=channel)
-        np.add(channel, part * gain * gain + offset, out=channel)
+        np.add(channel, part * (gain * gain) + offset, out=channel)
         np.maximum(channel, 0, out=channel)
         np.sqrt(channel, out=channel)
         np.multiply(channel, np.float32(constants.slope) / gain, out=channel)
@@ -74,7 +74,7 @@ def restore(
 
 def has_quantile(pvalue: float) -> bool:
     """Whether the quantile of a p-value is a number: that of 0 and 1 is none."""
-    return (2 * (1 - pvalue) - 1) ** 2 < 1
+    return _inner(pvalue) ** 2 < 1
 
 
 def normal_quantile(pvalue: float, a: float) -> float:
@@ -83,7 +83,7 @@ def normal_quantile(pvalue: float, a: float) -> float:
     The inverse error function from elementary functions, A handy approximation for the
     error function and its inverse (2008), equation 7.
     """
-    u = 2 * (1 - pvalue) - 1
+    u = _inner(pvalue)
     log = math.log(1 - u * u)
     half = log / 2 + 2 / (math.pi * a)
     root = math.sqrt(2) * math.sqrt(math.sqrt(half * half - log / a) - half)
@@ -94,6 +94,11 @@ def chi2_quantile(elements: int, normal: float) -> float:
     """Of chi-squared with so many degrees of freedom, by Fisher's approximation."""
     n = 2 * float(elements) - 1
     return (n + normal * (normal + 2 * math.sqrt(n))) / 2
+
+
+def _inner(pvalue: float) -> float:
+    """The error function at the quantile over the root of 2; a p-value is a float32."""
+    return 2 * (1 - float(np.float32(pvalue))) - 1
 
 
 def _channels(
