@@ -108,17 +108,17 @@ def denoise(
     MemoryError
         There is too little.
     """
+    t, c, z, y, x = image.shape
+    settings = _settings((t, z, y, x), c, algorithm, constants)
+    settings.is_float32 = precision == "float32"
+    settings.threads = min(threads, MOST_THREADS)
     voxels = image.astype(np.float32, order="C")
     with np.errstate(all="ignore"):
         stabilize(voxels, noise, constants)
-    t, c, z, y, x = image.shape
-    settings = _settings((t, z, y, x), c, algorithm, constants)
-    sigma = np.float32(1 if noise.noise_std is None else noise.noise_std)
-    settings.is_float32 = precision == "float32"
-    settings.threads = min(threads, MOST_THREADS)
-    settings.sigma = sigma
-    settings.first_variance = sigma * sigma * np.float32(constants.first_variance)
-    settings.tolerance = sigma * np.float32(constants.tolerance)
+        sigma = np.float32(1 if noise.noise_std is None else noise.noise_std)
+        settings.sigma = sigma
+        settings.first_variance = sigma * sigma * np.float32(constants.first_variance)
+        settings.tolerance = sigma * np.float32(constants.tolerance)
     result = np.empty_like(voxels)
     pointers = (array.ctypes.data_as(ctypes.c_void_p) for array in (voxels, result))
     if _library(instruction_set).denoise(ctypes.byref(settings), *pointers):
