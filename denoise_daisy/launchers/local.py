@@ -19,7 +19,7 @@ from denoise_daisy.waits import WAITS
 MEMORY_SHARE = 0.8
 """Part of the free memory that workers may plan with, where memory_gib is auto."""
 
-MOST_THREADS = 8
+MOST_CORES = 8
 """Of a worker, where the numbers of workers and threads are both open: it reads and
 writes on one."""
 
@@ -73,7 +73,7 @@ class LocalWorkers(AnyWorkers):
         there = cores()
         if self.count != "auto":
             return max(1, there // max(1, self.count))
-        least = max(FEWEST_WORKERS, math.ceil(there / MOST_THREADS))
+        least = max(FEWEST_WORKERS, math.ceil(there / MOST_CORES))
         # Of so many workers or somewhat more, those that leave fewest cores idle.
         workers = min(range(least, 2 * least), key=lambda number: there % number)
         return max(1, there // max(1, int(min(workers, blocks))))

@@ -128,6 +128,11 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             "max_iter": (3, Refused("denoise.max_iter was 2, is 3")),
             "pvalue": (0.2, Refused("denoise.pvalue was 0.1, is 0.2")),
             "cover": ("all", Refused("denoise.cover was None, is 'all'")),
+            "precision": (
+                "float32",
+                Refused("denoise.precision was None, is 'float32'"),
+            ),
+            "engine": ("ndsafir", GOES_ON),
         },
     ),
     "MedianFilter": (
@@ -167,7 +172,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
         ANY_WORKERS
         | {
             "kind": (LSF, GOES_ON),
-            "threads_per_worker": (2, INEXACT),
+            "threads_per_worker": (2, GOES_ON),
         },
     ),
     "SlurmWorkers": (
@@ -180,7 +185,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             "qos": ("high", GOES_ON),
             "time": ("2-0", GOES_ON),
             "cpus_per_task": Change(
-                "slurm, ndsafir", "workers.cpus_per_task", 2, INEXACT
+                "slurm, ndsafir", "workers.cpus_per_task", 2, GOES_ON
             ),
             "constraint": ("avx2", GOES_ON),
             "nodelist": ("node[1-4]", GOES_ON),
@@ -195,7 +200,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             "queue": ("long", GOES_ON),
             "project": ("lab", GOES_ON),
             "walltime_minutes": (600, GOES_ON),
-            "cores": Change("lsf, ndsafir", "workers.cores", 2, INEXACT),
+            "cores": Change("lsf, ndsafir", "workers.cores", 2, GOES_ON),
         },
     ),
     "Notify": ("gaussian", "notify", {"command": (["true"], GOES_ON)}),
@@ -411,11 +416,23 @@ MORE: dict[str, Change] = {
         3,
         Refused("workers.threads_per_worker was 2, is 3"),
     ),
+    "threads that this machine decides": Change(
+        "ndsafir", "workers.threads_per_worker", "auto", GOES_ON
+    ),
     "threads where there was too little context": Change(
-        "little context",
-        "workers.threads_per_worker",
-        2,
-        Refused("workers.threads_per_worker was 1, is 2"),
+        "little context", "workers.threads_per_worker", 2, GOES_ON
+    ),
+    "ndsafir itself where there were several threads": Change(
+        "several threads", "denoise.engine", "ndsafir", INEXACT
+    ),
+    "the engine in C where there were several threads": Change(
+        "two threads", "denoise.engine", "auto", Refused("exact was False, is True")
+    ),
+    "CPUs of ndsafir itself": Change(
+        "slurm, ndsafir itself", "workers.cpus_per_task", 2, INEXACT
+    ),
+    "cores of ndsafir itself": Change(
+        "lsf, ndsafir itself", "workers.cores", 2, INEXACT
     ),
     "from here to Slurm": Change("median", "workers", SLURM, GOES_ON),
     "a task's own workers in LSF": Change("median", "tasks.soft.workers", LSF, GOES_ON),

@@ -71,6 +71,8 @@ POISSON = {"kind": "poisson-gaussian", "gains": [3.9, 3.9], "offsets": [-367, -3
 
 NDSAFIR = {"kind": "ndsafir", "patch": {"y": 1, "x": 1}, "max_iter": 2}
 
+ITSELF = NDSAFIR | {"engine": "ndsafir"}
+
 MEDIAN = {"kind": "median", "size": {"y": 3, "x": 3}}
 
 GAUSSIAN = {"kind": "gaussian", "sigma": {"y": 1.0}}
@@ -130,15 +132,22 @@ RUNS: dict[str, dict[str, Any]] = {
         "noise": POISSON,
         "blocks": {"context": {"z": 1, "y": 2, "x": 2}},
     },
-    "two threads": {
+    "several threads": {
         "denoise": NDSAFIR,
+        "noise": POISSON,
+        "workers": {"threads_per_worker": 3},
+    },
+    "two threads": {
+        "denoise": ITSELF,
         "noise": POISSON,
         "workers": {"threads_per_worker": 2},
     },
     "slurm": {"denoise": MEDIAN, "workers": SLURM},
     "slurm, ndsafir": {"denoise": NDSAFIR, "noise": POISSON, "workers": SLURM},
+    "slurm, ndsafir itself": {"denoise": ITSELF, "noise": POISSON, "workers": SLURM},
     "lsf": {"denoise": MEDIAN, "workers": LSF},
     "lsf, ndsafir": {"denoise": NDSAFIR, "noise": POISSON, "workers": LSF},
+    "lsf, ndsafir itself": {"denoise": ITSELF, "noise": POISSON, "workers": LSF},
 }
 """What the config of each run has beside the usual."""
 

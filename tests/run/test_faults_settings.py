@@ -91,7 +91,7 @@ CHANGES: dict[str, tuple[str, Any, Any, dict[str, Any]]] = {
         "workers.threads_per_worker",
         None,
         2,
-        {"workers": {"threads_per_worker": 2}},
+        {"denoise": {"engine": "ndsafir"}, "workers": {"threads_per_worker": 2}},
     ),
     "context": ("exact", True, False, {"blocks": {"context": {"y": 2}}}),
 }
@@ -162,11 +162,15 @@ def test_settings_that_change_no_byte_may_change(trial: Trial) -> None:
         workers={"count": 3, "block_timeout_minutes": 9, "max_retries": 7},
         output={"durability": "none"},
     )
+    trial.change(workers={"threads_per_worker": 2})
     trial.change(blocks={"memory_gib": 1.5})
     moved = trial.folder / "moved.czi"
     trial.source.rename(moved)
     trial.change(input={"path": str(moved)})
     assert trial.finish() == sorted(ALL - set(done))
+    said = [line for line in trial.log().splitlines() if "Denoising with" in line]
+    threads = [line.rpartition(", ")[2] for line in said]
+    assert threads == ["1 threads per worker.", "2 threads per worker."]
 
 
 def test_a_changed_input_is_refused_by_those_who_read_it(

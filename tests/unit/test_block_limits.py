@@ -184,7 +184,8 @@ def test_a_run_that_is_not_exact_keeps_its_blocks_whatever_the_memory(
 ) -> None:
     """Other blocks would be other bytes: it is the memory that has to be given."""
     values = asked_in(tmp_path, workers=LOCAL | {"threads_per_worker": 2})
-    values["denoise"] = {"patch": {"y": 1, "x": 1}, "max_iter": 1}
+    itself = {"engine": "ndsafir"}
+    values["denoise"] = {"patch": {"y": 1, "x": 1}, "max_iter": 1} | itself
     values["noise"] = {"kind": "gaussian", "noise_std": 9.0}
     first = resolved(load(values))
     assert not first.is_exact

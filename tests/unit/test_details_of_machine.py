@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from denoise_daisy import __main__, machine, progress
-from denoise_daisy.launchers import local
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
 from denoise_daisy.machine import (
@@ -93,29 +92,6 @@ def test_a_job_asks_for_no_less_memory_than_was_said(
     workers = SlurmWorkers(kind="slurm", count=1, memory_gib=gib)
     slurm = Slurm(workers, RunDir(tmp_path), "denoise-1")
     assert f"--mem={mib}" in slurm.submit_command(1)
-
-
-@pytest.mark.parametrize(
-    ("threads", "count"), [(1, 8), (2, 4), (3, 2), (8, 1), (9, 1), ("auto", 8)]
-)
-def test_as_many_workers_start_as_have_cores_for_their_threads(
-    threads: Any, count: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("denoise_daisy.launchers.local.cores", lambda: 8)
-    workers = LocalWorkers(count="auto", threads_per_worker=threads)
-    assert workers.resolved().count == workers.number == count
-
-
-@pytest.mark.parametrize(
-    ("count", "threads"), [("auto", 1), (1, 8), (2, 4), (3, 2), (8, 1), (9, 1), (0, 8)]
-)
-def test_workers_share_eight_cores_without_one_too_many(
-    count: Any, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 8)
-    workers = LocalWorkers(count=count, threads_per_worker="auto").resolved()
-    assert workers.threads_per_worker == threads
-    assert workers.count == (8 if count == "auto" else count)
 
 
 @pytest.mark.parametrize(("known", "said"), [(6, 6), (None, 1)])

@@ -41,11 +41,11 @@ NDSAFIR = EVERY_RUN | {
     "ndsafir",
 }
 
-INEXACT = NDSAFIR | {
-    "blocks.shape",
-    "blocks.context",
-    "workers.threads_per_worker",
-}
+INEXACT = NDSAFIR | {"blocks.shape", "blocks.context"}
+
+TWO_THREADS = {"workers": {"threads_per_worker": 2}}
+
+ITSELF = {"denoise": {"engine": "ndsafir"}}
 
 GAUSSIAN_NOISE = {"kind": "gaussian", "noise_std": 20.0}
 
@@ -58,7 +58,12 @@ RUNS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "mirrored": ({"denoise": {"cover": "all"}}, NDSAFIR | {"denoise.cover"}),
     "Gaussian noise": ({"noise": GAUSSIAN_NOISE}, NDSAFIR),
     "too little context": ({"blocks": {"context": {"y": 1}}}, INEXACT),
-    "two threads": ({"workers": {"threads_per_worker": 2}}, INEXACT),
+    "two threads": (TWO_THREADS, NDSAFIR),
+    "ndsafir itself": (ITSELF, NDSAFIR),
+    "ndsafir itself, two threads": (
+        ITSELF | TWO_THREADS,
+        INEXACT | {"workers.threads_per_worker"},
+    ),
     "median": ({"denoise": MEDIAN}, EVERY_RUN | {"denoise.size", "scipy"}),
     "Gaussian": ({"denoise": GAUSSIAN}, EVERY_RUN | {"denoise.sigma", "scipy"}),
 }

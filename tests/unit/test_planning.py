@@ -413,8 +413,8 @@ def test_a_worker_that_has_tasks_to_do_takes_more_memory(
     asked["denoise"] |= {"engine": engine}
     run = resolved(load(asked))
     # What a thread works with is in the engine's own hands.
-    more = max(more, run.denoiser.process_bytes)
-    assert (engine == "ndsafir") is (run.denoiser.process_bytes == 0)
+    more += run.denoiser.scratch_bytes
+    assert (engine == "ndsafir") is (run.denoiser.scratch_bytes == 0)
     assert run.memory == BASE + more + 4 * 64 * 64 * (per_voxel + 2)
 
 
