@@ -1,4 +1,4 @@
-"""A worker's peak memory beside what the plan says."""
+"""A worker's peak memory beside what the plan says, with each engine."""
 
 import json
 from dataclasses import dataclass
@@ -11,13 +11,19 @@ from demo_czi import write_czi
 
 from denoise_daisy.blockwise.block_shape import WORKER_BYTES
 from denoise_daisy.config import Config
-from denoise_daisy.denoisers.ndsafir_engine import BYTES_PER_VOXEL
 from denoise_daisy.resolved.resolve import resolve
 
 MIB = 1 << 20
 
 ITERATIONS = 1
 """They don't matter to the memory."""
+
+ENGINES: dict[str, dict[str, str]] = {
+    "ndsafir": {"engine": "ndsafir"},
+    "bitwise": {"precision": "bitwise"},
+    "float32": {"precision": "float32"},
+}
+"""What each adds to `denoise` in the config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +56,14 @@ CASES = (
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Run every case; print the table."""
-    rows = [_run_case(folder / str(i), case) for i, case in enumerate(CASES)]
+    """Run every case with every engine; print the tables."""
+    return {"engines": {name: _run_engine(folder / name, name) for name in ENGINES}}
+
+
+def _run_engine(folder: Path, name: str) -> dict[str, Any]:
+    folder.mkdir()
+    rows = [_run_case(folder / str(i), case, name) for i, case in enumerate(CASES)]
+    print(f"{name}: {rows[0]['engine']}")
     header = (
         *("image (t c z y x), blocks", "blocks", "Mvoxel read", "plan MiB"),
         *("peak MiB", "peak / plan", "bytes / voxel"),
@@ -72,12 +84,13 @@ def run(folder: Path) -> dict[str, Any]:
     base, slope = _fit(rows)
     print(
         f"Best fit: {base:.0f} MiB + {slope:.1f} bytes per voxel and channel beside the"
-        f" input's (the plan: {WORKER_BYTES / MIB:.0f} MiB + {BYTES_PER_VOXEL} bytes)"
+        f" input's (the plan: {rows[0]['base_mib']:.0f} MiB +"
+        f" {rows[0]['planned_per_voxel']} bytes)"
     )
     return {"cases": rows, "fit": {"worker_mib": base, "bytes_per_voxel": slope}}
 
 
-def _run_case(folder: Path, case: Case) -> dict[str, Any]:
+def _run_case(folder: Path, case: Case, engine: str) -> dict[str, Any]:
     folder.mkdir()
     rng = np.random.default_rng(0)
     image = rng.normal(150, 10, case.shape).astype(case.dtype)
@@ -86,31 +99,39 @@ def _run_case(folder: Path, case: Case) -> dict[str, Any]:
         source,
         folder / "output.zarr",
         case.shape[1],
-        denoise={"patch": {"y": 3, "x": 3}, "max_iter": ITERATIONS},
+        denoise={
+            "patch": {"y": 3, "x": 3},
+            "max_iter": ITERATIONS,
+            **ENGINES[engine],
+        },
         output={"dtype": case.output},
         blocks={"shape": case.blocks},
     )
     (folder / "config.json").write_text(json.dumps(config))
     run = resolve(Config.load(folder / "config.json"), None, "benchmark")
     measure(program(folder / "config.json"), folder / "run.log")
-    peak = max(_peaks(folder / "output.zarr.run"))
+    lines = _lines(folder / "output.zarr.run")
+    peak = max(line["peak_mib"] for line in lines)
+    base = WORKER_BYTES + run.denoiser.process_bytes
     voxels = run.denoising.grid.largest_read * case.shape[1]
     return {
         "case": case.name,
+        "engine": " and ".join(sorted({line["engine"] for line in lines})),
         "blocks": run.denoising.grid.size,
         "voxels": voxels,
         "itemsize": image.itemsize,
         "plan_mib": run.memory / MIB,
         "peak_mib": peak,
-        "bytes_per_voxel": (peak * MIB - WORKER_BYTES) / voxels - image.itemsize,
+        "bytes_per_voxel": (peak * MIB - base) / voxels - image.itemsize,
+        "base_mib": base / MIB,
+        "planned_per_voxel": run.denoiser.bytes_per_voxel,
     }
 
 
-def _peaks(run_dir: Path) -> list[int]:
-    """The peaks in the ledger's lines, in MiB."""
-    files = (run_dir / "ledger").rglob("*.jsonl")
-    lines = (line for file in files for line in file.read_text().splitlines())
-    return [json.loads(line)["peak_mib"] for line in lines]
+def _lines(run_dir: Path) -> list[dict[str, Any]]:
+    """Those of the denoising's ledger."""
+    files = (run_dir / "ledger" / "denoise").glob("*.jsonl")
+    return [json.loads(x) for file in files for x in file.read_text().splitlines()]
 
 
 def _fit(rows: list[dict[str, Any]]) -> tuple[float, float]:
