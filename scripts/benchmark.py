@@ -2,7 +2,7 @@
 
 scripts/benchmark           against whole-image ndsafir and the dask ways
 scripts/benchmark engine    the engine in C against ndsafir: time, and differences
-scripts/benchmark memory    a worker's peak memory against what `plan` says
+scripts/benchmark memory    a worker's peak against what `plan` says, by engine
 scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 """
