@@ -8,6 +8,7 @@ import ctypes
 import math
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal, localcontext
 from functools import cache
 from pathlib import Path
@@ -139,10 +140,12 @@ def exponentials(numbers: np.ndarray, instruction_set: str) -> np.ndarray:
 def bytes_per_thread(algorithm: Algorithm, channels: int) -> int:
     """Memory that a thread takes beside the image, whatever the instruction set."""
     settings = _settings((2, 2, WIDEST, WIDEST), channels, algorithm)
-    return max(
-        int(_library(name).bytes_per_thread(ctypes.byref(settings)))
-        for name in instruction_sets()
-    )
+    most = 0
+    for name in instruction_sets():
+        with suppress(OSError):  # one that can't be loaded is not used
+            size = _library(name).bytes_per_thread(ctypes.byref(settings))
+            most = max(most, int(size))
+    return most
 
 
 def _settings(

@@ -130,7 +130,9 @@ def _parameters(rng: np.random.Generator) -> tuple[Algorithm, tuple[int, ...]]:
         for i, (p, n) in enumerate(zip(patch, most, strict=True))
     )
     if (long := rng.random()) < 0.3:
-        t, z = (1 if n > 1 and p == 0 else n for n, p in zip((t, z), patch, strict=False))
+        t, z = (
+            1 if n > 1 and p == 0 else n for n, p in zip((t, z), patch, strict=False)
+        )
         extent = int(rng.integers(150, 400))
         y, x = (y % 12 + 11, extent) if long < 0.2 else (extent, x % 12 + 11)
     return algorithm, (t, int(rng.integers(1, 3)), z, y, x)
