@@ -1,7 +1,7 @@
 """Images, with noise and parameters, to hold the engine in C against ndsafir with."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ def scene(
     seed: int = 0,
     **algorithm: Any,
 ) -> Scene:
-    """Bars and waves with Gaussian noise, of that standard deviation and told of one."""
+    """Bars and waves with Gaussian noise: its standard deviation, and that told."""
     rng = np.random.default_rng(seed)
     image = (structure(rng, shape) + rng.normal(0, real, shape)).astype(np.float32)
     given = {"patch": (0, 1, 2, 2), "active_dimensions": "zyx", "max_iter": 3}
@@ -143,7 +143,3 @@ def _steps(algorithm: Algorithm, shape: tuple[int, ...]) -> float:
     return channels * elements_compared(
         algorithm.patch, algorithm.active_dimensions, algorithm.max_iter, (t, *others)
     )
-
-
-def with_threads(scene: Scene, threads: int) -> Scene:
-    return replace(scene, threads=threads)
