@@ -1,4 +1,4 @@
-"""The memory that the engine in C takes is what it says: of the image and of threads."""
+"""The memory that the engine in C takes is what it says: of image and threads."""
 
 from dataclasses import replace
 

@@ -58,7 +58,7 @@ static void ACCUMULATE(const Settings *is, const Tile *g, const Buffers *k, int 
             const int at_once = smaller(side - x, 7);
 #define CASE(SIDE, BESIDE)                                                               \
     case SIDE:                                                                           \
-        for (int l = 0; l < LANES; l += BESIDE * WIDTH)                                  \
+        for (int l = 0; l < g->width; l += BESIDE * WIDTH)                                  \
             SLIDE(SIDE, BESIDE, from + l, x_at,                                          \
                   (const WEIGHT *)k->weights + row * LANES + l, candidates, B + l);      \
         break;

@@ -1,7 +1,5 @@
 // With ndsafir's bits: its order of additions, and its roundings.
 
-#define EACH for (int v = 0; v < LANES / DOUBLES; v++)
-
 // Terms of the distances between the patches and those `shift` and, along l, `dl` farther,
 // in a plane; each once for all patches that it belongs to.
 static void terms_of(const Tile *g, const Buffers *k, ptrdiff_t plane, ptrdiff_t shift, int dl) {
@@ -24,11 +22,24 @@ static void terms_of(const Tile *g, const Buffers *k, ptrdiff_t plane, ptrdiff_t
     }
 }
 
+// Add the terms of each patch of a row, those of a plane, to its distance.
+INLINE void add_terms(const Tile *g, const Buffers *k, int row, const int VECTORS, double *d) {
+    const double *from = (double *)k->terms + row * g->row_step * g->term_row;
+    const int height = 2 * g->P[g->across ? 2 : 3], width = 2 * g->P[g->across ? 3 : 2];
+    Doubles sum[VECTORS];
+    for (int v = 0; v < VECTORS; v++) sum[v] = AT(Doubles, d + v * DOUBLES);
+    for (int y = 0; y <= height; y++)
+    for (int x = 0; x <= width; x++) {
+        const double *term = from + k->term_y_at[y] + k->term_x_at[x];
+        for (int v = 0; v < VECTORS; v++) sum[v] += AT(Doubles, term + v * DOUBLES);
+    }
+    for (int v = 0; v < VECTORS; v++) PUT(Doubles, d + v * DOUBLES) = sum[v];
+}
+
 // Weights of the candidates at dt, dz, dy and every dx: [dx][row][lane].
 static void bitwise_weights(const Settings *is, const Tile *g, Buffers *k, int dt, int dz,
                             int dy) {
-    const int ax = g->across ? 3 : 2, ay = 5 - ax;
-    const int *y_at = k->term_y_at, *x_at = k->term_x_at;
+    const int ax = g->across ? 3 : 2;
     const Doubles scale = ALL(Doubles, is->distance_scale);
     double *w = k->weights;
     for (int dx = -g->R[ax]; dx <= g->R[ax]; dx++, w += ROWS * LANES) {
@@ -40,24 +51,20 @@ static void bitwise_weights(const Settings *is, const Tile *g, Buffers *k, int d
         for (int z = 0; z <= 2 * g->P[1]; z++) {
             const ptrdiff_t plane = t * g->frame + c * g->volume + z * g->plane;
             terms_of(g, k, g->centre + g->R[2] * g->row + plane, shift, dl);
-            for (int row = 0; row < g->rows; row++) {
-                const double *from = (double *)k->terms + row * g->row_step * g->term_row;
-                Doubles sum[LANES / DOUBLES];
-                EACH sum[v] = AT(Doubles, d[row] + v * DOUBLES);
-                for (int y = 0; y <= 2 * g->P[ay]; y++)
-                for (int x = 0; x <= 2 * g->P[ax]; x++) {
-                    const double *term = from + y_at[y] + x_at[x];
-                    EACH sum[v] += AT(Doubles, term + v * DOUBLES);
+            for (int row = 0; row < g->rows; row++)
+                switch (g->width) {
+                    case 8: add_terms(g, k, row, 8 / DOUBLES, d[row]); break;
+                    case 16: add_terms(g, k, row, 16 / DOUBLES, d[row]); break;
+                    case 24: add_terms(g, k, row, 24 / DOUBLES, d[row]); break;
+                    default: add_terms(g, k, row, LANES / DOUBLES, d[row]);
                 }
-                EACH PUT(Doubles, d[row] + v * DOUBLES) = sum[v];
-            }
         }
         for (int row = 0; row < g->rows; row++) {
             double *weight = w + row * LANES;
             int begin, end;
             lanes_compared(g, row, dt || dz, dr, dl, &begin, &end);
-            EACH PUT(Doubles, weight + v * DOUBLES) =
-                exp_doubles(-AT(Doubles, d[row] + v * DOUBLES) / scale);
+            for (int l = 0; l < g->width; l += DOUBLES)
+                PUT(Doubles, weight + l) = exp_doubles(-AT(Doubles, d[row] + l) / scale);
             for (int l = 0; l < LANES; l++) {
                 if (l < begin || l >= end) weight[l] = 0;
                 const double scaled = is->sigma * weight[l];
@@ -69,7 +76,6 @@ static void bitwise_weights(const Settings *is, const Tile *g, Buffers *k, int d
         }
     }
 }
-#undef EACH
 
 #define ACCUMULATE bitwise_accumulate
 #define SLIDE bitwise_slide

@@ -144,6 +144,7 @@ static Tile tile_at(const Settings *is, const int *R, const Grid *grid, const in
     if (!g.across) g.axis[2] = X, g.axis[3] = Y;
     g.rows = rows;
     g.lanes = lanes;
+    g.width = (lanes + 7) / 8 * 8;
     g.row_step = grid->step[2];
     g.step = grid->step[3];
     g.K = is->channels;

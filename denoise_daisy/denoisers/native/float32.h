@@ -75,14 +75,14 @@ static void float32_weights(const Settings *is, const Tile *g, Buffers *k, int d
             float *weight = w + row * LANES;
             int begin, end;
             lanes_compared(g, row, dt || dz, dr[i], dl[i], &begin, &end);
-            for (int l = 0; l < LANES; l += FLOATS) {
+            for (int l = 0; l < g->width; l += FLOATS) {
                 Floats d = {};
                 for (int h = 0; h < window; h++) d += AT(Floats, sums + k->term_l_at[h] + l);
                 PUT(Floats, weight + l) = exp_floats(d * scale);
             }
             for (int l = 0; l < begin; l++) weight[l] = 0;
             for (int l = end; l < LANES; l++) weight[l] = 0;
-            for (int l = 0; l < LANES; l += FLOATS) {
+            for (int l = 0; l < g->width; l += FLOATS) {
                 const Floats x = AT(Floats, weight + l), scaled = x * sigma;
                 const Floats most = AT(Floats, k->most[row] + l);
                 const Ints more = x > most;

@@ -32,6 +32,7 @@ typedef struct {
     int n[4], P[4], R[4]; // voxels of the image, radii of patch and search
     int first[4];         // centre of the first patch
     int lanes, step;      // patches of a row, and voxels from one to the next
+    int width;            // lanes that are computed
     int rows, row_step;
     // What is packed: [t][c][z][r][residue of l by step][place].
     int extent[4], places;
