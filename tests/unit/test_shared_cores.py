@@ -1,5 +1,6 @@
 """How workers and threads share a machine's cores, and what larger blocks save."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from denoise_daisy import run
 from denoise_daisy.denoisers import engines
 from denoise_daisy.denoisers.native_engine import instruction_sets
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
@@ -15,7 +17,15 @@ from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import SlurmWorkers
 from denoise_daisy.resolved import resolve
 from denoise_daisy.runs.plan_report import plan
-from harness import config_for, load, small_czi
+from harness import (
+    config_for,
+    ledger_lines,
+    load,
+    output_of,
+    small_czi,
+    small_image,
+    whole_image,
+)
 from harness.images import MemoryImage
 from harness.prepared import resolved
 
@@ -173,6 +183,38 @@ def test_without_the_engine_in_c_every_core_has_a_worker(
     monkeypatch.setattr(engines.native_engine, "instruction_sets", lambda: ())
     run = resolved(load(asked_of(image)))
     assert (run.config.workers.number, run.config.workers.threads) == (64, 1)
+
+
+# A run that goes on with other threads than it was begun with.
+
+
+@needs_engine
+@pytest.mark.parametrize("threads", [2, "auto"])
+def test_a_run_goes_on_with_other_threads_to_the_whole_images_bits(
+    threads: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of four blocks are done, their files are away."""
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    source = small_czi(tmp_path / "in.czi", (1, 1, 4, 64, 64))
+    config = asked_of(source, workers={"kind": "local", "count": 1})
+    config["output"]["dtype"] = "float32"
+    config["blocks"] |= {"shape": {"y": 16}}
+    said: list[str] = []
+    run(load(config), say=said.append)
+    output = Path(config["output"]["path"])
+    [file] = Path(f"{output}.run").glob("ledger/denoise/*.jsonl")
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2]))
+    for line in lines[2:]:
+        (output / "0/c/0/0/0" / str(json.loads(line)["block"][2]) / "0").unlink()
+    config["workers"] |= {"threads_per_worker": threads}
+    run(load(config), say=said.append)
+    told = [line.rpartition(", ")[2] for line in said if line.startswith("Denoising")]
+    used = 2 if threads == 2 else 8
+    assert told == ["1 threads per worker.", f"{used} threads per worker."]
+    assert len(list(ledger_lines(output))) == 4
+    whole = whole_image(small_image((1, 1, 4, 64, 64)), config)
+    np.testing.assert_array_equal(output_of(output), whole)
 
 
 # Memory and time.
