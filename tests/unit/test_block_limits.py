@@ -170,7 +170,7 @@ def test_time_is_measured_only_where_it_matters_and_once(
         run = resolved(config)
         assert run.denoising.grid.block_shape == (1, 4, 64, 64)
         assert len(measured) == times
-    write_config(tmp_path / "config.json", config.resolved)
+    write_config(tmp_path / "config.json", config.recorded)
     run.run_dir.path.mkdir()
     restore(run.record(1), RunDir(run.run_dir.path))
     assert len(measured) == 1

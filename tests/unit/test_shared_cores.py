@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from denoise_daisy import run
-from denoise_daisy.denoisers import engines
+from denoise_daisy.denoisers import native_engine
 from denoise_daisy.denoisers.native_engine import instruction_sets
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
 from denoise_daisy.launchers import local
@@ -33,7 +33,7 @@ needs_engine = pytest.mark.skipif(
     not instruction_sets(), reason="the engine in C is not there"
 )
 
-AUTO = {"kind": "local", "count": "auto", "threads_per_worker": "auto"}
+AUTO: dict[str, Any] = {"kind": "local", "count": "auto", "threads_per_worker": "auto"}
 
 MEDIAN = {"kind": "median", "size": {"y": 3}}
 
@@ -66,8 +66,8 @@ def test_as_many_workers_start_as_have_cores_for_their_threads(
 def test_workers_share_eight_cores_without_one_too_many(
     count: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {"count": count, "threads_per_worker": "auto"}
-    assert shared(monkeypatch, 8, **asked) == (count, threads)
+    found = shared(monkeypatch, 8, count=count, threads_per_worker="auto")
+    assert found == (count, threads)
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_few_blocks_have_all_cores(
     blocks: int, workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert shared(monkeypatch, 64, blocks=blocks, **AUTO) == (workers, threads)
-    one_each = {"threads_per_worker": 1}
-    assert shared(monkeypatch, 64, blocks=blocks, **one_each) == (64, 1)
+    one_each = shared(monkeypatch, 64, blocks=blocks, threads_per_worker=1)
+    assert one_each == (64, 1)
 
 
 def test_where_threads_are_of_no_use_every_worker_has_one(
@@ -180,7 +180,7 @@ def test_what_has_no_use_for_threads_has_a_worker_for_each_core(
 def test_without_the_engine_in_c_every_core_has_a_worker(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines.native_engine, "instruction_sets", lambda: ())
+    monkeypatch.setattr(native_engine, "instruction_sets", lambda: ())
     run = resolved(load(asked_of(image)))
     assert (run.config.workers.number, run.config.workers.threads) == (64, 1)
 
