@@ -200,14 +200,7 @@ class NdsafirDenoiser(Denoiser):
     def check(self, shape: Sequence[int]) -> None:
         """Refuse a patch radius that would crash ndsafir on an image of that shape."""
         self._choice.check()
-        for axis, radius, voxels in zip(AXES, self.patch, shape, strict=True):
-            largest = largest_radius(axis, voxels)
-            if largest is not None and radius > largest:
-                raise InputError(
-                    f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
-                    f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
-                    f" that radius. Set it to {largest} or less."
-                )
+        _check_radii(self.patch, shape)
 
     def padding(self, shape: Sequence[int]) -> Coordinate:
         """As many layers as it takes to have every voxel in a patch, if asked for."""
@@ -270,3 +263,15 @@ class NdsafirDenoiser(Denoiser):
         return EngineChoice(
             asked.engine, asked.precision, asked.algorithm, self.channels, self.threads
         )
+
+
+def _check_radii(patch: Sequence[int], shape: Sequence[int]) -> None:
+    """Both are along ``(t, z, y, x)``."""
+    for axis, radius, voxels in zip(AXES, patch, shape, strict=True):
+        largest = largest_radius(axis, voxels)
+        if largest is not None and radius > largest:
+            raise InputError(
+                f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
+                f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
+                f" that radius. Set it to {largest} or less."
+            )
