@@ -29,7 +29,7 @@ def stand_ins(precision: Precision, _: Algorithm, _channels: int) -> Iterator[En
         return result
 
     for instructions in ("fast", "slow"):
-        name = f"{precision} engine ({instructions})"
+        name = f"{precision} engine, {instructions}"
         yield Engine(name, 24, compute, instructions)
 
 
@@ -72,7 +72,7 @@ def test_every_instruction_set_is_measured_on_request() -> None:
     (case,) = benchmark_engine.run(1, every_set=True)["cases"]
     names = [row["engine"] for row in case["rows"] if row["threads"] == 1]
     assert names[1:] == [
-        f"{precision} engine ({instructions})"
+        f"{precision} engine, {instructions}"
         for precision in ("bitwise", "float32")
         for instructions in ("fast", "slow")
     ]

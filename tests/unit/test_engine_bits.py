@@ -7,6 +7,7 @@ came near to being rejected: tests assert that these happen.
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from harness.czi_files import CELLS, LATTICE, MOSAIC
 from harness.engine_scenes import Scene, random_scene, scene
 from harness.properties import examples
 
-TYX = {"active_dimensions": "tzyx", "max_iter": 4}
+TYX: dict[str, Any] = {"active_dimensions": "tzyx", "max_iter": 4}
 
 SCENES = {
     "one voxel": scene((1, 1, 1, 1, 1), patch=(0, 0, 0, 0)),

@@ -1,4 +1,4 @@
-"""The memory that the engine in C takes is what it says: of image and threads."""
+"""The engine in C takes the memory that it says: for the image, and for threads."""
 
 from dataclasses import replace
 

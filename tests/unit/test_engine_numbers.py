@@ -4,6 +4,7 @@ So equality with ndsafir, where tests find it, holds all of them.  The quantiles
 transform are what they are called.
 """
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -54,7 +55,7 @@ def of_spots_like_nothing() -> Scene:
     return Scene(image, NoiseNumbers(noise_std=1.0), algorithm)
 
 
-RIGGED = {
+RIGGED: dict[str, Callable[[], Scene]] = {
     "tolerance": of_spots_like_nothing,
     "least_variance": of_faint_noise,
     "limit": lambda: scene(told=3.1),

@@ -107,7 +107,7 @@ IMAGE = scene((1, 1, 4, 24, 30)).image
 def test_the_fastest_engine_is_used(precision: Precision) -> None:
     one = denoiser(precision=precision, threads=3)
     one.load(FLOAT)
-    assert one.engine == f"{precision} engine ({instruction_sets()[0]})"
+    assert one.engine == f"{precision} engine, {instruction_sets()[0]}"
     assert one.repeats
 
 
@@ -124,14 +124,14 @@ def test_one_that_differs_gives_way_to_the_next(
     spoil(monkeypatch, *others)
     monkeypatch.setattr(native_engine, "processor", lambda: "Some Brand 9000")
     one = denoiser(precision=precision)
-    assert one.engine == f"{precision} engine ({fastest})"
+    assert one.engine == f"{precision} engine, {fastest}"
     one.load(FLOAT)
-    assert one.engine == f"{precision} engine ({last})"
+    assert one.engine == f"{precision} engine, {last}"
     said = [record.message for record in caplog.records]
     assert len(said) == len(others)
     for name, text in zip(others, said, strict=True):
-        assert f"The {precision} engine ({name}) does not give ndsafir's" in text
-        assert "on this processor (Some Brand 9000)" in text
+        assert f"Not used: the {precision} engine, {name}." in text
+        assert "On this processor (Some Brand 9000) it does not give ndsafir's" in text
     assert all(record.levelno == logging.WARNING for record in caplog.records)
 
 
@@ -209,7 +209,7 @@ def test_a_library_that_can_not_be_loaded_is_not_used(
     monkeypatch.setattr(native_engine, "FOLDER", tmp_path)
     one = denoiser()
     one.load(FLOAT)
-    assert one.engine == f"bitwise engine ({others[0]})" if others else ITSELF
+    assert one.engine == f"bitwise engine, {others[0]}" if others else ITSELF
 
 
 @pytest.mark.usefixtures("no_engine")
