@@ -44,7 +44,7 @@ def test_differences_of_float32_are_told_and_fail_nothing() -> None:
     found = benchmark_engine.run(2, every_set=False)
     assert "failed" not in found
     (case,) = found["cases"]
-    told = [(row["engine"].split(" (")[0], row["threads"]) for row in case["rows"]]
+    told = [(row["engine"].split(", ")[0], row["threads"]) for row in case["rows"]]
     engines = (told[0][0], "bitwise engine", "float32 engine")
     assert told == [(engine, threads) for threads in (1, 3) for engine in engines]
     assert told[0][0].startswith("ndsafir")
