@@ -47,9 +47,7 @@ def faults() -> dict[str, Any]:
         return {}
 
 
-def fail(
-    kind: str, function: Callable[..., Any], image: Any, options: dict[str, Any]
-) -> Any:
+def fail(kind: str, denoise: Callable[[Any], Any], image: Any) -> Any:
     if kind == "exception":
         raise ValueError("this block is bad")
     if kind == "crash":
@@ -67,7 +65,7 @@ def fail(
             size = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size, limits[1]))
         try:
-            return function(image, **options)
+            return denoise(image)
         finally:
             resource.setrlimit(resource.RLIMIT_AS, limits)
     raise AssertionError(kind)
@@ -78,13 +76,17 @@ def pause(now: dict[str, Any], number: int) -> float:
     return float(600 if number > now.get("free", number) else now.get("sleep", 0))
 
 
-def watch_denoising(module: Any, name: str) -> None:
-    """Note each denoising; let it take longer, and fail."""
-    function = getattr(module, name)
+def watch_denoising(owner: Any, name: str, before: int = 0) -> None:
+    """Note each denoising; let it take longer, and fail.
+
+    The image comes behind so many other arguments.
+    """
+    function = getattr(owner, name)
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
     begun = os.open(os.path.join(HERE, "begun"), flags, 0o644)  # noqa: PTH118
 
-    def faulty(image: Any, *arguments: Any, **options: Any) -> Any:
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        first, (image, *others) = arguments[:before], arguments[before:]
         block = int(image.max()) - MARK
         os.write(begun, f"{block} {os.getpid()}\n".encode())
         so_far = os.pread(begun, os.lseek(begun, 0, os.SEEK_CUR), 0)
@@ -94,10 +96,10 @@ def watch_denoising(module: Any, name: str) -> None:
             time.sleep(0.05)
         kind = now.get("fail", {}).get(str(block)) or now.get("fail all")
         if kind:
-            return fail(kind, function, image, options)
-        return function(image, *arguments, **options)
+            return fail(kind, lambda i: function(*first, i, *others, **options), image)
+        return function(*arguments, **options)
 
-    setattr(module, name, faulty)
+    setattr(owner, name, faulty)
 
 
 def strikes(call: dict[str, Any]) -> bool:
@@ -219,9 +221,10 @@ def begin(given: dict[str, Any], words: list[str]) -> None:
 
             watch_denoising(ndimage, "median_filter")
         else:
-            import ndsafir
+            # Whichever engine computes; not what it is tried with before.
+            from denoise_daisy.denoisers.engine_choice import EngineChoice
 
-            watch_denoising(ndsafir, "denoise_poisson_gaussian")
+            watch_denoising(EngineChoice, "denoise", before=1)
     elif "denoise_daisy" in words and given.get("killed at unlink"):
         die_at_unlink(given["killed at unlink"])
 
