@@ -191,7 +191,13 @@ def _path(instruction_set: str) -> Path:
 
 @cache
 def _library(instruction_set: str) -> ctypes.CDLL:
+    """That which was built with this module; another one is an OSError."""
     library = ctypes.CDLL(str(_path(instruction_set)))
+    size = getattr(library, "bytes_of_settings", int)()
+    if size != ctypes.sizeof(_Settings):
+        raise OSError(
+            f"{library} was built of other sources. Install the package again."
+        )
     library.bytes_per_thread.restype = ctypes.c_size_t
     library.set_powers(_powers_of_two())
     return library

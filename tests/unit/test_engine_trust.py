@@ -3,6 +3,7 @@
 Engines are spoiled here by numbers of the algorithm that are slightly off.
 """
 
+import ctypes
 import logging
 import math
 import shutil
@@ -210,6 +211,23 @@ def test_a_library_that_can_not_be_loaded_is_not_used(
     one = denoiser()
     one.load(FLOAT)
     assert one.engine == f"bitwise engine, {others[0]}" if others else ITSELF
+
+
+def test_a_library_of_other_sources_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nor asked for anything: it would take one number for another."""
+
+    class Longer(native_engine._Settings):
+        _fields_ = [("more", ctypes.c_double)]
+
+    for name in instruction_sets():
+        shutil.copy(native_engine._path(name), tmp_path)
+    monkeypatch.setattr(native_engine, "FOLDER", tmp_path)
+    monkeypatch.setattr(native_engine, "_Settings", Longer)
+    one = denoiser()
+    one.load(FLOAT)
+    assert one.engine == ITSELF
 
 
 @pytest.mark.usefixtures("no_engine")

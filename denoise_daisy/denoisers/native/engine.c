@@ -399,6 +399,9 @@ EXPORT void exps(const double *x, double *y, int n) {
     for (int i = 0; i < n; i += DOUBLES) PUT(Doubles, y + i) = exp_doubles(AT(Doubles, x + i));
 }
 
+// By which a library of other sources can be told.
+EXPORT int bytes_of_settings(void) { return sizeof(Settings); }
+
 // Bytes that a thread needs beside the image.
 EXPORT size_t bytes_per_thread(const Settings *is) {
     const Image q = {.is = is};
