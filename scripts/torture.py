@@ -7,7 +7,7 @@ Runs of several configs take turns, one of them a chain of tasks.  Each ends, af
 however many kills and restarts, with every byte of its outputs held against an
 uninterrupted run's, and with the executions of its blocks held against the ledgers: no
 block may be begun once its line "done" is written.  The executions are noted in a file
-by hooks in workers, in ndsafir's own function and, for tasks, around a block's work.
+by hooks in workers, where engines are called and, for tasks, around a block's work.
 Where a run ends with blocks given up, all of these must be in its list.  The exit code
 is 1 if anything is not as promised.  The same seed makes the same choices, though not
 the same timing.
@@ -126,18 +126,18 @@ def note(stage, block):
 
 
 def hook_denoising():
-    import ndsafir
+    from denoise_daisy.denoisers.engine_choice import EngineChoice
 
-    function = ndsafir.denoise_poisson_gaussian
+    function = EngineChoice.denoise
     grid = json.loads(os.environ["TORTURE_GRID"])
 
-    def noted(image, **options):
+    def noted(choice, image, noise):
         block = np.unravel_index(int(image.max()) - {MARK}, grid)
         note("denoise", [int(i) for i in block])
         time.sleep(float(os.environ["TORTURE_SLEEP"]))
-        return function(image, **options)
+        return function(choice, image, noise)
 
-    ndsafir.denoise_poisson_gaussian = noted
+    EngineChoice.denoise = noted
 
 
 def hook_tasks():

@@ -40,9 +40,8 @@ class EngineChoice:
 
     @property
     def threads_used(self) -> int:
-        """All, unless that would change bits which nobody has asked to change."""
-        is_exact = self.shares_threads or self.asked == "ndsafir"
-        return self.threads if is_exact else 1
+        """Those that compute here."""
+        return self._threads_of(self.expected)
 
     @property
     def shares_threads(self) -> bool:
@@ -68,7 +67,8 @@ class EngineChoice:
         if self.precision == "float32" and missing:
             raise InputError(
                 "denoise.precision is float32, but the engine for it can't be used:"
-                f" {missing}. Set denoise.precision to bitwise."
+                f" {missing}. Set denoise.precision to bitwise; a run that was begun"
+                " with float32 then starts over, with --overwrite."
             )
 
     def warnings(self) -> Iterator[str]:
@@ -79,8 +79,8 @@ class EngineChoice:
                 " about 3e-4 grey levels; set denoise.engine to auto, or give each"
                 " worker one thread, for the same bytes every time."
             )
-        missing = why_not(self.algorithm, self.channels)
-        if self.asked == "auto" and missing:
+        if self.asked == "auto" and not self.expected.instructions:
+            missing = why_not(self.algorithm, self.channels) or "it failed its test"
             idle = f", on one of {self.threads} threads" if self.threads > 1 else ""
             yield (
                 f"ndsafir itself denoises{idle}, and takes several times as long as the"
@@ -95,14 +95,29 @@ class EngineChoice:
     def denoise(self, image: np.ndarray, noise: NoiseNumbers) -> np.ndarray:
         """As float32.
 
-        What is not a finite number is left to ndsafir, which has its own way with that.
+        An image with voxels that are no finite numbers is left to ndsafir, which has
+        its own way with these.
+
+        Raises
+        ------
+        ValueError
+            It has such voxels, and ndsafir's bits were not asked for.
         """
         engine = self._trusted(noise, image.shape[1], image.dtype)
         if image.dtype.kind == "f" and not np.isfinite(image).all():
+            if self.precision == "float32":
+                raise ValueError(
+                    "there are voxels that are no finite numbers: set"
+                    " denoise.precision to bitwise"
+                )
             engine = ndsafir_itself()
-        is_exact = engine.instructions or self.asked == "ndsafir"
-        threads = self.threads if is_exact else 1
+        threads = self._threads_of(engine)
         return engine.denoise(image, noise, self.algorithm, threads)
+
+    def _threads_of(self, engine: Engine) -> int:
+        """All, unless that would change bits which nobody has asked to change."""
+        is_asked_for = self.asked == "ndsafir"
+        return self.threads if engine.instructions or is_asked_for else 1
 
     def _trusted(
         self, noise: NoiseNumbers, channels: int, dtype: np.dtype[Any]

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import platform
 from functools import cache
 from typing import Any
 
@@ -65,16 +66,21 @@ def trusted(
             return engine
         _distrusted.add(engine.name)
         logger.warning(
-            "Not used: the %s. On this processor (%s) it does not give ndsafir's %s.",
+            "Not used: the %s. On this processor (%s) it does not give the %s of %s."
+            " Where ndsafir itself has to denoise, a block takes one thread, several"
+            " times as long, and 28 instead of 24 bytes per voxel.",
             engine.name,
             native_engine.processor(),
-            "bits" if precision == "bitwise" else "result within rounding",
+            "bits" if precision == "bitwise" else "result",
+            ndsafir_itself().name,
         )
     if precision == "float32":
         raise RefusedError(
-            "denoise.precision is float32, but here no engine computes with that"
-            f" ({why_not(algorithm, channels) or 'each was tested and differs'})."
-            " Set denoise.precision to bitwise."
+            f"denoise.precision is float32, but on {platform.node()}"
+            f" ({native_engine.processor()}) no engine computes with that:"
+            f" {why_not(algorithm, channels) or 'each was tested and differs'}. Keep"
+            " workers off such machines, or start over with denoise.precision bitwise"
+            " and --overwrite."
         )
     return engine
 
@@ -90,10 +96,7 @@ def stands_test(
     """Whether it denoises a small image as ndsafir does: to the bit, or nearly."""
     image = test_image(algorithm, noise, channels, dtype)
     reference = ndsafir_itself()
-    try:
-        found = engine.denoise(image, noise, algorithm, 2)
-    except OSError:  # the library can't be loaded
-        return False
+    found = engine.denoise(image, noise, algorithm, 2)
     wanted = reference.denoise(image, noise, algorithm, 1)
     if precision == "bitwise":
         return bool(np.array_equal(found, wanted)) and _has_libms_exp(engine)
@@ -122,7 +125,7 @@ def test_image(
     for c, (gain, offset) in enumerate(
         zip(noise.gains or (), noise.offsets or (), strict=True)
     ):
-        image[:, c] = gain * image[:, c] - offset / gain
+        image[:, c] = gain * image[:, c] + max(0, -offset / gain)
     if noise.noise_std is not None:
         image *= noise.noise_std / math.sqrt(50)
     if dtype.kind == "u":

@@ -73,7 +73,10 @@ def native_engines(
 def why_not(algorithm: Algorithm, channels: int) -> str:
     """Why the engine in C can't compute this here, in words; empty where it can."""
     if not native_engine.instruction_sets():
-        return "it is not there: this platform has none, or it could not be built"
+        return (
+            "it is not there: this platform has none, it could not be built, or it is"
+            " of other sources (installing with `pip install -v .` says why)"
+        )
     if not has_quantile(algorithm.pvalue):
         return f"denoise.pvalue is {algorithm.pvalue:g}"
     if scratch(algorithm, channels) > MOST_SCRATCH:

@@ -8,7 +8,6 @@ import ctypes
 import math
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from decimal import Decimal, localcontext
 from functools import cache
 from pathlib import Path
@@ -45,7 +44,7 @@ BYTES_PER_VOXEL = 24
 image, estimate and variance, the sums of these, and how many were added up."""
 
 WIDEST = 1 << 12
-"""Voxels along y and x that the memory of a thread is told for."""
+"""Voxels along each axis that the memory of a thread is told for."""
 
 MOST_THREADS = 1024
 """More are taken not to help."""
@@ -80,7 +79,7 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(
         name
         for name, needed in INSTRUCTIONS.items()
-        if needed <= there and _path(name).exists()
+        if needed <= there and _loads(name)
     )
 
 
@@ -101,8 +100,9 @@ def denoise(
 ) -> np.ndarray:
     """Denoise an array of ``(t, c, z, y, x)``; the result is float32, same shape.
 
-    All voxels must be finite numbers.  The result is the same to the bit for any number
-    of threads and any instruction set.
+    All voxels must be finite numbers, and the image large enough for the patches.  On a
+    machine the result is the same to the bit for any number of threads and any
+    instruction set.
 
     Raises
     ------
@@ -139,13 +139,11 @@ def exponentials(numbers: np.ndarray, instruction_set: str) -> np.ndarray:
 
 def bytes_per_thread(algorithm: Algorithm, channels: int) -> int:
     """Memory that a thread takes beside the image, whatever the instruction set."""
-    settings = _settings((2, 2, WIDEST, WIDEST), channels, algorithm)
-    most = 0
-    for name in instruction_sets():
-        with suppress(OSError):  # one that can't be loaded is not used
-            size = _library(name).bytes_per_thread(ctypes.byref(settings))
-            most = max(most, int(size))
-    return most
+    settings = _settings((WIDEST,) * 4, channels, algorithm)
+    return max(
+        int(_library(name).bytes_per_thread(ctypes.byref(settings)))
+        for name in instruction_sets()
+    )
 
 
 def _settings(
@@ -165,8 +163,8 @@ def _settings(
         channels=channels,
         patch=tuple(radii),
         iterations=algorithm.max_iter,
-        search_t="t" in algorithm.active_dimensions and shape[0] > 1,
-        search_z="z" in algorithm.active_dimensions and shape[1] > 1,
+        search_t="t" in algorithm.active_dimensions,
+        search_z="z" in algorithm.active_dimensions,
         least_variance=constants.least_variance,
         mixed_part=constants.mixed_part,
         distance_scale=constants.distance * float(distance),
@@ -185,19 +183,29 @@ def _cpu(file: Path, what: str) -> str:
     return ""
 
 
+def _loads(instruction_set: str) -> bool:
+    try:
+        _library(instruction_set)
+    except OSError:
+        return False
+    return True
+
+
 def _path(instruction_set: str) -> Path:
     return FOLDER / f"engine-{instruction_set}.so"
 
 
-@cache
 def _library(instruction_set: str) -> ctypes.CDLL:
-    """That which was built with this module; another one is an OSError."""
-    library = ctypes.CDLL(str(_path(instruction_set)))
+    return _loaded(_path(instruction_set))
+
+
+@cache
+def _loaded(path: Path) -> ctypes.CDLL:
+    """One that can't be loaded, or has other settings than this module's: OSError."""
+    library = ctypes.CDLL(str(path))
     size = getattr(library, "bytes_of_settings", int)()
     if size != ctypes.sizeof(_Settings):
-        raise OSError(
-            f"{library} was built of other sources. Install the package again."
-        )
+        raise OSError(f"{path} was built of other sources")
     library.bytes_per_thread.restype = ctypes.c_size_t
     library.set_powers(_powers_of_two())
     return library

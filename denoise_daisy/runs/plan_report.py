@@ -41,6 +41,7 @@ def plan(
     found = preflight(config, existing, tasks=tasks, new_id="RUN")
     missing = _missing_system(found)
     run, doubts = known_denoiser(found)
+    run.denoiser.load(run.image.dtype)
     lines = [*_plan_lines(found, run), *_task_lines(found)]
     lines += [
         f"Warning: {warning}" for warning in (*warnings_of(run), *doubts, *missing)

@@ -193,9 +193,11 @@ def _parameters(
         parameters |= {
             "blocks.shape": grid.block_shape,
             "blocks.context": grid.context,
+            # Without repeating itself; else they do not matter.
+            "workers.threads_per_worker": (
+                1 if asked.denoiser.repeats else asked.threads
+            ),
         }
-    if not asked.denoiser.repeats:
-        parameters["workers.threads_per_worker"] = asked.threads
     plain: dict[str, Any] = json.loads(json.dumps(parameters))
     return plain
 

@@ -73,7 +73,10 @@ def words(
         command = [sys.executable, "-m", "denoise_daisy", verb]
         if verb in ("run", "plan"):
             return [*command, str(make_config(tmp_path))]
-        finished = once(tmp_path_factory, "finished-block", make)
+        if verb == "verify":  # of which there is one at a time
+            finished = make(tmp_path)
+        else:
+            finished = once(tmp_path_factory, "finished-block", make)
         return command + ([] if verb == "schema" else [str(finished)])
 
     return of

@@ -131,11 +131,9 @@ static int rows_of(const Settings *is, const Grid *grid) {
     return grid->step[2] == p + 1 ? smaller(ROWS, grid->count[2]) : 1;
 }
 
-// Lanes of which each vector of terms is full.
-static int lanes_of(const Settings *is, const Grid *grid) {
-    const int p = is->p[grid->across ? X : Y], step = grid->step[3];
-    return step > 1 ? LANES - 2 * p / step : LANES;
-}
+// Lanes with which the terms of a row fill whole vectors: where patches are farther apart
+// than 1, a row of them has one place more.
+static int lanes_of(const Grid *grid) { return LANES - (grid->step[3] > 1); }
 
 // The tile of so many rows and lanes that begins there.
 static Tile tile_at(const Settings *is, const int *R, const Grid *grid, const int *first,
@@ -189,6 +187,7 @@ static size_t buffers(const Settings *is, const Tile *g, int tiles, Buffers *k, 
     PART(term_x_at, sizeof(int) * side);
     PART(B, sizeof(float) * LANES * g->K * g->rows * tiles);
     PART(judged, sizeof(Judged) * g->rows * tiles);
+    PART(tiles, sizeof(Tile) * tiles);
 #undef PART
     return size + 64;
 }
@@ -245,12 +244,11 @@ static void do_strip(Work *w, Buffers *k, int plane, int strip) {
     };
     float *const B = k->B;
     Judged *const judged = k->judged;
-    Tile tiles[w->tiles];
+    Tile *const tiles = k->tiles;
     for (int i = 0; i < w->tiles; i++) {
         const int before = i * w->lanes, lanes = smaller(w->lanes, grid->count[3] - before);
         first[3] = grid->first[3] + before * grid->step[3];
         tiles[i] = tile_at(is, w->R, grid, first, rows, lanes);
-        if (i == 0) find_places(tiles, k);
         k->B = B + (size_t)i * rows * tiles[i].K * LANES;
         k->judged = judged + i * rows;
         average(w->q, tiles + i, k);
@@ -278,6 +276,7 @@ static void *do_strips(void *work) {
     const int first[4] = {};
     const Tile largest = tile_at(w->q->is, w->R, w->grid, first, w->rows, w->lanes);
     buffers(w->q->is, &largest, w->tiles, &k, w->memory + number * w->size);
+    find_places(&largest, &k);
     for (int i; (i = __atomic_fetch_add(&w->next, 1, __ATOMIC_RELAXED)) < w->planes * w->strips;)
         do_strip(w, &k, i / w->strips, i % w->strips);
     return NULL;
@@ -297,12 +296,12 @@ static int patches_of(const Image *q, const int *R, const Grid *grid, size_t *me
     const Settings *is = q->is;
     Work w = {.q = q, .grid = grid, .R = R};
     w.rows = rows_of(is, grid);
-    w.lanes = lanes_of(is, grid);
+    w.lanes = lanes_of(grid);
     w.tiles = (grid->count[3] + w.lanes - 1) / w.lanes;
     w.strips = (grid->count[2] + w.rows - 1) / w.rows;
     w.planes = grid->count[0] * grid->count[1];
-    const int reach = 2 * is->p[grid->across ? Y : X] / grid->step[2];
-    w.overlapping = reach ? (reach - 1) / w.rows + 1 : 0;
+    // Several rows only where a patch reaches no farther than the next.
+    w.overlapping = 2 * is->p[grid->across ? Y : X] / grid->step[2];
     const int first[4] = {};
     const Tile largest = tile_at(is, R, grid, first, w.rows, w.lanes);
     Buffers k;
@@ -345,13 +344,14 @@ static void *do_planes(void *work) {
 static int iteration(const Image *q, int k, size_t *measure) {
     const Settings *is = q->is;
     const int *n = is->n, *p = is->p;
-    const int R[4] = {is->search_t ? larger(k - 2, 0) : 0, is->search_z ? k : 0, 1 << k, 1 << k};
+    const int search[4] = {is->search_t ? larger(k - 2, 0) : 0, is->search_z ? k : 0, 1 << k, 1 << k};
     const int step[4] = {larger(1, p[T]), n[Z] > 4 * p[Z] + 1 ? p[Z] + 1 : 1, p[Y] + 1, p[X] + 1};
-    int all[4], last[4], on_grid[4];
+    int all[4], last[4], on_grid[4], R[4];
     for (int a = 0; a < 4; a++) {
         last[a] = n[a] - p[a] - 1;
         all[a] = n[a] - 2 * p[a];
         on_grid[a] = (all[a] - 1) / step[a] + 1;
+        R[a] = smaller(search[a], larger(all[a] - 1, 0)); // as far as there are patches
     }
     const Grid main = {
         .across = 1,
@@ -427,7 +427,8 @@ EXPORT int denoise(const Settings *is, const float *img, float *u) {
         memset(q.A, 0, sizeof(float) * (2 * voxels + positions));
         failed = iteration(&q, k, NULL);
         Planes planes = {.q = &q};
-        if (!failed) on_threads(is->threads, do_planes, &planes);
+        const int images = is->n[T] * is->channels * is->n[Z];
+        if (!failed) on_threads(smaller(is->threads, images), do_planes, &planes);
     }
     free(memory);
     return failed;

@@ -64,7 +64,7 @@ INLINE Doubles exp_doubles(Doubles x) {
     Doubles r2 = r * r, sum = fma_doubles(r2, low, (Doubles)tail + r);
     sum = fma_doubles(r2 * r2, high, sum);
     Doubles y = fma_doubles((Doubles)scale, sum, (Doubles)scale);
-    return (Doubles)((Longs)y & (Longs)(x > -500.0));
+    return (Doubles)((Longs)y & ~(Longs)(x <= -500.0)); // NaN stays
 #else
     Doubles y;
     for (int i = 0; i < DOUBLES; i++) y[i] = exp(x[i]);
@@ -72,7 +72,7 @@ INLINE Doubles exp_doubles(Doubles x) {
 #endif
 }
 
-// exp for x <= 0 within 2 units in the last place; 0 below -80.
+// exp for x <= 0 within 3 units in the last place; 0 below -80.
 INLINE Floats exp_floats(Floats x) {
     Ints low = x < ALL(Floats, -80.0f);
     x = (Floats)(((Ints)ALL(Floats, -80.0f) & low) | ((Ints)x & ~low));

@@ -32,7 +32,7 @@ typedef struct {
     int n[4], P[4], R[4]; // voxels of the image, radii of patch and search
     int first[4];         // centre of the first patch
     int lanes, step;      // patches of a row, and voxels from one to the next
-    int width;            // lanes that are computed
+    int width;            // lanes that are computed at least
     int rows, row_step;
     // What is packed: [t][c][z][r][residue of l by step][place].
     int extent[4], places;
@@ -60,6 +60,7 @@ typedef struct {
     float S1[ROWS][LANES], S2[ROWS][LANES], most[ROWS][LANES]; // of weights
     float *B;       // [tile][row][voxel of a patch][lane]
     Judged *judged; // [tile][row]
+    Tile *tiles;    // of a strip
 } Buffers;
 
 static inline int smaller(int a, int b) { return a < b ? a : b; }
