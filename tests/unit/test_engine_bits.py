@@ -134,6 +134,19 @@ def test_the_transform_has_ndsafirs_own_roundings(
     np.testing.assert_array_equal(one.by_engine(), one.by_ndsafir())
 
 
+@pytest.mark.parametrize("axis", range(4))
+@pytest.mark.parametrize("precision", ["bitwise", "float32"])
+def test_an_image_smaller_than_a_patch_is_left_as_it_is(
+    axis: int, precision: Precision
+) -> None:
+    """The program refuses it; nothing may be written where the image is not."""
+    shape = [3, 1, 3, 20, 20]
+    shape[axis if axis == 0 else axis + 1] = 2
+    patch = tuple(int(i == axis) for i in range(4))
+    one = scene(tuple(shape), patch=patch)
+    np.testing.assert_array_equal(one.by_engine(precision, threads=3), one.image)
+
+
 @pytest.mark.parametrize("layout", ["F", "strided"])
 def test_an_image_of_any_layout_is_denoised_and_left_as_it_is(layout: str) -> None:
     one = scene((1, 2, 3, 20, 24))

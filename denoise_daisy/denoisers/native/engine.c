@@ -350,8 +350,9 @@ static int iteration(const Image *q, int k, size_t *measure) {
     for (int a = 0; a < 4; a++) {
         last[a] = n[a] - p[a] - 1;
         all[a] = n[a] - 2 * p[a];
+        if (all[a] < 1) return 0; // the image is smaller than a patch
         on_grid[a] = (all[a] - 1) / step[a] + 1;
-        R[a] = smaller(search[a], larger(all[a] - 1, 0)); // as far as there are patches
+        R[a] = smaller(search[a], all[a] - 1); // as far as there are patches
     }
     const Grid main = {
         .across = 1,
