@@ -419,3 +419,12 @@ def test_patches_within_the_bound_are_the_engines() -> None:
     assert scratch(Algorithm(patch, "zyx", 3, 0.1), 1) > MOST_SCRATCH
     assert scratch(COMMON["default"], 1) < 8 << 20
     assert scratch(COMMON["volume"], 2) < MOST_SCRATCH / 4
+
+
+def test_its_image_is_no_plane_where_darkness_is_below_zero() -> None:
+    """An unsigned image would hold nothing but zeros."""
+    algorithm = Algorithm((0, 0, 1, 1), "yx", 1, 0.1)
+    noise = NoiseNumbers(gains=(2.0,), offsets=(2.0 * 900,))
+    for dtype in ("uint8", "uint16"):
+        image = make_image(algorithm, noise, dtype=np.dtype(dtype))
+        assert np.unique(image).size > 20

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from denoise_daisy import plan, run
+from denoise_daisy.denoisers import engine_trial
 from denoise_daisy.denoisers.native_engine import instruction_sets
 from denoise_daisy.run_dir.compaction import MANY_FILES
 from denoise_daisy.run_dir.ledger import Ledger, Totals
@@ -113,6 +114,19 @@ def test_a_run_goes_on_with_another_engine_than_it_was_begun_with(
     told = status(finished.run_dir).splitlines()
     assert "denoise: 4 done, 0 failed, 0 left of 4 blocks (100.0% done)" in told
     assert f"engine: {OTHER} (2 blocks) and {FASTEST} (1 blocks)" in told
+
+
+def test_a_plan_names_what_is_left_where_engines_fail_their_test(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_trial, "_distrusted", set())
+    monkeypatch.setattr(engine_trial, "stands_test", lambda *_: False)
+    engine_trial.trusted.cache_clear()
+    said = plan(load(finished.config))
+    engine_trial.trusted.cache_clear()
+    assert f"engine   {OTHER}" in said.splitlines()
+    assert "ndsafir itself denoises, and takes several times as long" in said
+    assert "it failed its test" in said
 
 
 def test_a_start_that_has_nothing_to_denoise_names_no_engine(
