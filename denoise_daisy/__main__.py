@@ -1,7 +1,6 @@
 """The command line: parse, call, turn errors into exit codes."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -9,24 +8,12 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 from typing import NoReturn
 
-from denoise_daisy.config import Config
-from denoise_daisy.errors import DenoiseDaisyError, RunStopped
-from denoise_daisy.run_dir.run_dir import RunDir, find
+from denoise_daisy.commands import COMMANDS
+from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.runs.limits import limits_told
-from denoise_daisy.runs.plan_report import plan
-from denoise_daisy.runs.run import run
-from denoise_daisy.runs.status import status
-from denoise_daisy.runs.verify import verify
-from denoise_daisy.streams import open_closed, patient, print_whole, use_utf8
-
-VERBS = ("run", "plan", "status", "verify", "schema")
-
-DOING = ("run", "verify")
-"""Verbs that do something, whether anybody reads what they say or not."""
+from denoise_daisy.streams import open_closed, patient, use_utf8
 
 
 def entry() -> NoReturn:
@@ -51,11 +38,11 @@ def entry() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] not in VERBS and not words[0].startswith("-"):
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
         words.insert(0, "run")
     with patient("stderr"):
         options = _parser().parse_args(words)
-        with patient(*(["stdout"] if options.verb in DOING else [])):
+        with patient(*(["stdout"] if options.always_does else [])):
             return _main(options)
 
 
@@ -68,7 +55,7 @@ def _main(options: argparse.Namespace) -> int:
     logging.raiseExceptions = False
     try:
         with limits_told():
-            _call(options)
+            options.call(options)
     except DenoiseDaisyError as error:
         print(f"denoise_daisy: {error}", file=sys.stderr)
         return error.exit_code
@@ -90,89 +77,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`denoise-daisy CONFIG` is the same as `denoise-daisy run CONFIG`.",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    runs = verbs.add_parser("run", help="denoise; go on where an earlier start stopped")
-    runs.add_argument(
-        "--overwrite", action="store_true", help="delete the output and start over"
-    )
-    runs.add_argument(
-        "--grace",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="what blocks in flight get after Ctrl-C (default 30)",
-    )
-    plans = verbs.add_parser("plan", help="say what a run would do")
-    for verb in (runs, plans):
-        verb.add_argument("config", metavar="CONFIG")
-        verb.add_argument(
-            "--task",
-            action="append",
-            default=[],
-            metavar="NAME",
-            help="only this task of the config (can be repeated; denoise is the first)",
-        )
-        verb.add_argument(
-            "--unchecked-ndsafir",
-            action="store_true",
-            help="accept a version of ndsafir that blocks were not checked with",
-        )
-    for name, text in (
-        ("status", "say how far a run is"),
-        ("verify", "read the output back and compare it with the ledger"),
-    ):
-        verb = verbs.add_parser(name, help=text)
-        verb.add_argument("path", metavar="CONFIG|OUTPUT|RUN_DIR", type=Path)
-    verbs.add_parser("schema", help="print the JSON Schema of the config")
+    for add in COMMANDS.values():
+        add(verbs)
+    # Verbs that do something, whether anybody reads what they say or not, say so.
+    parser.set_defaults(always_does=False)
     return parser
-
-
-def _call(options: argparse.Namespace) -> None:
-    match options.verb:
-        case "run":
-            run(
-                Config.load(options.config),
-                tasks=options.task,
-                overwrite=options.overwrite,
-                grace_seconds=options.grace,
-                unchecked_ndsafir=options.unchecked_ndsafir,
-                say=partial(print, flush=True),
-            )
-        case "plan":
-            config = Config.load(options.config)
-            unchecked = options.unchecked_ndsafir
-            _print(plan(config, tasks=options.task, unchecked_ndsafir=unchecked))
-        case "status":
-            _print(status(_find(options.path)))
-        case "verify":
-            print(verify(_find(options.path)), flush=True)
-        case "schema":
-            _print(json.dumps(Config.model_json_schema(), indent=2))
-
-
-def _print(text: str) -> None:
-    """Print what was asked for.
-
-    Raises
-    ------
-    RunStopped
-        It can't be written.
-    """
-    try:
-        print_whole(text)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise RunStopped(
-            f"Standard output can't be written ({error.strerror}), and printing was all"
-            " that was to be done. Correct that and ask again."
-        ) from error
-
-
-def _find(path: Path) -> RunDir:
-    """The run directory that a config, an output or a run directory stands for."""
-    if path.is_file():
-        path = Path(Config.load(path).output.path)
-    return find(path)
 
 
 def _report_bug() -> None:

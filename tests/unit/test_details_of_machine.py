@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from denoise_daisy import __main__, machine, progress
+from denoise_daisy.commands import plan as plan_command
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
 from denoise_daisy.machine import (
@@ -76,7 +77,7 @@ def test_a_plan_is_of_the_tasks_that_are_named(
         asked.append((tasks, unchecked_ndsafir))
         return ""
 
-    monkeypatch.setattr(__main__, "plan", plan)
+    monkeypatch.setattr(plan_command, "plan", plan)
     config = config_for(tmp_path / "in.czi", tmp_path / "out.zarr")
     path = str(write_config(tmp_path / "config.json", config))
     words = ["plan", path, "--task", "soft", "--task", "cells", "--unchecked-ndsafir"]

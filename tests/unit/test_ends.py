@@ -12,6 +12,7 @@ from typing import NoReturn
 import pytest
 
 from denoise_daisy import __main__, run
+from denoise_daisy.commands import plan as plan_command
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, environment, load, small_czi, write_config
 
@@ -28,7 +29,7 @@ def test_ctrl_c_before_the_run_began_ends_it_with_130(
     def stopped(*_: object, **__: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(__main__, "plan", stopped)
+    monkeypatch.setattr(plan_command, "plan", stopped)
     assert __main__.main(["plan", config]) == 130
     assert capsys.readouterr() == ("", "denoise_daisy: stopped by SIGINT.\n")
 
@@ -42,7 +43,7 @@ def test_a_bug_of_ours_leaves_a_report(
     def broken(*_: object, **__: object) -> NoReturn:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(__main__, "plan", broken)
+    monkeypatch.setattr(plan_command, "plan", broken)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(sys, "argv", ["denoise_daisy", "plan", "my.json"])
     assert __main__.main(["plan", config]) == 1

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import pytest
 
 from denoise_daisy import __main__, plan
+from denoise_daisy.commands import verify as verify_command
 from denoise_daisy.errors import InputError
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, environment, load, small_czi, write_config
@@ -107,7 +108,7 @@ def test_a_disk_that_is_full_stops_a_verify_with_one_paragraph(
     def full(_: object) -> NoReturn:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(__main__, "_find", full)
+    monkeypatch.setattr(verify_command, "find_run", full)
     assert __main__.main(["verify", str(path)]) == 5
     words = ("The run can't write (No space left on device).",)
     assert_one_paragraph(capsys.readouterr().err, words)

@@ -1,0 +1,21 @@
+"""The verbs of the command line: a module each, with what it takes and what it calls.
+
+A new verb is a new module with `add`, and a name in `COMMANDS`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from denoise_daisy.commands import plan, run, schema, status, verify
+
+if TYPE_CHECKING:
+    from denoise_daisy.commands.common import Verbs
+
+COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
+    "run": run.add,
+    "plan": plan.add,
+    "status": status.add,
+    "verify": verify.add,
+    "schema": schema.add,
+}
+"""What adds a verb's parser, by the verb."""

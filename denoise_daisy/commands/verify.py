@@ -1,0 +1,23 @@
+"""`verify`: read the output back and compare it with the ledger."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from denoise_daisy.commands.common import add_path_of_run, find_run
+from denoise_daisy.runs.verify import verify
+
+if TYPE_CHECKING:
+    from denoise_daisy.commands.common import Verbs
+
+
+def add(verbs: "Verbs") -> None:
+    """Add its parser."""
+    verb = verbs.add_parser(
+        "verify", help="read the output back and compare it with the ledger"
+    )
+    add_path_of_run(verb)
+    verb.set_defaults(call=_call, always_does=True)
+
+
+def _call(options: argparse.Namespace) -> None:
+    print(verify(find_run(options.path)), flush=True)
