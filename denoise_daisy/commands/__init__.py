@@ -6,12 +6,13 @@ A new verb is a new module with `add`, and a name in `COMMANDS`.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from denoise_daisy.commands import plan, run, schema, status, verify
+from denoise_daisy.commands import inspect, plan, run, schema, status, verify
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
 
 COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
+    "inspect": inspect.add,
     "run": run.add,
     "plan": plan.add,
     "status": status.add,

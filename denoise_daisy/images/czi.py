@@ -9,9 +9,14 @@ import numpy as np
 from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import czi_metadata
+from denoise_daisy.images import czi_history, czi_metadata
 from denoise_daisy.images.czi_directory import read_identity
-from denoise_daisy.images.czi_scene import DTYPES, RESOLVED_DIMENSIONS, find_scene
+from denoise_daisy.images.czi_scene import (
+    DTYPES,
+    RESOLVED_DIMENSIONS,
+    Scene,
+    find_scene,
+)
 from denoise_daisy.images.image import Channel
 
 
@@ -124,7 +129,23 @@ def open_czi(
         The file is absent, incomplete or of a kind that can't be denoised, or has no
         such scene or channel.
     """
-    found = find_scene(path, scene)
+    return open_scene(path, find_scene(path, scene), read_metadata(path), channels)
+
+
+def open_scene(
+    path: str,
+    found: Scene,
+    read: tuple[ElementTree.Element, list[str]],
+    channels: tuple[int, ...] | None = None,
+) -> CziImage:
+    """A scene that was found in a CZI file, with the metadata that were read of it.
+
+    Raises
+    ------
+    InputError
+        It has no such channel.
+    """
+    metadata, problems = read
     starts, sizes = found.starts, found.sizes
     others = sorted(sizes.keys() - RESOLVED_DIMENSIONS)
     count = sizes.get("C", 1)
@@ -134,7 +155,6 @@ def open_czi(
             f"input.channels is {list(selected)}, but {path!r} has {count} channels."
             f" Expected some of {list(range(count))}, each once."
         )
-    metadata, problems = _metadata(path)
     described = czi_metadata.channels(metadata, count, DTYPES[found.pixel_type])
     return CziImage(
         path=path,
@@ -149,12 +169,23 @@ def open_czi(
         scale_um=tuple(czi_metadata.scale_um(metadata, axis) for axis in "ZYX"),
         time_step_s=czi_metadata.time_step_s(metadata),
         identity=found.identity,
-        warnings=(*problems, *czi_metadata.skew(metadata), *found.gaps),
+        warnings=(
+            *problems,
+            *czi_metadata.skew(metadata),
+            *czi_history.warnings(metadata),
+            *found.gaps,
+        ),
     )
 
 
-def _metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
-    """The metadata as XML, empty (and why) where it can't be read."""
+def read_metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
+    """The metadata as XML, empty (and why) where they can't be read.
+
+    Raises
+    ------
+    InputError
+        The file can't be opened.
+    """
     try:
         reader = pylibczi.CziReader(path)
     except RuntimeError as error:

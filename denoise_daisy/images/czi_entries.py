@@ -20,9 +20,16 @@ WRONG = "an entry of its sub-block directory is wrong"
 
 _HEAD = np.dtype(
     {
-        "names": ["schema", "pixel_type", "position", "part", "dimensions"],
-        "formats": ["S2", "<i4", "<i8", "<i4", "<i4"],
-        "offsets": [0, 2, 6, 14, 28],
+        "names": [
+            "schema",
+            "pixel_type",
+            "position",
+            "part",
+            "compression",
+            "dimensions",
+        ],
+        "formats": ["S2", "<i4", "<i8", "<i4", "<i4", "<i4"],
+        "offsets": [0, 2, 6, 14, 18, 28],
         "itemsize": 32,
     }
 )
@@ -50,6 +57,16 @@ PIXEL_TYPES = {
 }
 
 
+COMPRESSIONS = {
+    0: "none",
+    1: "JPEG",
+    2: "LZW",
+    4: "JPEG XR",
+    5: "Zstd0",
+    6: "Zstd1",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class SubBlocks:
     """Tiles of planes, a row each."""
@@ -58,6 +75,8 @@ class SubBlocks:
     """Byte in the file where a sub-block's segment begins."""
     pixel_types: np.ndarray
     """Keys of `PIXEL_TYPES`, or what the format does not know."""
+    compressions: np.ndarray
+    """Keys of `COMPRESSIONS`, or what a camera or system has of its own."""
     is_pyramid: np.ndarray
     """Whether it is a reduced copy of others."""
     starts: dict[str, np.ndarray]
@@ -75,6 +94,7 @@ class SubBlocks:
         return SubBlocks(
             self.positions[rows],
             self.pixel_types[rows],
+            self.compressions[rows],
             self.is_pyramid[rows],
             {d: column[rows] for d, column in self.starts.items()},
             {d: column[rows] for d, column in self.sizes.items()},
@@ -91,6 +111,7 @@ def parse(pieces: Iterable[bytes], count: int) -> SubBlocks:
     """
     blocks = SubBlocks(
         np.zeros(count, np.int64),
+        np.zeros(count, np.int32),
         np.zeros(count, np.int32),
         np.zeros(count, bool),
         {},
@@ -146,6 +167,7 @@ def _fill(blocks: SubBlocks, first: int, words: np.ndarray, begins: np.ndarray) 
     rows = slice(first, first + len(begins))
     blocks.positions[rows] = heads["position"]
     blocks.pixel_types[rows] = heads["pixel_type"]
+    blocks.compressions[rows] = heads["compression"]
     for i in range(heads["dimensions"].max(initial=0)):
         there = np.flatnonzero(heads["dimensions"] > i)
         dimensions = _records(words, begins[there] + 8 + 5 * i, _DIMENSION)

@@ -46,10 +46,29 @@ def find_scene(path: str, scene: int | None) -> Scene:
         The file is absent or incomplete, or has no such scene, or one that can't be
         denoised.
     """
-    directory = read_directory(path)
-    full_size = directory.sub_blocks.where(~directory.sub_blocks.is_pyramid)
-    scene, blocks = _choose_scene(path, scene, full_size)
-    starts, sizes = _ranges(blocks)
+    return scene_of(path, read_directory(path), scene)
+
+
+def scenes_of(directory: Directory) -> list[int | None]:
+    """The scenes that a file has; None is what belongs to none."""
+    return _scenes(_full_size(directory))
+
+
+def sub_blocks_of(path: str, directory: Directory, scene: int | None) -> SubBlocks:
+    """The sub-blocks of one of the file's scenes, reduced copies left out."""
+    return _choose_scene(path, scene, _full_size(directory))[1]
+
+
+def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
+    """A scene, as `find_scene` has it, of a file whose directory was read.
+
+    Raises
+    ------
+    InputError
+        It has no such scene, or one that can't be denoised.
+    """
+    scene, blocks = _choose_scene(path, scene, _full_size(directory))
+    starts, sizes = spans(blocks)
     pixel_type = _pixel_type(path, blocks)
     _check_sizes(path, directory, blocks, sizes)
     _check_planes(path, blocks, starts, sizes)
@@ -100,11 +119,8 @@ def _choose_scene(
     path: str, scene: int | None, blocks: SubBlocks
 ) -> tuple[int | None, SubBlocks]:
     """The scene to read and its sub-blocks; None in a file without scenes."""
-    nothing = np.zeros(len(blocks), np.int32)
-    numbers, has = blocks.starts.get("S", nothing), blocks.sizes.get("S", nothing) > 0
-    scenes: list[int | None] = [*map(int, np.unique(numbers[has]))]
-    if not has.all():
-        scenes.append(None)
+    numbers, has = _scene_column(blocks)
+    scenes = _scenes(blocks)
     if scene is None and len(scenes) == 1:
         return scenes[0], blocks
     if scene in scenes:
@@ -114,7 +130,7 @@ def _choose_scene(
             f"input.scene is {scene}, but {path!r} has no scenes. Expected null."
         )
     sizes = [
-        f"{s} ({_size_text(_ranges(blocks.where(numbers == s))[1])})"
+        f"{s} ({_size_text(spans(blocks.where(numbers == s))[1])})"
         for s in scenes[:MOST_LISTED]
     ]
     raise InputError(
@@ -123,7 +139,23 @@ def _choose_scene(
     )
 
 
-def _ranges(blocks: SubBlocks) -> tuple[dict[str, int], dict[str, int]]:
+def _full_size(directory: Directory) -> SubBlocks:
+    return directory.sub_blocks.where(~directory.sub_blocks.is_pyramid)
+
+
+def _scenes(blocks: SubBlocks) -> list[int | None]:
+    numbers, has = _scene_column(blocks)
+    scenes: list[int | None] = [*map(int, np.unique(numbers[has]))]
+    return scenes if has.all() else [*scenes, None]
+
+
+def _scene_column(blocks: SubBlocks) -> tuple[np.ndarray, np.ndarray]:
+    """The scene of each sub-block, and whether it has one."""
+    nothing = np.zeros(len(blocks), np.int32)
+    return blocks.starts.get("S", nothing), blocks.sizes.get("S", nothing) > 0
+
+
+def spans(blocks: SubBlocks) -> tuple[dict[str, int], dict[str, int]]:
     """First index and number of indices per dimension."""
     starts: dict[str, int] = {}
     sizes: dict[str, int] = {}
