@@ -113,12 +113,14 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     first = next(line for line in fences(README, "") if line.startswith("python"))
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
-        *("plan", "config.json", "status", "verify", "schema")
+        *("inspect", "plan", "config.json", "status", "verify", "schema")
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
     for command in (first, *table):
         for path in paths if "PATH" in command else ("",):
-            words = shlex.split(command.replace("PATH", path))
+            words = shlex.split(
+                command.replace("PATH", path).replace("FILE", "embryo.czi")
+            )
             program = {
                 "python": [sys.executable],
                 "denoise-daisy": [str(Path(sys.executable).with_name("denoise-daisy"))],
