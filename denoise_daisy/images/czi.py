@@ -18,6 +18,7 @@ from denoise_daisy.images.czi_scene import (
     find_scene,
 )
 from denoise_daisy.images.image import Channel
+from denoise_daisy.images.tilings import Tilings
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class CziImage:
     time_step_s: float | None
     identity: dict[str, str | int]
     warnings: tuple[str, ...]
+    tilings: Tilings | None = None
+    """What the file holds of all its channels; None where that is everything."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -63,9 +66,7 @@ class CziImage:
         return np.dtype(DTYPES[self.pixel_type])
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        ranges = [
-            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
-        ]
+        ranges = self._ranges(key)
         block = np.empty([len(r) for r in ranges], self.dtype)
         if not block.size:
             return block
@@ -82,6 +83,18 @@ class CziImage:
                     }
                     block[i, j, k] = self._read(roi, plane)
         return block
+
+    def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
+        """Whether the file holds the voxels of five slices; None where it holds all."""
+        if self.tilings is None:
+            return None
+        t, c, z, y, x = self._ranges(key)
+        return self.tilings.mask([t, [self.selected[i] for i in c], z], y, x)
+
+    def _ranges(self, key: tuple[slice, ...]) -> list[range]:
+        return [
+            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
+        ]
 
     def _read(
         self, roi: tuple[int, int, int, int], plane: dict[str, int]
@@ -173,8 +186,9 @@ def open_scene(
             *problems,
             *czi_metadata.skew(metadata),
             *czi_history.warnings(metadata),
-            *found.gaps,
+            *found.gaps.warnings,
         ),
+        tilings=found.gaps.tilings,
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi_directory import Directory, read_directory
 from denoise_daisy.images.czi_entries import PIXEL_TYPES, SubBlocks
-from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS, gaps
+from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS, Gaps, find_gaps
 
 DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
 
@@ -33,8 +33,8 @@ class Scene(NamedTuple):
     pixel_type: str
     """A key of `DTYPES`."""
     identity: dict[str, str | int]
-    gaps: list[str]
-    """What it lacks, in words."""
+    gaps: Gaps
+    """What it lacks."""
 
 
 def find_scene(path: str, scene: int | None) -> Scene:
@@ -72,7 +72,7 @@ def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
     pixel_type = _pixel_type(path, blocks)
     _check_sizes(path, directory, blocks, sizes)
     _check_planes(path, blocks, starts, sizes)
-    missing = gaps(blocks, starts, sizes)
+    missing = find_gaps(blocks, starts, sizes)
     return Scene(scene, starts, sizes, pixel_type, directory.identity, missing)
 
 

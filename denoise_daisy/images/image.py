@@ -78,6 +78,12 @@ class Image(Protocol):
             They can't be read.
         """
 
+    def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
+        """Whether the file holds these voxels, of the same shape; None if it does.
+
+        What it does not hold, as gaps between tiles, is read as 0.
+        """
+
 
 def roi_of(image: Image) -> Roi:
     """The whole image in voxels of ``(t, z, y, x)``, from 0."""

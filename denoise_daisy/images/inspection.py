@@ -85,7 +85,7 @@ def grey_levels(image: Image, windows: int) -> list[tuple[float, float] | None]:
     for plane in np.unique(np.linspace(0, planes - 1, min(windows, planes)).round()):
         t, z = divmod(int(plane), z_size)
         key = (slice(t, t + 1), slice(None), slice(z, z + 1), *middle)
-        voxels, valid = image[key], None
+        voxels, valid = image[key], image.valid(key)
         for c in range(channels):
             there = voxels[:, c] if valid is None else voxels[:, c][valid[:, c]]
             numbers = there[np.isfinite(there)]

@@ -50,9 +50,10 @@ def whole_image(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:
 
 
 class MemoryImage:
-    """An image of these voxels, ``(t, c, z, y, x)``."""
+    """An image of these voxels, ``(t, c, z, y, x)``; `there` says which are in it."""
 
-    def __init__(self, voxels: np.ndarray) -> None:
+    def __init__(self, voxels: np.ndarray, there: np.ndarray | None = None) -> None:
+        self.there = there
         self.voxels, self.shape, self.dtype = voxels, voxels.shape, voxels.dtype
         self.ndim = 5
         self.channels = tuple(Channel(f"c{i}", "FFFFFF") for i in range(self.shape[1]))
@@ -67,3 +68,7 @@ class MemoryImage:
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         return self.voxels[key]
+
+    def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
+        part = None if self.there is None else self.there[key]
+        return None if part is None or part.all() else part

@@ -1,5 +1,7 @@
 """What a CZI lacks, of random tilings, held against painting planes."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +9,13 @@ import pytest
 from demo_czi import write_czi
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from denoise_daisy.images import czi_gaps
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.images.czi_entries import parse
-from denoise_daisy.images.czi_gaps import gaps
+from denoise_daisy.images.czi_gaps import Gaps, find_gaps
+from denoise_daisy.images.tilings import Tilings
 from harness.czi_files import (
     entry,
     first_sub_block,
@@ -26,7 +30,7 @@ Tile = tuple[Plane, int, int, int, int]
 """Plane (t, c, z), and y, x, height and width."""
 
 
-def found(tiles: list[Tile], starts: dict[str, int], sizes: dict[str, int]) -> str:
+def found(tiles: list[Tile], starts: dict[str, int], sizes: dict[str, int]) -> Gaps:
     entries = [
         entry(
             [
@@ -39,17 +43,21 @@ def found(tiles: list[Tile], starts: dict[str, int], sizes: dict[str, int]) -> s
         for plane, y, x, height, width in tiles
     ]
     blocks = parse(iter([b"".join(entries)]), len(entries))
-    return "\n".join(gaps(blocks, starts, sizes))
+    return find_gaps(blocks, starts, sizes)
 
 
-def painted(tiles: list[Tile], origin: Plane, shape: Plane) -> str:
-    """The same in the words of a user, found by painting."""
+def painted(tiles: list[Tile], origin: Plane, shape: Plane) -> np.ndarray:
+    """Which voxels (t, c, z, y, x) are in the file."""
     sheets = np.zeros((*shape, SIDE, SIDE), bool)
-    there = np.zeros(shape, bool)
     for plane, y, x, height, width in tiles:
         at = tuple(np.subtract(plane, origin))
         sheets[at][y : y + height, x : x + width] = True
-        there[at] = True
+    return sheets
+
+
+def in_words(sheets: np.ndarray) -> str:
+    """What is missing, in the words of a user."""
+    there = sheets.any(axis=(3, 4))
     lines = []
     if missing := np.argwhere(~there).tolist():
         t, c, z = missing[0]
@@ -105,9 +113,55 @@ def test_what_is_missing_is_what_has_no_paint(
         tiles, origin, shape = case
         starts = dict(zip("TCZ", origin, strict=True)) | {"X": 0, "Y": 0}
         sizes = dict(zip("TCZ", shape, strict=True)) | {"X": SIDE, "Y": SIDE}
-        assert found(tiles, starts, sizes) == painted(tiles, origin, shape)
+        gaps, sheets = found(tiles, starts, sizes), painted(tiles, origin, shape)
+        assert "\n".join(gaps.warnings) == in_words(sheets)
+        assert (gaps.tilings is None) == bool(sheets.all())
+        if gaps.tilings:
+            planes = [range(n) for n in shape]
+            mask = gaps.tilings.mask(planes, range(SIDE), range(SIDE))
+            np.testing.assert_array_equal(mask, sheets)
 
     hold()
+
+
+@given(tilings(), st.data())
+def test_a_part_of_what_is_there_is_a_part_of_the_paint(
+    case: tuple[list[Tile], Plane, Plane], data: st.DataObject
+) -> None:
+    """Of any box, empty ones too, and of any order of channels."""
+    tiles, origin, shape = case
+    starts = dict(zip("TCZ", origin, strict=True)) | {"X": 0, "Y": 0}
+    sizes = dict(zip("TCZ", shape, strict=True)) | {"X": SIDE, "Y": SIDE}
+    whole = found(tiles, starts, sizes).tilings
+    if whole is None:
+        return
+    again = TypeAdapter(Tilings).validate_python(json.loads(json.dumps(asdict(whole))))
+    assert again == whole
+    t, z, y, x = (
+        range(*sorted(data.draw(st.tuples(*[st.integers(0, n)] * 2))))
+        for n in (shape[0], shape[2], SIDE, SIDE)
+    )
+    channels = data.draw(st.permutations(range(shape[1])))
+    part = painted(tiles, origin, shape)[t.start : t.stop, channels]
+    part = part[:, :, z.start : z.stop, y.start : y.stop, x.start : x.stop]
+    mask = again.mask([t, channels, z], y, x)
+    if part.all():
+        assert mask is None
+    else:
+        np.testing.assert_array_equal(mask, part)
+
+
+def test_planes_that_are_tiled_alike_take_one_line() -> None:
+    """A hundred planes of two tiles and a gap, then ten that are missing, then one."""
+    two = [(0, 0, 4, SIDE), (6, 0, 4, SIDE)]
+    tiles = [((t, 0, z), *tile) for t in range(10) for z in range(10) for tile in two]
+    tiles += [((11, 0, 0), 0, 0, SIDE, SIDE)]
+    starts, sizes = dict.fromkeys("TCZYX", 0), {"T": 12, "C": 1, "Z": 10}
+    gaps = found(tiles, starts, sizes | {"X": SIDE, "Y": SIDE})
+    assert gaps.tilings == Tilings(
+        layouts=((), tuple(two), ((0, 0, SIDE, SIDE),)),
+        runs=((0, 0, 0, 1), (10, 0, 0, 0), (11, 0, 0, 2), (11, 0, 1, 0)),
+    )
 
 
 def test_the_first_of_very_many_missing_planes_is_found() -> None:
@@ -116,9 +170,16 @@ def test_the_first_of_very_many_missing_planes_is_found() -> None:
     ends = (-(2**31),) * 3, (2**31 - 1,) * 3
     starts = dict.fromkeys("TCZ", -(2**31)) | {"X": 0, "Y": 0}
     sizes = dict.fromkeys("TCZ", far + 1) | {"X": 4, "Y": 4}
-    said = found([(end, 0, 0, 4, 4) for end in ends], starts, sizes)
+    gaps = found([(end, 0, 0, 4, 4) for end in ends], starts, sizes)
+    said = "\n".join(gaps.warnings)
     assert said.startswith(f"{2**96 - 2} of {2**96} planes are missing")
     assert "(the first: T 0, C 0, Z 1)" in said
+    assert gaps.tilings
+    assert len(gaps.tilings.runs) == 3
+    box = [(0, far - 1, far), (0, far), (0, far)]
+    mask = gaps.tilings.mask(box, range(4), range(4))
+    assert mask is not None
+    assert np.argwhere(mask.any(axis=(3, 4))).tolist() == [[0, 0, 0], [2, 1, 1]]
 
 
 def test_tiles_of_one_plane_are_counted_once_each(tmp_path: Path) -> None:

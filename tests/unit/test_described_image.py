@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, load, small_czi
-from harness.czi_files import ALL, CELLS, noise, set_xml
+from harness.czi_files import ALL, CELLS, noise, set_xml, write_tiles
 
 
 def kept(image: Any) -> Any:
     """What was described, as it comes back from a file."""
     return described_image(json.loads(json.dumps(describe(image))))
+
+
+def pickled(image: Any) -> Any:
+    return pickle.loads(pickle.dumps(image))  # noqa: S301 - our own
 
 
 @pytest.mark.parametrize("read_before", [False, True])
@@ -46,6 +51,41 @@ def test_an_image_is_made_again_from_its_description(
     again = kept(opened)
     assert again == opened
     np.testing.assert_array_equal(again[ALL], image[:, 1:])
+
+
+@pytest.mark.parametrize("how", [kept, pickled])
+def test_what_a_file_holds_is_kept_with_its_image(how: Any, tmp_path: Path) -> None:
+    """Its first plane is at T 5, C 1, Z 3, its first pixel at (-7, 20)."""
+    pixels = np.ones((8, 8), np.uint16)
+    path = write_tiles(
+        tmp_path / "a.czi",
+        [
+            ("T5 C1 Z3", pixels, (-7, 20)),
+            ("T5 C2 Z3", pixels, (-7, 20)),
+            ("T5 C2 Z3", pixels, (3, 21)),
+            ("T6 C1 Z3", pixels, (-7, 20)),
+        ],
+    )
+    there = np.zeros((2, 2, 1, 9, 18), bool)
+    there[0, :, :, :8, :8] = there[0, 0, :, 1:, 10:] = there[1, 1, :, :8, :8] = True
+    opened = open_czi(str(path), None, (1, 0))
+    again = how(opened)
+    assert again == opened
+    np.testing.assert_array_equal(again.valid(ALL), there)
+    np.testing.assert_array_equal(again[ALL] > 0, there)
+    part = (slice(-1, None), slice(1, 2), slice(None), slice(2, 8), slice(1, 9))
+    np.testing.assert_array_equal(again.valid(part), there[part])
+    whole = (slice(0, 1), slice(None), slice(None), slice(0, 8), slice(0, 8))
+    assert again.valid(whole) is None
+
+
+def test_an_image_described_before_gaps_were_has_none(tmp_path: Path) -> None:
+    opened = open_czi(str(write_czi(tmp_path / "a.czi", noise((1, 1, 1, 8, 8)))))
+    description = describe(opened)
+    assert description.pop("tilings") is None
+    again = described_image(description)
+    assert again == opened
+    assert again.valid(ALL) is None
 
 
 def test_a_real_image_is_made_again_with_channels_and_display(real_czi: Any) -> None:
