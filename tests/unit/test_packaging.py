@@ -53,11 +53,11 @@ def citation() -> dict[str, Any]:
 
 
 def sources() -> set[str]:
-    """All modules, and what the engine in C is made of."""
+    """All modules, templates of pages, and what the engine in C is made of."""
     return {
         str(file.relative_to(ROOT))
         for file in (ROOT / "denoise_daisy").rglob("*")
-        if file.suffix in {".py", ".c", ".h"}
+        if file.suffix in {".py", ".c", ".h", ".j2"}
     }
 
 
