@@ -277,7 +277,12 @@ KINDS = {
         read=(2, 6),
     ),
     "clipped 16 bit": Kind(
-        fibres, gain=(4, 30), dark=(0.05, 0.3), background=(0, 15), read=(8, 30)
+        fibres,
+        gain=(4, 30),
+        photons=(60, 600),
+        dark=(0.05, 0.3),
+        background=(0, 15),
+        read=(8, 30),
     ),
     "saturated": Kind(cells, saturated=(0.002, 0.03)),
     "thin": Kind(cells, THIN),
