@@ -119,6 +119,7 @@ def test_tiles_of_a_plane_are_counted(tmp_path: Path) -> None:
     ]
     (scene,) = inspect(write_tiles(tmp_path / "a.czi", tiles)).facts.scenes
     assert scene.tiles == 3
+    assert scene.channels[0].grey_levels == (1, 1)  # and no 0 of a gap
     assert any("gaps between tiles" in warning for warning in scene.warnings)
 
 
