@@ -1,0 +1,235 @@
+"""Statistics of small blocks of planes, from which the noise of an image is told.
+
+A plane is ``(y, x)``, in grey levels.  Noise is seen in what a second difference along
+both axes leaves, ``[1 -2 1] x [1 -2 1] / 6`` (Immerkaer 1996, "Fast noise variance
+estimation"): white noise keeps its variance, and of structure only what bends both along
+y and along x is left.  The same with taps two voxels apart tells whether neighbours'
+noise is independent: if it is, both leave as much.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from scipy import ndimage
+
+BLOCK = 8
+"""Voxels of a block along y and along x."""
+
+REACH = 2
+"""Voxels that the wider filter reaches beyond a block on each side."""
+
+NEAR = 3
+"""A block this near to a voxel that tells nothing is left out."""
+
+MOST_BLOCKS = 300_000
+"""More are thinned out evenly."""
+
+_STRIP = 16
+"""Rows of blocks that are measured at once: what they take stays in the cache."""
+
+_CELL = 2
+"""Voxels along y and along x of the cells whose means tell the texture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Which grey levels there are, and which tell nothing of the noise."""
+
+    values: np.ndarray
+    """Those that were seen, in order."""
+
+    counts: np.ndarray
+    """How often, as float64."""
+
+    gap: float | None
+    """What stands where the image holds nothing, far below all other levels."""
+
+    saturation: float | None
+    """The top level, where the detector or the format cut off what was brighter."""
+
+    @property
+    def lowest(self) -> float:
+        """The lowest level of the image."""
+        return float(self.values[0])
+
+    def quantile(self, share: float) -> float:
+        """The level below or at which `share` of the voxels lie."""
+        below = np.cumsum(self.counts)
+        place = int(np.searchsorted(below, share * below[-1]))
+        return float(self.values[min(place, len(self.values) - 1)])
+
+    def share_below(self, level: float) -> float:
+        """The share of the voxels that lie below a level."""
+        return float(self.counts[self.values < level].sum() / self.counts.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Statistics of blocks, as arrays of one number per block."""
+
+    mean: np.ndarray
+    """Mean grey level."""
+
+    fine: np.ndarray
+    """Mean square of what the filter with taps side by side leaves."""
+
+    coarse: np.ndarray
+    """The same, with taps two voxels apart."""
+
+    texture: np.ndarray
+    """Four times the variance of the means of 2 x 2 cells: structure, and noise."""
+
+    dark: np.ndarray
+    """Share of the voxels that are of the image's lowest level."""
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __getitem__(self, which: np.ndarray | slice) -> "Blocks":
+        return Blocks(*(getattr(self, field.name)[which] for field in fields(self)))
+
+
+def levels_of(
+    planes: Sequence[np.ndarray], valid: Sequence[np.ndarray | None]
+) -> Levels:
+    """The grey levels of the valid voxels of planes of ``(y, x)``, of one dtype.
+
+    Of floats, about a million are looked at.
+
+    Raises
+    ------
+    ValueError
+        There is no valid voxel, or one that is no finite number.
+    """
+    values, counts = _seen(planes, valid)
+    if not len(values):
+        raise ValueError("no voxel is valid")
+    if not np.isfinite(values).all():
+        raise ValueError("some voxels are no finite numbers")
+    gap = None
+    if len(values) > 2:
+        steps = np.diff(values)
+        is_far = steps[0] > 8 * np.median(steps[1:])
+        if is_far and counts[0] > 1e-3 * counts.sum():
+            gap, values, counts = float(values[0]), values[1:], counts[1:]
+    saturation = None
+    if len(values) > 1 and counts[-1] > max(2 * counts[-2], 1e-4 * counts.sum()):
+        saturation = float(values[-1])
+    return Levels(values, counts, gap, saturation)
+
+
+def measure(
+    planes: Sequence[np.ndarray],
+    valid: Sequence[np.ndarray | None],
+    levels: Levels,
+) -> Blocks:
+    """Statistics of the blocks of planes of ``(y, x)``, in grey levels.
+
+    Left out are blocks that lie within `NEAR` voxels of one that is not valid, of a gap
+    or saturated, and blocks without noise: constant ones, and all at the lowest level.
+    """
+    total = sum(
+        max(0, (n - 2 * REACH) // BLOCK) * max(0, (m - 2 * REACH) // BLOCK)
+        for n, m in (plane.shape for plane in planes)
+    )
+    step = max(1, -(-total // MOST_BLOCKS))
+    parts = [
+        part
+        for plane, mask in zip(planes, valid, strict=True)
+        for part in _measure_plane(plane, mask, levels)
+    ]
+    columns = [
+        np.concatenate([getattr(part, field.name) for part in parts] or [np.empty(0)])
+        for field in fields(Blocks)
+    ]
+    return Blocks(*columns)[::step]
+
+
+def _seen(
+    planes: Sequence[np.ndarray], valid: Sequence[np.ndarray | None]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levels in order, and how often each is seen."""
+    if planes and planes[0].dtype.kind == "u":
+        counts = np.zeros(np.iinfo(planes[0].dtype).max + 1)
+        for plane, mask in zip(planes, valid, strict=True):
+            seen = plane if mask is None else plane[mask]
+            counts += np.bincount(seen.ravel(), minlength=len(counts))
+        values = np.flatnonzero(counts)
+        return values.astype(np.float64), counts[values]
+    step = max(1, sum(plane.size for plane in planes) >> 20)
+    seen = [
+        (plane if mask is None else plane[mask]).ravel()[::step]
+        for plane, mask in zip(planes, valid, strict=True)
+    ]
+    values, number = np.unique(np.concatenate(seen or [[]]), return_counts=True)
+    return values.astype(np.float64), number.astype(np.float64)
+
+
+def _measure_plane(
+    plane: np.ndarray, mask: np.ndarray | None, levels: Levels
+) -> Iterator[Blocks]:
+    """The blocks of a plane, some rows of them at a time."""
+    rows, columns = ((n - 2 * REACH) // BLOCK for n in plane.shape)
+    if rows < 1 or columns < 1:
+        return
+    wide = slice(0, columns * BLOCK + 2 * REACH)
+    for row in range(0, rows, _STRIP):
+        count = min(_STRIP, rows - row)
+        tall = slice(row * BLOCK, (row + count) * BLOCK + 2 * REACH)
+        part = plane[tall, wide]
+        blocks = _measure_strip(part, levels)
+        kept = (blocks.fine > 0) & (blocks.dark < 1)
+        useless = None if mask is None else ~mask[tall, wide]
+        for level in (levels.gap, levels.saturation):
+            if level is not None:
+                there = part == level
+                useless = there if useless is None else useless | there
+        if useless is not None and useless.any():
+            near = ndimage.maximum_filter(useless, 2 * NEAR + 1, mode="constant")
+            inside = near[REACH:-REACH, REACH:-REACH]
+            kept &= _block_means(inside.astype(np.float32)).ravel() == 0
+        yield blocks[kept]
+
+
+def _measure_strip(part: np.ndarray, levels: Levels) -> Blocks:
+    """All blocks of some rows of blocks, with `REACH` voxels around them."""
+    inside = part[REACH:-REACH, REACH:-REACH]
+    # Residuals of large grey levels need differences that are exact.
+    values = part.astype(np.float32)
+    residuals = [_residual(values, d)[...] for d in (1, 2)]
+    fine, coarse = (_block_means(r * r).ravel() for r in residuals)
+    cells = _means(values[REACH:-REACH, REACH:-REACH], _CELL)
+    side = BLOCK // _CELL
+    mean = _means(cells, side)
+    deviations = cells - mean.repeat(side, axis=0).repeat(side, axis=1)
+    texture = _CELL**2 * _means(deviations * deviations, side)
+    dark = _block_means((inside == levels.lowest).astype(np.float32)).ravel()
+    return Blocks(mean.ravel(), fine, coarse, texture.ravel(), dark)
+
+
+def _residual(values: np.ndarray, d: int) -> np.ndarray:
+    """What second differences with taps `d` apart leave inside of `REACH`."""
+    rows = slice(REACH - d, values.shape[0] - REACH + d)
+    v = values[rows, REACH - d : values.shape[1] - REACH + d]
+    along_y = v[: -2 * d] + v[2 * d :]
+    along_y -= v[d:-d]
+    along_y -= v[d:-d]
+    both = along_y[:, : -2 * d] + along_y[:, 2 * d :]
+    both -= along_y[:, d:-d]
+    both -= along_y[:, d:-d]
+    both /= 6
+    return both
+
+
+def _block_means(values: np.ndarray) -> np.ndarray:
+    """Means of the blocks that the array is cut into."""
+    return _means(values, BLOCK)
+
+
+def _means(values: np.ndarray, side: int) -> np.ndarray:
+    """Means of square cells that the array is cut into."""
+    height, width = values.shape
+    rows = values.reshape(height // side, side, width).sum(axis=1)
+    cells: np.ndarray = rows.reshape(len(rows), width // side, side).sum(axis=2)
+    return cells / side**2
