@@ -74,8 +74,14 @@ class Blocks:
     fine: np.ndarray
     """Mean square of what the filter with taps side by side leaves."""
 
+    wide_y: np.ndarray
+    """The same, with taps two voxels apart along y."""
+
+    wide_x: np.ndarray
+    """The same, with taps two voxels apart along x."""
+
     coarse: np.ndarray
-    """The same, with taps two voxels apart."""
+    """The same, with taps two voxels apart along both."""
 
     texture: np.ndarray
     """Four times the variance of the means of 2 x 2 cells: structure, and noise."""
@@ -194,32 +200,33 @@ def _measure_plane(
 
 def _measure_strip(part: np.ndarray, levels: Levels) -> Blocks:
     """All blocks of some rows of blocks, with `REACH` voxels around them."""
-    inside = part[REACH:-REACH, REACH:-REACH]
-    # Residuals of large grey levels need differences that are exact.
     values = part.astype(np.float32)
-    residuals = [_residual(values, d)[...] for d in (1, 2)]
-    fine, coarse = (_block_means(r * r).ravel() for r in residuals)
-    cells = _means(values[REACH:-REACH, REACH:-REACH], _CELL)
+    fine, wide_x, wide_y, coarse = (
+        _block_means(np.square(_second_difference(bent, dx, axis=1))) / 36
+        for bent in (_second_difference(values, dy, axis=0) for dy in (1, 2))
+        for dx in (1, 2)
+    )
+    inside = values[REACH:-REACH, REACH:-REACH]
+    cells = _means(inside, _CELL)
     side = BLOCK // _CELL
     mean = _means(cells, side)
-    deviations = cells - mean.repeat(side, axis=0).repeat(side, axis=1)
-    texture = _CELL**2 * _means(deviations * deviations, side)
-    dark = _block_means((inside == levels.lowest).astype(np.float32)).ravel()
-    return Blocks(mean.ravel(), fine, coarse, texture.ravel(), dark)
+    cells -= mean.repeat(side, axis=0).repeat(side, axis=1)
+    texture = _CELL**2 * _means(np.square(cells), side)
+    dark = _block_means((inside == levels.lowest).astype(np.float32))
+    columns = (mean, fine, wide_y, wide_x, coarse, texture, dark)
+    return Blocks(*(column.ravel() for column in columns))
 
 
-def _residual(values: np.ndarray, d: int) -> np.ndarray:
-    """What second differences with taps `d` apart leave inside of `REACH`."""
-    rows = slice(REACH - d, values.shape[0] - REACH + d)
-    v = values[rows, REACH - d : values.shape[1] - REACH + d]
-    along_y = v[: -2 * d] + v[2 * d :]
-    along_y -= v[d:-d]
-    along_y -= v[d:-d]
-    both = along_y[:, : -2 * d] + along_y[:, 2 * d :]
-    both -= along_y[:, d:-d]
-    both -= along_y[:, d:-d]
-    both /= 6
-    return both
+def _second_difference(values: np.ndarray, d: int, axis: int) -> np.ndarray:
+    """``[1 -2 1]`` with taps `d` apart along an axis, of all but `REACH` of it."""
+    before, middle, after = (
+        (slice(None),) * axis + (slice(start, values.shape[axis] - 2 * REACH + start),)
+        for start in (REACH - d, REACH, REACH + d)
+    )
+    difference: np.ndarray = values[before] + values[after]
+    difference -= values[middle]
+    difference -= values[middle]
+    return difference
 
 
 def _block_means(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,112 @@
+"""Blocks put together by grey level: how much noise there is at each.
+
+Of each range of levels the flattest blocks count, by a texture that hardly depends on
+how much the filters leave of white noise: choosing by it does not bias the variance.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from denoise_daisy.algorithms.noise_blocks import Blocks
+
+MOST_BINS = 32
+
+FREEDOM = 17
+"""Independent voxels that the residuals of a block are worth."""
+
+_FLAT = 0.3
+"""Share of the blocks of a bin that are its flattest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bins:
+    """Blocks by mean grey level; arrays of one number per bin, darkest first."""
+
+    members: tuple[Blocks, ...]
+    """The blocks of each bin that count."""
+
+    mean: np.ndarray
+    """Their mean grey level."""
+
+    fine: np.ndarray
+    """Noise variance, as `Blocks.fine` tells it."""
+
+    wide_y: np.ndarray
+    wide_x: np.ndarray
+    coarse: np.ndarray
+    """The same, as the wider filters do."""
+
+    dark: np.ndarray
+    """Share of the voxels at the image's lowest level."""
+
+    @classmethod
+    def of(cls, members: Sequence[Blocks]) -> Self:
+        """Bins of these blocks."""
+        return cls(
+            tuple(members),
+            np.array([blocks.mean.mean(dtype=float) for blocks in members]),
+            *(
+                np.array([float(capped_mean(pick(blocks))) for blocks in members])
+                for pick in _VARIANCES
+            ),
+            np.array([blocks.dark.mean(dtype=float) for blocks in members]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def count(self) -> np.ndarray:
+        """Blocks of each bin."""
+        return np.array([float(len(blocks)) for blocks in self.members])
+
+    def resampled(
+        self, pick: Callable[[Blocks], np.ndarray], times: int, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Variances of ``(times, bins)``: bootstrap over the blocks of each bin."""
+        columns = []
+        for blocks in self.members:
+            values = pick(blocks)
+            drawn = rng.integers(len(values), size=(times, len(values)))
+            columns.append(capped_mean(values[drawn]))
+        return np.stack(columns, axis=1)
+
+
+_VARIANCES: tuple[Callable[[Blocks], np.ndarray], ...] = (
+    lambda blocks: blocks.fine,
+    lambda blocks: blocks.wide_y,
+    lambda blocks: blocks.wide_x,
+    lambda blocks: blocks.coarse,
+)
+
+
+def binned(blocks: Blocks) -> Bins:
+    """Up to 32 bins, equal in the root of the mean above the least."""
+    root = np.sqrt(blocks.mean - blocks.mean.min())
+    number = np.minimum(root / (root.max() or 1) * MOST_BINS, MOST_BINS - 1)
+    order = np.argsort(blocks.mean, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(1, MOST_BINS + 1))
+    least = 5 if len(blocks) <= 400 else 12
+    begins = [0]
+    for end in ends:
+        if end - begins[-1] >= least and len(blocks) - end >= least:
+            begins.append(int(end))
+    ends = [*begins[1:], len(blocks)]
+    groups = [blocks[order[i:j]] for i, j in zip(begins, ends, strict=True)]
+    return Bins.of([_flattest(group) for group in groups])
+
+
+def capped_mean(values: np.ndarray) -> np.ndarray:
+    """Mean along the last axis, of what is above 3 medians only that much."""
+    median = np.median(values, axis=-1, keepdims=True).astype(float)
+    capped = np.where(median > 0, np.minimum(values, 3 * median), values)
+    mean: np.ndarray = capped.mean(axis=-1, dtype=float)
+    return mean
+
+
+def _flattest(group: Blocks) -> Blocks:
+    count = max(3, round(_FLAT * len(group)))
+    return group[np.argsort(group.texture, kind="stable")[:count]]
