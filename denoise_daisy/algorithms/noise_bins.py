@@ -4,7 +4,7 @@ Of each range of levels the flattest blocks count, by a texture that hardly depe
 how much the filters leave of white noise: choosing by it does not bias the variance.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -23,7 +23,7 @@ _FLAT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Bins:
-    """Blocks by mean grey level; arrays of one number per bin, darkest first."""
+    """Blocks by mean grey level; arrays whose first axis is the bins, darkest first."""
 
     members: tuple[Blocks, ...]
     """The blocks of each bin that count."""
@@ -31,29 +31,15 @@ class Bins:
     mean: np.ndarray
     """Their mean grey level."""
 
-    fine: np.ndarray
-    """Noise variance, as `Blocks.fine` tells it."""
-
-    wide_y: np.ndarray
-    wide_x: np.ndarray
-    coarse: np.ndarray
-    """The same, as the wider filters do."""
-
-    dark: np.ndarray
-    """Share of the voxels at the image's lowest level."""
+    left: np.ndarray
+    """Noise variance, of ``(bins, 2, 2)``, by the filters of `Blocks.left`."""
 
     @classmethod
     def of(cls, members: Sequence[Blocks]) -> Self:
         """Bins of these blocks."""
-        return cls(
-            tuple(members),
-            np.array([blocks.mean.mean(dtype=float) for blocks in members]),
-            *(
-                np.array([float(capped_mean(pick(blocks))) for blocks in members])
-                for pick in _VARIANCES
-            ),
-            np.array([blocks.dark.mean(dtype=float) for blocks in members]),
-        )
+        means = [blocks.mean.mean(dtype=float) for blocks in members]
+        left = [capped_mean(blocks.left) for blocks in members]
+        return cls(tuple(members), np.array(means), np.array(left))
 
     def __len__(self) -> int:
         return len(self.members)
@@ -64,23 +50,15 @@ class Bins:
         return np.array([float(len(blocks)) for blocks in self.members])
 
     def resampled(
-        self, pick: Callable[[Blocks], np.ndarray], times: int, rng: np.random.Generator
+        self, taps: tuple[int, int], times: int, rng: np.random.Generator
     ) -> np.ndarray:
         """Variances of ``(times, bins)``: bootstrap over the blocks of each bin."""
         columns = []
         for blocks in self.members:
-            values = pick(blocks)
-            drawn = rng.integers(len(values), size=(times, len(values)))
+            values = blocks.left[:, *taps]
+            drawn = rng.integers(len(values), size=(len(values), times))
             columns.append(capped_mean(values[drawn]))
         return np.stack(columns, axis=1)
-
-
-_VARIANCES: tuple[Callable[[Blocks], np.ndarray], ...] = (
-    lambda blocks: blocks.fine,
-    lambda blocks: blocks.wide_y,
-    lambda blocks: blocks.wide_x,
-    lambda blocks: blocks.coarse,
-)
 
 
 def binned(blocks: Blocks) -> Bins:
@@ -100,10 +78,10 @@ def binned(blocks: Blocks) -> Bins:
 
 
 def capped_mean(values: np.ndarray) -> np.ndarray:
-    """Mean along the last axis, of what is above 3 medians only that much."""
-    median = np.median(values, axis=-1, keepdims=True).astype(float)
+    """Mean along the first axis, of what is above 3 medians only that much."""
+    median = np.median(values, axis=0).astype(float)
     capped = np.where(median > 0, np.minimum(values, 3 * median), values)
-    mean: np.ndarray = capped.mean(axis=-1, dtype=float)
+    mean: np.ndarray = capped.mean(axis=0, dtype=float)
     return mean
 
 

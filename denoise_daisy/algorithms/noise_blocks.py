@@ -53,6 +53,18 @@ class Levels:
         """The lowest level of the image."""
         return float(self.values[0])
 
+    @property
+    def is_black_clipped(self) -> bool:
+        """What is darker was clipped to the lowest level, by how many voxels are there.
+
+        More than as many times the next level's as those are the next but one's, and
+        as that again: counts of photons fall off as evenly as that, even if few.
+        """
+        if len(self.counts) < 3 or self.counts[0] < 2e-3 * self.counts.sum():
+            return False
+        first, second, third = self.counts[:3]
+        return bool(first * third > 2 * second**2)
+
     def quantile(self, share: float) -> float:
         """The level below or at which `share` of the voxels lie."""
         below = np.cumsum(self.counts)
@@ -66,22 +78,14 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """Statistics of blocks, as arrays of one number per block."""
+    """Statistics of blocks; arrays whose first axis is the blocks."""
 
     mean: np.ndarray
     """Mean grey level."""
 
-    fine: np.ndarray
-    """Mean square of what the filter with taps side by side leaves."""
-
-    wide_y: np.ndarray
-    """The same, with taps two voxels apart along y."""
-
-    wide_x: np.ndarray
-    """The same, with taps two voxels apart along x."""
-
-    coarse: np.ndarray
-    """The same, with taps two voxels apart along both."""
+    left: np.ndarray
+    """Mean squares of what the filter leaves, of ``(blocks, 2, 2)``: by whether its taps
+    are one voxel apart or two, along y and along x."""
 
     texture: np.ndarray
     """Four times the variance of the means of 2 x 2 cells: structure, and noise."""
@@ -134,6 +138,11 @@ def measure(
 
     Left out are blocks that lie within `NEAR` voxels of one that is not valid, of a gap
     or saturated, and blocks without noise: constant ones, and all at the lowest level.
+
+    Raises
+    ------
+    ValueError
+        All planes are too small.
     """
     total = sum(
         max(0, (n - 2 * REACH) // BLOCK) * max(0, (m - 2 * REACH) // BLOCK)
@@ -145,10 +154,12 @@ def measure(
         for plane, mask in zip(planes, valid, strict=True)
         for part in _measure_plane(plane, mask, levels)
     ]
-    columns = [
-        np.concatenate([getattr(part, field.name) for part in parts] or [np.empty(0)])
+    if not parts:
+        raise ValueError(f"no plane holds a block of {BLOCK + 2 * REACH} voxels a side")
+    columns = (
+        np.concatenate([getattr(part, field.name) for part in parts])
         for field in fields(Blocks)
-    ]
+    )
     return Blocks(*columns)[::step]
 
 
@@ -185,7 +196,7 @@ def _measure_plane(
         tall = slice(row * BLOCK, (row + count) * BLOCK + 2 * REACH)
         part = plane[tall, wide]
         blocks = _measure_strip(part, levels)
-        kept = (blocks.fine > 0) & (blocks.dark < 1)
+        kept = (blocks.left[:, 0, 0] > 0) & (blocks.dark < 1)
         useless = None if mask is None else ~mask[tall, wide]
         for level in (levels.gap, levels.saturation):
             if level is not None:
@@ -194,27 +205,27 @@ def _measure_plane(
         if useless is not None and useless.any():
             near = ndimage.maximum_filter(useless, 2 * NEAR + 1, mode="constant")
             inside = near[REACH:-REACH, REACH:-REACH]
-            kept &= _block_means(inside.astype(np.float32)).ravel() == 0
+            kept &= _means(inside.astype(np.float32), BLOCK).ravel() == 0
         yield blocks[kept]
 
 
 def _measure_strip(part: np.ndarray, levels: Levels) -> Blocks:
     """All blocks of some rows of blocks, with `REACH` voxels around them."""
     values = part.astype(np.float32)
-    fine, wide_x, wide_y, coarse = (
-        _block_means(np.square(_second_difference(bent, dx, axis=1))) / 36
+    left = [
+        _means(np.square(_second_difference(bent, dx, axis=1)), BLOCK).ravel() / 36
         for bent in (_second_difference(values, dy, axis=0) for dy in (1, 2))
         for dx in (1, 2)
-    )
+    ]
     inside = values[REACH:-REACH, REACH:-REACH]
     cells = _means(inside, _CELL)
     side = BLOCK // _CELL
     mean = _means(cells, side)
     cells -= mean.repeat(side, axis=0).repeat(side, axis=1)
     texture = _CELL**2 * _means(np.square(cells), side)
-    dark = _block_means((inside == levels.lowest).astype(np.float32))
-    columns = (mean, fine, wide_y, wide_x, coarse, texture, dark)
-    return Blocks(*(column.ravel() for column in columns))
+    dark = _means((inside == levels.lowest).astype(np.float32), BLOCK)
+    by_taps = np.stack(left, axis=1).reshape(-1, 2, 2)
+    return Blocks(mean.ravel(), by_taps, texture.ravel(), dark.ravel())
 
 
 def _second_difference(values: np.ndarray, d: int, axis: int) -> np.ndarray:
@@ -227,11 +238,6 @@ def _second_difference(values: np.ndarray, d: int, axis: int) -> np.ndarray:
     difference -= values[middle]
     difference -= values[middle]
     return difference
-
-
-def _block_means(values: np.ndarray) -> np.ndarray:
-    """Means of the blocks that the array is cut into."""
-    return _means(values, BLOCK)
 
 
 def _means(values: np.ndarray, side: int) -> np.ndarray:

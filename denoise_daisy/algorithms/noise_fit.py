@@ -24,6 +24,15 @@ SHARES = (0.001, 0.005, 0.01, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 0.99, 0.995
 
 FEWEST_BLOCKS = 5
 
+WHITE = 0.87
+"""Least ratio of what a filter leaves to what one wider along an axis does."""
+
+SEPARABLE = 0.85
+"""Least share of such a ratio along both axes at once in the product of both."""
+
+DOUBTFUL = 12
+"""Lines whose costs differ by less fit as well as each other."""
+
 REFITS = 100
 """To blocks drawn anew: their spread is the interval."""
 
@@ -54,8 +63,8 @@ class NoiseFit:
     """Is the noise of neighbours independent?"""
 
     whiteness: float
-    """Upper quartile over the bins of fine / coarse residual: 1 if white, > 1.4 if
-    sharpened."""
+    """What a filter leaves of the noise, by what one with wider taps does: about 1 if
+    white, less if correlated between neighbours, > 1.4 if sharpened."""
 
     levels: tuple[float, ...]
     """Mean grey levels of the bins that were fitted."""
@@ -112,15 +121,12 @@ def fit_noise(
     if len(blocks) < FEWEST_BLOCKS:
         raise ValueError(f"only {len(blocks)} blocks of 8 x 8 voxels show noise")
     bins = binned(blocks)
-    line = _line(bins, blocks, levels, bins.fine)
-    verdict, whiteness = _verdict(bins, line)
-    pick, variances = (lambda some: some.fine), bins.fine
-    if verdict == "correlated":
-        pick, variances = (lambda some: some.coarse), bins.coarse
-        line = _line(bins, blocks, levels, variances)
+    verdict, taps, whiteness = _verdict(bins)
+    variances = bins.left[:, *taps]
+    line = _line(bins, blocks, levels, variances)
     gain, offset = _held(line, levels, verdict, blocks)
     rng = np.random.default_rng(0)
-    drawn = bins.resampled(pick, REFITS, rng)
+    drawn = bins.resampled(taps, REFITS, rng)
     drawn *= np.exp(MISFIT * rng.standard_normal(drawn.shape))
     others = [line.fitted(bins.mean, some, bins.count) for some in drawn]
     held = np.array([_held(o, levels, verdict, blocks) for o in others])
@@ -163,30 +169,42 @@ def _line(bins: Bins, blocks: Blocks, levels: Levels, variances: np.ndarray) -> 
     start = float(np.quantile(blocks.mean, 0.002))
     darkest = blocks[np.argsort(blocks.mean)[: max(5, len(blocks) // 20)]]
     flatter = darkest.texture <= np.median(darkest.texture)
-    least = 0.3 * float(np.median(darkest.fine[flatter]))
+    least = 0.3 * float(np.median(darkest.left[flatter, 0, 0]))
     seen = (bins.mean, variances, bins.count)
     line = Line(start, least).fitted(*seen)
-    if levels.counts[0] > 2e-3 * levels.counts.sum():
+    if levels.is_black_clipped:
         clipped = Line(start, least, levels.lowest).fitted(*seen)
-        line = min(line, clipped, key=lambda some: some.cost)
+        if clipped.cost < line.cost + DOUBTFUL:
+            line = clipped
     model = line.variance(bins.mean)
-    grows = (bins.fine / model).mean() < 0.85 * (bins.coarse / model).mean()
+    fine, coarse = bins.left[:, 0, 0], bins.left[:, 1, 1]
+    grows = (fine / model).mean() < 0.85 * (coarse / model).mean()
     if grows and len(bins) > 7:
         bent = line.fitted(*seen, is_bent=True)
-        if bent.cost < line.cost - 12:
+        if bent.cost < line.cost - DOUBTFUL:
             return bent
     return line
 
 
-def _verdict(bins: Bins, line: Line) -> tuple[Verdict, float]:
-    rho = bins.fine / bins.coarse
-    whiteness = float(np.quantile(rho, 0.75))
-    if whiteness > 0.75:
-        return "white", whiteness
-    is_even = np.quantile(rho, 0.9) < 1.25 * np.median(rho)
-    if is_even and not line.bend:
-        return "correlated", whiteness
-    return "not to be trusted", whiteness
+def _verdict(bins: Bins) -> tuple[Verdict, tuple[int, int], float]:
+    """What the noise of neighbours is, the filter to tell it by, and the whiteness.
+
+    Going wide along one axis lets hardly more structure through, since the filter still
+    bends along the other; but it sees more of noise that is correlated along that axis.
+    Wide along both it sees structure as well: where it leaves more than correlation
+    along the axes explains, there is too much of that.
+    """
+    fine, wide_x, wide_y, coarse = bins.left.reshape(-1, 4).T
+    along_y, along_x, both = (
+        float(np.quantile(fine / wide, 0.75)) for wide in (wide_y, wide_x, coarse)
+    )
+    whiteness = along_y * along_x
+    taps = (int(along_y < WHITE), int(along_x < WHITE))
+    if not any(taps):
+        return "white", (0, 0), whiteness
+    if both > SEPARABLE * whiteness:
+        return "correlated", taps, whiteness
+    return "not to be trusted", (0, 0), whiteness
 
 
 def _held(
