@@ -16,6 +16,7 @@ from funlib.geometry import Coordinate
 
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.denoisers.noise import Noise
+from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.geometry import Stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import Section
@@ -96,15 +97,19 @@ class Denoiser(ABC):
         """Whether it must `probe` the image before it can denoise."""
         return False
 
-    def probe(self, image: Image) -> tuple["Denoiser", tuple[str, ...]]:
-        """The denoiser that knows the image, and what is doubtful about that.
+    def probe(self, image: Image) -> tuple["Denoiser", Survey | None]:
+        """The denoiser that knows the image, and what that tells of its noise if asked.
 
         Raises
         ------
         InputError
             The image tells nothing of what it needs to know.
         """
-        return self, ()
+        return self, None
+
+    def doubts(self, image: Image, survey: Survey) -> Iterator[str]:
+        """What is doubtful about what it knows of an image, by that image's survey."""
+        yield from ()
 
     def check(self, shape: Sequence[int]) -> None:  # noqa: B027 - most have none
         """Refuse an image of that shape, ``(t, z, y, x)``, that it can't denoise.

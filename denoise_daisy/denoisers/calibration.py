@@ -1,17 +1,18 @@
-"""Noise numbers of an image: calibrated from samples spread over T, Z and intensity."""
+"""Noise numbers of an image: what its survey says, or ndsafir's own calibration."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from denoise_daisy.denoisers.ndsafir_engine import calibrate
-from denoise_daisy.denoisers.noise import NoiseNumbers
-from denoise_daisy.denoisers.noise_doubts import clipped, implausible
+from denoise_daisy.denoisers.noise import NoiseMethod, NoiseNumbers, six_digits
+from denoise_daisy.denoisers.survey import Survey, survey
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.image import Image
 
 POSITIONS = 8
-"""Places along T and Z that are sampled."""
+"""Places along T and Z that are sampled for ndsafir."""
 
 DEPTH = 16
 EDGE = 160
@@ -22,29 +23,52 @@ QUANTILES = (0.5, 1.0)
 
 
 def find_noise(
-    image: Image, kind: str, known: NoiseNumbers | None
-) -> tuple[NoiseNumbers, tuple[str, ...]]:
-    """The noise numbers, calibrated unless known, and what is doubtful about them.
+    image: Image, kind: str, method: NoiseMethod, known: NoiseNumbers | None
+) -> tuple[NoiseNumbers, Survey]:
+    """The noise numbers, calibrated unless known, and what the image tells of them.
 
-    The image is sampled once for both.  Samples that can't be read are no reason to
-    refuse a run whose numbers are known: only the blocks there will fail.
+    Samples that tell nothing are no reason to refuse a run whose numbers are known.
 
     Raises
     ------
     InputError
         The numbers are not known, and the samples can't be read or tell nothing.
     """
-    if known is not None and known.noise_std is not None:
-        return known, ()
-    try:
-        sample = sample_image(image)
-    except InputError as error:
-        if known is None:
-            raise
-        unread = f"The noise numbers could not be held against the image: {error}"
-        return known, (*implausible(image, known), unread)
-    numbers = known or _calibrate(image, sample, kind)
-    return numbers, (*implausible(image, numbers), *clipped(image, numbers, sample))
+    found = survey(image)
+    if known is not None:
+        return known, found
+    if method == "ndsafir":
+        return ndsafir_numbers(image, kind), found
+    return robust_numbers(found, kind), found
+
+
+def robust_numbers(found: Survey, kind: str) -> NoiseNumbers:
+    """What a survey says of the noise; of all channels together if it is Gaussian.
+
+    To six digits, so that a person who copies them gets the same bytes.
+
+    Raises
+    ------
+    InputError
+        A channel tells nothing of it.
+    """
+    fits = [channel.fit for channel in found.channels]
+    if kind == "gaussian":
+        variance = math.fsum(fit.noise_std**2 for fit in fits) / len(fits)
+        return NoiseNumbers(noise_std=six_digits(math.sqrt(variance)))
+    gains = (six_digits(fit.gain) for fit in fits)
+    return NoiseNumbers((*gains,), tuple(six_digits(fit.offset) for fit in fits))
+
+
+def ndsafir_numbers(image: Image, kind: str) -> NoiseNumbers:
+    """What ndsafir's own calibration finds.
+
+    Raises
+    ------
+    InputError
+        The samples can't be read or tell nothing, or it finds impossible noise.
+    """
+    return _calibrate(image, sample_image(image), kind)
 
 
 def sample_image(image: Image) -> np.ndarray:

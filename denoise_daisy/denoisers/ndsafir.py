@@ -18,10 +18,13 @@ from denoise_daisy.denoisers.ndsafir_layers import layer_warnings, mirrored_laye
 from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.denoisers.noise import (
     Noise,
+    NoiseMethod,
     NoiseNumbers,
     describe,
     given_numbers,
 )
+from denoise_daisy.denoisers.noise_doubts import doubts
+from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
 from denoise_daisy.images.image import Image
@@ -113,7 +116,8 @@ class Ndsafir(DenoiserSection):
         if numbers is None and probed:
             found = NoiseNumbers.from_json(probed)
             numbers = found if found.kind == noise.kind else None
-        return NdsafirDenoiser(self, noise.kind, numbers, threads, channels)
+        kind, method = noise.kind, noise.method
+        return NdsafirDenoiser(self, kind, numbers, threads, channels, method)
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class NdsafirDenoiser(Denoiser):
     noise: NoiseNumbers | None
     threads: int
     channels: int
+    noise_method: NoiseMethod = "robust"
 
     kind: ClassVar[str] = "ndsafir"
 
@@ -213,10 +218,16 @@ class NdsafirDenoiser(Denoiser):
         yield from self._choice.warnings()
         yield from layer_warnings(self.patch, shape, end)
 
-    def probe(self, image: Image) -> tuple[Denoiser, tuple[str, ...]]:
+    def probe(self, image: Image) -> tuple[Denoiser, Survey]:
         """With noise numbers, found in the image unless known."""
-        numbers, doubts = find_noise(image, self.noise_kind, self.noise)
-        return replace(self, noise=numbers), doubts
+        method = self.noise_method
+        numbers, survey = find_noise(image, self.noise_kind, method, self.noise)
+        return replace(self, noise=numbers), survey
+
+    def doubts(self, image: Image, survey: Survey) -> Iterator[str]:
+        """Of its noise numbers."""
+        if self.noise is not None:
+            yield from doubts(image, self.noise, survey)
 
     def steps(self, shape: Sequence[int], channels: int) -> float:
         """Elements of patches, times the places that each is compared with."""

@@ -9,6 +9,9 @@ from pydantic import Field, FiniteFloat, model_validator
 from denoise_daisy.errors import InputError
 from denoise_daisy.sections import FinitePositive, Section
 
+NoiseMethod = Literal["robust", "ndsafir"]
+"""What calibrates."""
+
 
 class PoissonGaussian(Section):
     """Noise of a camera: variance = gain * mean + offset, per channel."""
@@ -21,6 +24,10 @@ class PoissonGaussian(Section):
 
     offsets: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)] | None = None
     """Readout variance - gain * background level, one per channel; null: calibrated."""
+
+    method: NoiseMethod = "robust"
+    """What calibrates.  robust: a fit to the flattest places of samples all over the
+    image; ndsafir: ndsafir's own calibration, of fewer samples."""
 
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
@@ -37,6 +44,10 @@ class GaussianNoise(Section):
 
     noise_std: FinitePositive | None = None
     """Standard deviation in grey levels; null: calibrated once."""
+
+    method: NoiseMethod = "robust"
+    """What calibrates.  robust: a fit to the flattest places of samples all over the
+    image; ndsafir: ndsafir's own calibration, of fewer samples."""
 
 
 Noise = Annotated[PoissonGaussian | GaussianNoise, Field(discriminator="kind")]
@@ -112,3 +123,8 @@ def floors(noise: NoiseNumbers) -> tuple[float, ...]:
 def short(number: float) -> str:
     """Four digits, and no exponent where a person would write none."""
     return f"{number:.0f}" if 1e3 <= abs(number) < 1e9 else f"{number:.4g}"
+
+
+def six_digits(number: float) -> float:
+    """The number as a person may copy it."""
+    return float(f"{number:.6g}")

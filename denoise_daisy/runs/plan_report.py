@@ -40,12 +40,11 @@ def plan(
     check_owner(run_dir.output, existing, overwrite=False)
     found = preflight(config, existing, tasks=tasks, new_id="RUN")
     missing = _missing_system(found)
-    run, doubts = known_denoiser(found)
+    run, survey = known_denoiser(found)
     run.denoiser.load(run.image.dtype)
     lines = [*_plan_lines(found, run), *_task_lines(found)]
-    lines += [
-        f"Warning: {warning}" for warning in (*warnings_of(run), *doubts, *missing)
-    ]
+    warnings = (*warnings_of(run, survey), *missing)
+    lines += [f"Warning: {warning}" for warning in warnings]
     pools = run.pools_for(found.asked)
     if jobs := "\n".join(filter(None, (p.launcher.describe() for p in pools))):
         lines += ["", "Workers would be submitted so:", jobs]

@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
+from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.durable import is_there, make_folders, persistently
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.notify import Notifier
@@ -122,10 +123,10 @@ def _start(found: Preflight, epoch: int, grace_seconds: float, say: Say) -> None
         Start(found, epoch, grace_seconds, say_and_keep, notifier).run()
 
 
-def known_denoiser(found: Preflight) -> tuple[ResolvedRun, tuple[str, ...]]:
-    """The run whose denoiser knows the image, and what is doubtful about that.
+def known_denoiser(found: Preflight) -> tuple[ResolvedRun, Survey | None]:
+    """The run whose denoiser knows the image, and what the image tells of its noise.
 
-    What is known is held against the image as long as there is something to denoise.
+    It is asked as long as there is something to denoise.
 
     Raises
     ------
@@ -136,9 +137,9 @@ def known_denoiser(found: Preflight) -> tuple[ResolvedRun, tuple[str, ...]]:
     name = run.denoising.name
     denoises = name in found.asked and not found.ledgers[name].done.all()
     if not (denoises or run.denoiser.needs_probing):
-        return run, ()
-    denoiser, doubts = run.denoiser.probe(run.image)
-    return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), doubts
+        return run, None
+    denoiser, survey = run.denoiser.probe(run.image)
+    return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), survey
 
 
 def _say_done_before(found: Preflight, say: Say) -> None:
@@ -156,10 +157,10 @@ def _prepared(
         say(line)
     if found.run.denoiser.needs_probing:
         say("Calibrating the noise...")
-    run, doubts = known_denoiser(found)
+    run, survey = known_denoiser(found)
     if run.denoiser.probed:
         say(f"Noise: {run.denoiser.noise_text}.")
-    for warning in (*warnings_of(run), *doubts):
+    for warning in warnings_of(run, survey):
         logger.warning("%s", warning)
     return replace(found, run=run), describe(run)
 

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator
 
+from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.resolved.run import ResolvedRun
 
 
-def warnings_of(run: ResolvedRun) -> Iterator[str]:
-    """What a person should know of this image and these settings."""
+def warnings_of(run: ResolvedRun, survey: Survey | None) -> Iterator[str]:
+    """What a person should know of this image and these settings.
+
+    `survey` is what the image tells of its noise, None where nobody asked.
+    """
     yield from run.image.warnings
     short = [f"{a} {c} of {reach}" for a, (c, reach) in run.missing_context.items()]
     if short:
@@ -16,3 +20,5 @@ def warnings_of(run: ResolvedRun) -> Iterator[str]:
         )
     grid = run.denoising.grid
     yield from run.denoiser.warnings(grid.readable_roi.shape, grid.volume.end)
+    if survey is not None:
+        yield from run.denoiser.doubts(run.image, survey)

@@ -99,6 +99,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 [-367, 0],
                 Refused("noise.offsets was [-367.0, -367.0], is [-367.0, 0.0]"),
             ),
+            "method": ("ndsafir", GOES_ON),
         },
     ),
     "GaussianNoise": (
@@ -110,6 +111,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 Refused("noise.kind was 'gaussian', is 'poisson-gaussian'"),
             ),
             "noise_std": (21.0, Refused("noise.noise_std was 20.0, is 21.0")),
+            "method": ("ndsafir", GOES_ON),
         },
     ),
     "Ndsafir": (
@@ -367,6 +369,12 @@ MORE: dict[str, Change] = {
     ),
     "noise to be calibrated that was given": Change(
         "ndsafir", "noise", {"kind": "poisson-gaussian"}, GOES_ON
+    ),
+    "noise that was calibrated another way": Change(
+        "calibrated",
+        "noise",
+        {"kind": "poisson-gaussian", "method": "ndsafir"},
+        GOES_ON,
     ),
     "a standard deviation to be calibrated that was given": Change(
         "gaussian noise", "noise.noise_std", None, GOES_ON

@@ -5,46 +5,34 @@ nothing if no voxel was clipped, so the cases say how many are.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
+import ndsafir
 import numpy as np
 import pytest
 
 from denoise_daisy import Config, plan, run
+from denoise_daisy.algorithms.noise_blocks import levels_of
 from denoise_daisy.denoisers.calibration import find_noise, sample_image
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
-from denoise_daisy.denoisers.ndsafir_engine import calibrate
-from denoise_daisy.denoisers.noise import NoiseNumbers, describe, floors
-from denoise_daisy.denoisers.noise_doubts import clipped, implausible
+from denoise_daisy.denoisers.noise import NoiseMethod, NoiseNumbers, describe, floors
+from denoise_daisy.denoisers.noise_doubts import clipped, doubts, implausible
+from denoise_daisy.denoisers.survey import ChannelSurvey
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.image import Channel
 from denoise_daisy.runs.run import known_denoiser
 from harness import cli, config_for, small_czi, small_image, write_config
 from harness.images import MemoryImage
 from harness.prepared import checked
 
+METHODS: tuple[NoiseMethod, ...] = ("robust", "ndsafir")
+
 KNOWN = NoiseNumbers(gains=(3.92,), offsets=(-367.0,))
 
 
-class Stub(MemoryImage):
-    """An image in memory that counts how often it is read."""
-
-    reads = 0
-
-    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        self.reads += 1
-        return self.voxels[key]
-
-
-class Unreadable(Stub):
+class Unreadable(MemoryImage):
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         raise InputError("The plane T 0 can't be read.")
-
-
-def of_type(dtype: str) -> Any:
-    return SimpleNamespace(dtype=np.dtype(dtype), channels=(Channel("GFP", "FFFFFF"),))
 
 
 REAL = {
@@ -86,9 +74,10 @@ def test_more_than_one_per_cent_below_the_floor_is_said(below: int, edge: int) -
     """Exactly 1 % is silent, as are voxels just at the floor."""
     noise = NoiseNumbers(gains=(2.0,), offsets=(-100.0,))
     assert floors(noise) == (49.25,)
-    sample = np.full((1, 1, 100, 100), 49.25, np.float32)
-    sample.ravel()[:below] = np.nextafter(np.float32(49.25), np.float32(0)) - edge
-    warnings = list(clipped(of_type("float32"), noise, sample))
+    voxels = np.full((100, 100), 49.25, np.float32)
+    voxels.ravel()[:below] = np.nextafter(np.float32(49.25), np.float32(0)) - edge
+    channel = ChannelSurvey("GFP", levels=levels_of([voxels], [None]))
+    warnings = list(clipped(channel, 2.0, -100.0))
     assert len(warnings) == (below > 100)
     for warning in warnings:
         share = {101: "1.0%", 5000: "50.0%"}[below]
@@ -100,10 +89,11 @@ def test_more_than_one_per_cent_below_the_floor_is_said(below: int, edge: int) -
 
 def test_each_channel_has_its_own_floor() -> None:
     """Levels 100, 120 and 300; floors 89.6, 109.6 and 301.25."""
-    image = Stub(np.full((1, 3, 2, 20, 20), 100, np.uint16))
+    image = MemoryImage(np.full((1, 3, 2, 20, 20), 100, np.uint16))
     image.voxels[:, 1:] = [[[[120]]], [[[300]]]]
     noise = NoiseNumbers(gains=(1.0, 1.0, 2.0), offsets=(-90.0, -110.0, -604.0))
-    _, warnings = find_noise(image, "poisson-gaussian", noise)
+    _, found = find_noise(image, "poisson-gaussian", "robust", noise)
+    warnings = list(doubts(image, noise, found))
     assert [re.findall(r"'c\d'", w) for w in warnings] == [["'c2'"]]
     assert all("100.0%" in w for w in warnings)
 
@@ -124,13 +114,12 @@ ABSURD = {
 @pytest.mark.parametrize("name", ABSURD)
 def test_numbers_of_no_detector_are_said(name: str) -> None:
     dtype, gain, offset, words = ABSURD[name]
-    noise = NoiseNumbers(gains=(float(gain),), offsets=(float(offset),))
-    (warning,) = implausible(of_type(dtype), noise)
+    (warning,) = implausible(np.dtype(dtype), "GFP", gain, offset)
     assert "Channel 'GFP'" in warning
     assert words in warning
     assert f"implausible for {dtype}. Expected" in warning
     assert "noise.gains and noise.offsets" in warning
-    assert list(implausible(of_type("float32"), noise)) == []
+    assert list(implausible(np.dtype("float32"), "GFP", gain, offset)) == []
 
 
 EDGES: dict[str, tuple[str, float, float]] = {
@@ -147,8 +136,7 @@ EDGES: dict[str, tuple[str, float, float]] = {
 @pytest.mark.parametrize("name", REAL | EDGES)
 def test_numbers_of_real_detectors_are_not(name: str) -> None:
     dtype, gain, offset = (REAL | EDGES)[name]
-    noise = NoiseNumbers(gains=(float(gain),), offsets=(float(offset),))
-    assert list(implausible(of_type(dtype), noise)) == []
+    assert list(implausible(np.dtype(dtype), "GFP", gain, offset)) == []
 
 
 @pytest.mark.parametrize(
@@ -170,38 +158,51 @@ def test_numbers_are_short_and_for_people(
     assert describe(gaussian) == "gaussian, noise_std 12.35"
 
 
-def test_the_samples_are_read_once() -> None:
-    image = Stub(small_image((3, 1, 6, 200, 190)))
-    sample_image(image)
-    once, image.reads = image.reads, 0
-    calibrated, _ = find_noise(image, "poisson-gaussian", None)
-    assert image.reads == once > 3
-    assert calibrated == calibrate(sample_image(image), "poisson-gaussian")
-    image.reads = 0
-    assert find_noise(image, "poisson-gaussian", KNOWN) == (KNOWN, ())
-    assert image.reads == once
-    image.reads = 0
-    gaussian = NoiseNumbers(noise_std=30.0)
-    assert find_noise(image, "gaussian", gaussian) == (gaussian, ())
-    assert image.reads == 0
+def test_known_numbers_are_held_against_the_image() -> None:
+    """And stay what they are, whatever would have been found."""
+    image = MemoryImage(small_image((3, 1, 6, 200, 190)))
+    for kind, known in (
+        ("poisson-gaussian", KNOWN),
+        ("gaussian", NoiseNumbers(noise_std=30.0)),
+    ):
+        numbers, found = find_noise(image, kind, "robust", known)
+        assert numbers == known
+        assert found.channels[0].fit.gain == pytest.approx(3.92, rel=0.1)
+        assert list(doubts(image, known, found)) == []
+
+
+def test_ndsafir_calibrates_where_it_is_asked_to() -> None:
+    """By its own function, of samples that lie behind each other."""
+    image = MemoryImage(small_image((3, 2, 6, 200, 190)))
+    sample = sample_image(image)
+    gains, offsets = ndsafir.calibrate_poisson_gaussian(sample, "CZYX")
+    numbers, found = find_noise(image, "poisson-gaussian", "ndsafir", None)
+    assert (numbers.gains, numbers.offsets) == (tuple(gains), tuple(offsets))
+    assert numbers.gains != tuple(channel.fit.gain for channel in found.channels)
+    gaussian, _ = find_noise(image, "gaussian", "ndsafir", None)
+    assert gaussian.noise_std == ndsafir.calibrate_gaussian(sample, "CZYX")
 
 
 def test_known_numbers_outlive_samples_that_can_not_be_read() -> None:
     """They are for a warning; the blocks that can be read are to be done."""
     image = Unreadable(np.ones((1, 1, 2, 30, 30), np.uint16))
-    numbers, (warning,) = find_noise(image, "poisson-gaussian", KNOWN)
+    numbers, found = find_noise(image, "poisson-gaussian", "robust", KNOWN)
     assert numbers == KNOWN
+    (warning,) = doubts(image, KNOWN, found)
     assert "could not be held against the image: The plane T 0" in warning
-    with pytest.raises(InputError, match="The plane T 0"):
-        find_noise(image, "poisson-gaussian", None)
+    for method in METHODS:
+        with pytest.raises(InputError, match=r"^The plane T 0 can't be read\.$"):
+            find_noise(image, "poisson-gaussian", method, None)
 
 
 @pytest.mark.filterwarnings("error")
 def test_known_numbers_outlive_samples_that_are_no_numbers() -> None:
     voxels = np.full((1, 1, 2, 30, 30), np.nan, np.float32)
     voxels[..., ::2], voxels[..., ::3] = np.inf, -np.inf
-    _, (warning,) = find_noise(Stub(voxels), "poisson-gaussian", KNOWN)
-    assert "33.3% of the sampled voxels" in warning
+    image = MemoryImage(voxels)
+    _, found = find_noise(image, "poisson-gaussian", "robust", KNOWN)
+    (warning,) = doubts(image, KNOWN, found)
+    assert "some voxels are no finite numbers" in warning
 
 
 @pytest.mark.filterwarnings("error")
@@ -210,21 +211,69 @@ def test_known_numbers_outlive_samples_that_are_no_numbers() -> None:
     ("gain", "offset"), [(1e308, 0.0), (5e-324, -1e308), (5e-324, 1e308), (1, -1e300)]
 )
 def test_the_largest_numbers_are_no_bug(dtype: str, gain: float, offset: float) -> None:
-    image = Stub(np.ones((1, 1, 2, 30, 30), dtype))
+    image = MemoryImage(np.ones((1, 1, 2, 30, 30), dtype))
     known = NoiseNumbers(gains=(gain,), offsets=(offset,))
-    _, warnings = find_noise(image, "poisson-gaussian", known)
-    assert ("100.0% of" in "".join(warnings)) == (offset < 0)
+    _, found = find_noise(image, "poisson-gaussian", "robust", known)
+    warnings = "".join(doubts(image, known, found))
+    assert ("100.0% of" in warnings) == (offset < 0)
     assert describe(known)
 
 
-def test_gaussian_noise_is_calibrated_in_grey_levels() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_gaussian_noise_is_calibrated_in_grey_levels(method: NoiseMethod) -> None:
     """And nothing is doubted of it, which has neither gains nor a floor."""
     rng = np.random.default_rng(0)
     voxels = rng.normal(1000, 30, (1, 2, 16, 160, 160)).astype(np.uint16)
-    numbers, warnings = find_noise(MemoryImage(voxels), "gaussian", None)
+    image = MemoryImage(voxels)
+    numbers, found = find_noise(image, "gaussian", method, None)
     assert numbers.noise_std == pytest.approx(30, rel=0.02)
     assert (numbers.gains, numbers.offsets) == (None, None)
-    assert warnings == ()
+    assert list(doubts(image, numbers, found)) == []
+
+
+def test_one_standard_deviation_is_that_of_all_channels_together() -> None:
+    rng = np.random.default_rng(0)
+    voxels = rng.normal(1000, 1, (1, 2, 4, 160, 160))
+    voxels[:, 0] += rng.normal(0, 30, voxels[:, 0].shape)
+    voxels[:, 1] += rng.normal(0, 40, voxels[:, 1].shape)
+    image = MemoryImage(voxels.astype(np.float32))
+    numbers, _ = find_noise(image, "gaussian", "robust", None)
+    assert numbers.noise_std == pytest.approx(((30**2 + 40**2) / 2) ** 0.5, rel=0.02)
+
+
+def test_noise_that_does_not_grow_with_the_signal_is_nothing_to_doubt() -> None:
+    """As that of a scanning electron microscope: ndsafir finds a gain below 0."""
+    rng = np.random.default_rng(0)
+    levels = np.kron(np.linspace(60, 200, 256).reshape(16, 16), np.ones((32, 32)))
+    voxels = rng.normal(levels, 12).round().astype(np.uint8)
+    image = MemoryImage(voxels[np.newaxis, np.newaxis, np.newaxis])
+    numbers, found = find_noise(image, "poisson-gaussian", "robust", None)
+    assert numbers.gains is not None
+    assert 0 < numbers.gains[0] < 0.05
+    assert found.channels[0].fit.sd(100) == pytest.approx(12, rel=0.03)
+    assert list(doubts(image, numbers, found)) == []
+    given = replace(numbers, gains=(numbers.gains[0] * 2,))
+    assert "a gain of" in "".join(doubts(image, given, found))
+
+
+NO_NOISE: dict[str, tuple[np.ndarray, str]] = {
+    "all of one value": (np.ones((1, 1, 2, 160, 160), np.uint16), "of one value"),
+    "no numbers": (np.full((1, 1, 2, 160, 160), np.nan, np.float32), "no finite"),
+    "too small": (small_image((1, 1, 9, 11, 160)), "blocks of 8 x 8 voxels"),
+}
+
+
+@pytest.mark.parametrize("kind", ["poisson-gaussian", "gaussian"])
+@pytest.mark.parametrize("name", NO_NOISE)
+def test_an_image_that_tells_nothing_is_refused(name: str, kind: str) -> None:
+    """With its channel, and the numbers to set."""
+    voxels, words = NO_NOISE[name]
+    with pytest.raises(InputError) as refused:
+        find_noise(MemoryImage(voxels), kind, "robust", None)
+    said = str(refused.value)
+    assert said.startswith("The noise of channel 'c0' can't be calibrated: ")
+    assert words in said
+    assert "Set noise.gains and noise.offsets, or noise.kind to gaussian" in said
 
 
 IMPOSSIBLE: dict[str, tuple[str, np.ndarray, str]] = {
@@ -252,7 +301,7 @@ def test_noise_that_no_image_has_is_refused(name: str) -> None:
     kind, voxels, found = IMPOSSIBLE[name]
     dtype = np.uint16 if voxels.dtype.kind == "u" else np.float32
     with pytest.raises(InputError, match=rf"impossible noise \({found}\)") as refused:
-        find_noise(MemoryImage(voxels.astype(dtype)), kind, None)
+        find_noise(MemoryImage(voxels.astype(dtype)), kind, "ndsafir", None)
     assert "noise.gains and noise.offsets, or noise.noise_std" in str(refused.value)
 
 
@@ -280,4 +329,4 @@ def test_where_all_is_denoised_nothing_is_sampled(
     values["tasks"] = [{"kind": "smooth", "name": "soft", "sigma": {"x": 1}}]
     more = checked(Config.load(write_config(path, values)))
     assert not more.is_done
-    assert known_denoiser(more) == (more.run, ())
+    assert known_denoiser(more) == (more.run, None)

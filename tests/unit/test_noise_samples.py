@@ -1,4 +1,4 @@
-"""Noise is calibrated from samples of the whole image, not of its first corner.
+"""ndsafir calibrates samples of the whole image, not of its first corner.
 
 > Samples spread over T, Z and intensity.
 
@@ -82,5 +82,5 @@ def test_an_image_that_shows_something_at_its_end_only_is_calibrated(
     axis = 0 if place == "the last time point" else 2
     dark = np.full((7, 1, 16, 160, 160) if axis == 0 else (1, 1, 112, 160, 160), 100)
     image = MemoryImage(np.concatenate([dark.astype(np.uint16), shown], axis))
-    numbers, _ = find_noise(image, "poisson-gaussian", None)
+    numbers, _ = find_noise(image, "poisson-gaussian", "ndsafir", None)
     assert numbers.gains == pytest.approx((3.92,), rel=0.1)

@@ -1,0 +1,84 @@
+"""What an image tells of its noise, channel by channel, from samples all over it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from denoise_daisy.algorithms.noise_blocks import Levels, levels_of
+from denoise_daisy.algorithms.noise_fit import NoiseFit, fit_noise
+from denoise_daisy.denoisers.noise_drift import Drift, drifts
+from denoise_daisy.denoisers.noise_samples import Window, sample
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.image import Image
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSurvey:
+    """What one channel tells."""
+
+    name: str
+    windows: tuple[Window, ...] = ()
+    """What was sampled."""
+    levels: Levels | None = None
+    """The grey levels in these; None where they can't be read, or are no numbers."""
+    found: NoiseFit | None = None
+    """The noise that fits them; None where they tell nothing of it."""
+    drift: tuple[Drift, ...] = ()
+    """Over T and Z, where there are some positions along these."""
+    problem: str = ""
+    """Why they tell nothing of the noise, and what to do."""
+
+    @property
+    def fit(self) -> NoiseFit:
+        """The noise that fits.
+
+        Raises
+        ------
+        InputError
+            There is none.
+        """
+        if self.found is None:
+            raise InputError(self.problem)
+        return self.found
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What an image tells of its noise."""
+
+    channels: tuple[ChannelSurvey, ...]
+
+
+def survey(image: Image) -> Survey:
+    """Sample every channel by itself, one after the other.
+
+    What can't be read or fitted is a channel's `problem`, and no error.
+    """
+    names = [channel.name for channel in image.channels]
+    return Survey(tuple(_of_channel(image, i, name) for i, name in enumerate(names)))
+
+
+def _of_channel(image: Image, channel: int, name: str) -> ChannelSurvey:
+    try:
+        samples = sample(image, channel)
+    except InputError as error:
+        return ChannelSurvey(name, problem=str(error))
+    windows = tuple(s.window for s in samples)
+    planes, valid = [s.voxels for s in samples], [s.valid for s in samples]
+    levels, why = None, ""
+    try:
+        with np.errstate(over="raise"):
+            levels = levels_of(planes, valid)
+            fit = fit_noise(planes, valid)
+            return ChannelSurvey(
+                name, windows, levels, fit, tuple(drifts(samples, fit, levels))
+            )
+    except ValueError as error:
+        why = str(error)
+    except FloatingPointError:
+        why = "its grey levels are too large"
+    problem = (
+        f"The noise of channel {name!r} can't be calibrated: {why}. Set noise.gains and"
+        " noise.offsets, or noise.kind to gaussian with noise.noise_std."
+    )
+    return ChannelSurvey(name, windows, levels, problem=problem)
