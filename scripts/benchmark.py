@@ -5,6 +5,7 @@ scripts/benchmark engine    the engine in C against ndsafir: time, and differenc
 scripts/benchmark memory    a worker's peak against what `plan` says, by engine
 scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
+scripts/benchmark calibration    of the noise: methods on volumes whose noise is known
 """
 
 import argparse
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import benchmark_calibration
 import benchmark_engine
 import benchmark_label
 import benchmark_memory
@@ -48,6 +50,8 @@ def main() -> None:
             found = benchmark_memory.run(Path(folder))
         elif options.mode == "label":
             found = benchmark_label.run(Path(folder), shape)
+        elif options.mode == "calibration":
+            found = benchmark_calibration.run(options.seeds)
         else:
             found = benchmark_resume.run(Path(folder), repeat or 1)
     facts["machine at the end"] = machine()
@@ -60,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = ("speed", "engine", "memory", "resume", "label")
+    modes = ("speed", "engine", "memory", "resume", "label", "calibration")
     parser.add_argument("mode", nargs="?", choices=modes, default="speed")
     parser.add_argument(
         "--shape", help="z y x, of speed (default 32x384x384) and label"
@@ -73,6 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--every-set", action="store_true", help="engine: every instruction set"
+    )
+    parser.add_argument(
+        "--seeds",
+        choices=benchmark_calibration.SETS,
+        default="judge",
+        help="calibration: volumes to tune on, or the 40 that judge (default)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--folder", type=Path, help="where temporary files go")

@@ -7,8 +7,8 @@ are the batch systems, and `frames` and `pools` runs on these; a `batch_site` ha
 one that says what a test wants; `other_machine` is one at the other end of a wire.
 
 The others have one subject each, which several files of tests share: `czi_files`,
-`engine_scenes`, `examples`, `functions`, `ledgers`, `oracles` of tasks, `refused` and
-its `mistakes`, `fingerprinted` and its `fingerprint_fields`.
+`engine_scenes`, `examples`, `functions`, `ledgers`, `noise_scenes`, `oracles` of tasks,
+`refused` and its `mistakes`, `fingerprinted` and its `fingerprint_fields`.
 """
 
 from harness.images import REAL_DATA, ROOT, small_czi, small_image, whole_image

@@ -215,8 +215,8 @@ def film(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 def tissue(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Membranes between bodies of many greys, sharply cut, as an electron sees them."""
-    height = _smooth(rng, shape, 8) + 0.5 * _smooth(rng, shape, 25)
-    rims = np.exp(-(((height * 20) % 3 - 1.5) ** 2) * 8)
+    height = _smooth(rng, shape, 16) + _smooth(rng, shape, 40)
+    rims = np.exp(-(((height * 6) % 1 - 0.5) ** 2) * 80)
     return 0.75 + 0.3 * (_smooth(rng, shape, 30) - 0.5) - 0.45 * rims
 
 
