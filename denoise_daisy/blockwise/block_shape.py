@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 
 from denoise_daisy.blockwise.limits import Limits, Pace
 from denoise_daisy.errors import InputError
@@ -45,6 +45,13 @@ class TaskBlocks(Section):
     axis), or auto: as the denoising is cut."""
 
 
+class Skip(Section):
+    """Which blocks are written as they are, for nothing is in them."""
+
+    below: FiniteFloat
+    """Grey level: those that read no voxel above it, their context included."""
+
+
 class Blocks(Section):
     """How the image is cut."""
 
@@ -56,6 +63,10 @@ class Blocks(Section):
     """Voxels read around a block.  exact: as many as make the result that of the whole
     image bit for bit.  Fewer, by axis, are faster and inexact (an axis not named:
     exact)."""
+
+    skip: Skip | None = None
+    """Blocks of empty space, written as they are instead of denoised; null: none.  The
+    result then depends on the blocks, whose shape is kept from start to start."""
 
     memory_gib: FinitePositive | Literal["auto"] = "auto"
     """Memory of one worker; auto: this machine's free memory shared among workers."""

@@ -27,6 +27,8 @@ class Result:
     read_seconds: float
     compute_seconds: float
     write_seconds: float
+    is_left: bool
+    """Whether it was written as it is, and not computed; not in the ledger."""
 
 
 def process_block(
@@ -46,10 +48,12 @@ def process_block(
     started = time.perf_counter()
     block = stage.read_block(index)
     was_read = time.perf_counter()
-    result = stage.compute(block)
+    left = stage.left(block)
+    result = stage.compute(block) if left is None else left
     was_computed = time.perf_counter()
     content = stage.target.content(block, result)
-    del block, result
+    is_left = left is not None
+    del block, result, left
     if not is_wanted():
         raise UnwantedError(f"The output of block {list(index)} is another run's now.")
     try:
@@ -66,4 +70,5 @@ def process_block(
         read_seconds=round(was_read - started, 3),
         compute_seconds=round(was_computed - was_read, 3),
         write_seconds=round(time.perf_counter() - was_computed, 3),
+        is_left=is_left,
     )

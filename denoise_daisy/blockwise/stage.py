@@ -41,6 +41,10 @@ def nothing() -> None:
     """What a stage has to load, or to leave, that computes with what is there."""
 
 
+def computed(_: Block) -> None:
+    """What a block is written as where all are computed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """A grid of blocks, what they read, and what becomes of them."""
@@ -62,6 +66,10 @@ class Stage:
 
     compute: Callable[[Block], "np.ndarray | bytes"]
     """From what a block reads to an array of the read or the write ROI, or to a file.
+    """
+
+    left: Callable[[Block], np.ndarray | None] = computed
+    """An array like that, of a block that is written without being computed; or None.
     """
 
     parameters: Mapping[str, Any]

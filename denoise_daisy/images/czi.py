@@ -84,6 +84,11 @@ class CziImage:
                     block[i, j, k] = self._read(roi, plane)
         return block
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether the file lacks something of what its channels span."""
+        return self.tilings is not None
+
     def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
         """Whether the file holds the voxels of five slices; None where it holds all."""
         if self.tilings is None:

@@ -158,7 +158,7 @@ def _missing_planes(
     where = ", ".join(f"{d} {i}" for d, i in zip(PLANE_DIMENSIONS, first, strict=True))
     yield (
         f"{expected - len(planes)} of {expected} planes are missing in the file (the"
-        f" first: {where}); they are read as 0."
+        f" first: {where}); they stay 0."
     )
 
 
@@ -167,5 +167,5 @@ def _uncovered(covered: np.ndarray) -> Iterator[str]:
     if planes := np.count_nonzero(covered < 1):
         yield (
             f"{planes} of {len(covered)} planes have gaps between tiles (up to"
-            f" {1 - covered.min():.1%} of the plane); they are read as 0."
+            f" {1 - covered.min():.1%} of the plane); they stay 0."
         )

@@ -78,6 +78,10 @@ class Image(Protocol):
             They can't be read.
         """
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether there are voxels that the file does not hold."""
+
     def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
         """Whether the file holds these voxels, of the same shape; None if it does.
 
@@ -89,6 +93,15 @@ def roi_of(image: Image) -> Roi:
     """The whole image in voxels of ``(t, z, y, x)``, from 0."""
     t, _, z, y, x = image.shape
     return Roi((0, 0, 0, 0), (t, z, y, x))
+
+
+def valid_in(image: Image, roi: Roi) -> np.ndarray | None:
+    """Whether the file holds the voxels of a Roi of ``(t, z, y, x)`` in the image.
+
+    An array of ``(t, c, z, y, x)``, or None where it holds all of them.
+    """
+    t, z, y, x = roi.to_slices()
+    return image.valid((t, slice(None), z, y, x))
 
 
 def read_serially() -> Any:

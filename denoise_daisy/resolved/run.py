@@ -67,7 +67,7 @@ class ResolvedRun:
     @property
     def is_exact(self) -> bool:
         """Whether the bytes depend on neither blocks nor workers."""
-        return is_exact(self.denoiser, self.denoising.grid)
+        return is_exact(self.denoiser, self.denoising.grid, self.config.blocks)
 
     @property
     def missing_context(self) -> dict[str, tuple[int, int]]:

@@ -24,6 +24,9 @@ from denoise_daisy.geometry import Index
 
 READ_BYTES = 8 << 20
 
+NO_ENGINE = "none"
+"""What is named as the engine of a block that was written as it is, not denoised."""
+
 Reason = Literal[
     "exception",
     "crash",

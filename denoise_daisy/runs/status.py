@@ -9,12 +9,13 @@ from denoise_daisy.durable import persistently
 from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
 from denoise_daisy.runs.recorded import recorded_run
-from denoise_daisy.runs.summary import engines_text
+from denoise_daisy.runs.summary import engines_text, left_text
 
 
 def status(run_dir: RunDir) -> str:
@@ -48,8 +49,11 @@ def status(run_dir: RunDir) -> str:
         failures += [f"failed: {stage.name} block {list(block)}" for block in failed]
         failures += [f"ledger lines left out: {name}" for name in ledger.unreadable]
     lines += [*_scheduler_lines(run_dir), *failures]
+    left = engines.pop(NO_ENGINE, 0)
     if engines:
         lines.append(f"engine: {engines_text(engines)}")
+    if left:
+        lines.append(f"left: {left_text(run, left)}")
     if run.denoiser.probed:
         lines.append(f"noise: {run.denoiser.noise_text}")
     if input_problem:

@@ -7,6 +7,7 @@ from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.progress import duration, listing
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.stage_state import StageState
 
@@ -42,8 +43,11 @@ def summary(
     totals = {name: s.ledger.totals for name, s in states.items()}
     lines += _speed(run, totals, seconds)
     engines = sum((t.engines for t in totals.values()), Counter[str]())
+    left = engines.pop(NO_ENGINE, 0)
     if engines:
         lines.append(f"Denoised by {engines_text(engines)}.")
+    if left:
+        lines.append(f"{left_text(run, left)}.")
     for s in every:
         if s.ledger.totals.clipped and s.stage.array:
             lines.append(
@@ -62,12 +66,24 @@ def engines_text(engines: Counter[str]) -> str:
     return f"{', '.join(others)} and {last}" if others else last
 
 
+def left_text(run: ResolvedRun, blocks: int) -> str:
+    """How many blocks were not denoised, and why."""
+    skip = run.config.blocks.skip
+    why = (
+        f"nothing they read is above {skip.below:g} (blocks.skip)"
+        if skip
+        else "the file holds nothing of them"
+    )
+    return f"{blocks} blocks written as they are, not denoised: {why}"
+
+
 def _speed(
     run: ResolvedRun, totals: Mapping[str, Totals], seconds: float
 ) -> Iterator[str]:
     denoise, grid = run.denoising.name, run.denoising.grid
     if denoise in totals and totals[denoise].blocks:
-        share = totals[denoise].blocks / grid.size
+        denoised = totals[denoise].blocks - totals[denoise].engines[NO_ENGINE]
+        share = denoised / grid.size
         voxels = grid.voxels_written * run.image.shape[1] * share
         yield f"{voxels / seconds / 1e6:.2f} Mvoxel/s denoised."
     if not any(t.blocks for t in totals.values()):

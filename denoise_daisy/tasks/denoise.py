@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Coordinate, Roi
 
+from denoise_daisy.blockwise.as_is import AsIs
 from denoise_daisy.blockwise.block_shape import (
     WORKER_BYTES,
     Blocks,
@@ -36,6 +37,10 @@ DENOISE = "denoise"
 
 ALGORITHM = 1
 """Goes up when this program's own part in the result's bytes changes."""
+
+
+GAPS = "stay 0"
+"""What becomes of voxels that the file does not hold."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +100,11 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
     layout = builder.cutting.layout(
         grid.volume, image.shape[1], dtype, grid.block_shape, shards
     )
-    denoiser = asked.denoiser
+    denoiser, skip = asked.denoiser, asked.blocks.skip
+    as_is = AsIs(image, skip.below if skip else None)
 
     def compute(block: Block) -> np.ndarray:
-        return denoiser.denoise(block.arrays[0])
+        return as_is.without_gaps(block, denoiser.denoise(block.arrays[0]))
 
     stage = Stage(
         name=DENOISE,
@@ -107,6 +113,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
         sources=(asked.padded(image),),
         after=(),
         compute=compute,
+        left=as_is.left,
         parameters=_parameters(asked, builder, grid, layout),
         target=builder.places.level(
             DENOISE, builder.places.denoised, layout, image.channels, grid.volume
@@ -145,7 +152,7 @@ def _cut(
     )
 
     def choose(kept: Coordinate | None) -> Coordinate:
-        if kept and not is_exact(asked.denoiser, grid):
+        if kept and not is_exact(asked.denoiser, grid, asked.blocks):
             # Other blocks would be another run.
             return kept
         limits = builder.limits(DENOISE)
@@ -176,7 +183,7 @@ def _parameters(
     asked: Denoising, builder: StageBuilder, grid: BlockGrid, layout: Layout
 ) -> dict[str, Any]:
     """Everything that decides the bytes of the output, by name."""
-    exact = is_exact(asked.denoiser, grid)
+    exact, skip = is_exact(asked.denoiser, grid, asked.blocks), asked.blocks.skip
     parameters: dict[str, Any] = {
         **{f"input {name}": v for name, v in builder.image.identity.items()},
         **asked.source,
@@ -198,6 +205,11 @@ def _parameters(
                 1 if asked.denoiser.repeats else asked.threads
             ),
         }
+    if skip:
+        parameters["blocks.skip"] = skip.model_dump()
+    if builder.image.has_gaps:
+        # Not of other images, whose runs have no such parameter.
+        parameters["gaps"] = GAPS
     plain: dict[str, Any] = json.loads(json.dumps(parameters))
     return plain
 
@@ -214,6 +226,6 @@ def missing_context(grid: BlockGrid) -> dict[str, tuple[int, int]]:
     return {a: (c, r) for a, c, r, voxels in axes if c < min(r, voxels)}
 
 
-def is_exact(denoiser: Denoiser, grid: BlockGrid) -> bool:
+def is_exact(denoiser: Denoiser, grid: BlockGrid, blocks: Blocks) -> bool:
     """Whether the bytes depend on neither blocks nor workers."""
-    return denoiser.repeats and not missing_context(grid)
+    return denoiser.repeats and not missing_context(grid) and blocks.skip is None

@@ -20,7 +20,12 @@ from denoise_daisy.geometry import Index
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.connection import Connection
-from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter, Reason
+from denoise_daisy.run_dir.ledger_lines import (
+    NO_ENGINE,
+    Entry,
+    LedgerWriter,
+    Reason,
+)
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.worker.presence import Presence
 
@@ -82,9 +87,8 @@ class BlockRecorder:
                 epoch=self._epoch,
                 worker=self._presence.worker,
                 seconds=seconds,
-                engine=engine,
                 peak_mib=peak_memory() >> 20,
-                **values,
+                **{"engine": engine} | values,
             )
         )
         self._presence.begin("", None)
@@ -118,7 +122,8 @@ class BlockRecorder:
             return failure
         except BaseException as error:  # noqa: BLE001 - `exit` is a block's failure, too
             return _failure("exception", error)
-        return {"status": "done", **asdict(result)}
+        values = {"status": "done", **asdict(result)}
+        return values | {"engine": NO_ENGINE} if values.pop("is_left") else values
 
     def _writer(self, stage: str) -> LedgerWriter:
         if stage not in self._writers:

@@ -165,7 +165,18 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
         {
             "shape": ({"y": 64}, GOES_ON),
             "context": ({"y": 2}, INEXACT),
+            "skip": None,
             "memory_gib": (3, GOES_ON),
+        },
+    ),
+    "Skip": (
+        "skipping",
+        "blocks.skip",
+        {
+            "below": (
+                301,
+                Refused("blocks.skip was {'below': 300.0}, is {'below': 301.0}"),
+            ),
         },
     ),
     "LocalWorkers": (
@@ -392,6 +403,19 @@ MORE: dict[str, Change] = {
     "blocks of a filter": Change("median", "blocks.shape", {"y": 64}, GOES_ON),
     "blocks of too little context": Change(
         "little context", "blocks.shape", {"y": 64}, OTHER_BLOCKS
+    ),
+    "blocks where some are skipped": Change(
+        "skipping", "blocks.shape", {"y": 64}, OTHER_BLOCKS
+    ),
+    "blocks to be chosen where some are skipped": Change(
+        "skipping", "blocks.shape", "auto", GOES_ON
+    ),
+    "blocks to be skipped": Change("ndsafir", "blocks.skip", {"below": 300.0}, INEXACT),
+    "no blocks to be skipped any more": Change(
+        "skipping",
+        "blocks.skip",
+        None,
+        Refused("blocks.skip was {'below': 300.0}, is None"),
     ),
     "blocks of several threads": Change(
         "two threads", "blocks.shape", {"y": 64}, OTHER_BLOCKS

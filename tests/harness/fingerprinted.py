@@ -132,6 +132,11 @@ RUNS: dict[str, dict[str, Any]] = {
         "noise": POISSON,
         "blocks": {"context": {"z": 1, "y": 2, "x": 2}},
     },
+    "skipping": {
+        "denoise": NDSAFIR,
+        "noise": POISSON,
+        "blocks": {"skip": {"below": 300.0}},
+    },
     "several threads": {
         "denoise": NDSAFIR,
         "noise": POISSON,

@@ -69,6 +69,10 @@ class MemoryImage:
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         return self.voxels[key]
 
+    @property
+    def has_gaps(self) -> bool:
+        return self.there is not None and not self.there.all()
+
     def valid(self, key: tuple[slice, ...]) -> np.ndarray | None:
         part = None if self.there is None else self.there[key]
         return None if part is None or part.all() else part

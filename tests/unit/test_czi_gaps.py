@@ -63,13 +63,13 @@ def in_words(sheets: np.ndarray) -> str:
         t, c, z = missing[0]
         lines.append(
             f"{len(missing)} of {there.size} planes are missing in the file (the"
-            f" first: T {t}, C {c}, Z {z}); they are read as 0."
+            f" first: T {t}, C {c}, Z {z}); they stay 0."
         )
     holes = [1 - sheet.mean() for sheet in sheets[there]]
     if with_holes := sum(hole > 0 for hole in holes):
         lines.append(
             f"{with_holes} of {len(holes)} planes have gaps between tiles (up to"
-            f" {max(holes):.1%} of the plane); they are read as 0."
+            f" {max(holes):.1%} of the plane); they stay 0."
         )
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -97,6 +98,34 @@ def test_what_computes_a_block_is_shown_and_recorded_of_a_failure_as_well(
     [file] = run_dir.ledger("soft").iterdir()
     recorded = [json.loads(line)["engine"] for line in file.read_text().splitlines()]
     assert recorded == shown == ["float32, x86-64-v4"] * 2
+
+
+def test_a_block_that_is_written_as_it_is_has_no_engine(
+    recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    """The others have, whatever came before; and nothing is computed of it."""
+    run_dir, written = RunDir(tmp_path / "out.zarr.run"), []
+
+    def left(block: Any) -> bytes | None:
+        return b"as it is" if block.index[3] == 5 else None
+
+    def compute(block: Any) -> bytes:
+        written.append(block.index[3])
+        return b"computed"
+
+    one = recorder(compute, left=left, engine=lambda: "float32, x86-64-v4")
+    assert [take(one, block) for block in (4, 5, 6)] == [Outcome.DONE] * 3
+    assert written == [4, 6]
+    [file] = run_dir.ledger("soft").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["engine"] for line in lines] == [
+        "float32, x86-64-v4",
+        "none",
+        "float32, x86-64-v4",
+    ]
+    sums = [line["crc"] for line in lines]
+    assert sums == [zlib.crc32(b"computed"), zlib.crc32(b"as it is"), sums[0]]
+    assert "is_left" not in lines[1]
 
 
 def test_a_worker_reads_no_ledger_for_a_block(
@@ -218,6 +247,7 @@ def test_reading_computing_and_writing_are_timed_each_by_itself(
     stage: Any = SimpleNamespace(
         grid=None,
         read_block=lambda _: None,
+        left=lambda _: None,
         compute=lambda _: b"",
         target=SimpleNamespace(
             content=lambda *_: Content(b"", 0, ""), write=lambda *_, **__: None

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from denoise_daisy.blockwise.block_shape import Blocks
 from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.notify import Notifier
@@ -197,15 +199,14 @@ def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
     writer = states["denoise"].ledger.writer("w", durable=False)
     for x in range(39):
         status: Any = "done" if x else "failed"
-        block = (0, 0, 0, x)
-        writer.append(
-            Entry(block=block, shape=(1, 1, 1, 2), status=status, epoch=1, worker="w")
-        )
+        line = Entry((0, 0, 0, x), (1, 1, 1, 2), status, epoch=1, worker="w")
+        writer.append(replace(line, engine="scipy" if x < 20 else "none"))
     writer.close()
     states["soft"].refresh()
     run: Any = SimpleNamespace(
         denoising=states["denoise"].stage,
         denoiser=SimpleNamespace(kind="median"),
+        config=SimpleNamespace(blocks=Blocks()),
         image=SimpleNamespace(shape=(1, 3, 1, 1, 80)),
         output=tmp_path / "out.zarr",
         run_dir=RunDir(tmp_path / "out.zarr.run"),
@@ -215,9 +216,13 @@ def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
         "38 blocks done, 0 skipped (done before), 1 failed, 1 waiting for those,"
         " 40 left, in 9 s."
     )
-    # 76 voxels of three channels each.
-    in_no_time = summary(run, states, dict.fromkeys(states, 0), 228e-6)
+    # 38 voxels of three channels each, and as many that are left.
+    in_no_time = summary(run, states, dict.fromkeys(states, 0), 114e-6)
     assert "\n1.00 Mvoxel/s denoised.\n" in in_no_time
+    assert (
+        "Denoised by scipy (19 blocks).\n"
+        "19 blocks written as they are, not denoised: the file holds nothing of them.\n"
+    ) in in_no_time
 
 
 def test_a_run_directory_is_found_by_who_stands_in_it(

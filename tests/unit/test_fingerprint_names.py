@@ -62,6 +62,10 @@ RUNS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "mirrored": ({"denoise": {"cover": "all"}}, NDSAFIR | {"denoise.cover"}),
     "Gaussian noise": ({"noise": GAUSSIAN_NOISE}, NDSAFIR),
     "too little context": ({"blocks": {"context": {"y": 1}}}, INEXACT),
+    "blocks skipped": (
+        {"blocks": {"skip": {"below": 300.0}}},
+        INEXACT | {"blocks.skip"},
+    ),
     "two threads": (TWO_THREADS, NDSAFIR),
     "ndsafir itself": (ITSELF, NDSAFIR),
     "ndsafir itself, two threads": (
