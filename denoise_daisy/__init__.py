@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from denoise_daisy.config import Config
-    from denoise_daisy.runs.plan_report import plan
+    from denoise_daisy.runs.planning import plan
     from denoise_daisy.runs.run import run
 
 __all__ = ["Config", "plan", "run"]
 
-_HOMES = {"Config": "config", "plan": "runs.plan_report", "run": "runs.run"}
+_HOMES = {"Config": "config", "plan": "runs.planning", "run": "runs.run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -174,6 +174,16 @@ class BlockGrid:
         """Shape of the largest read ROI."""
         return tuple(int(lengths.max()) for lengths in self.read_lengths)
 
+    @property
+    def largest_index(self) -> Index:
+        """Of the blocks that read most, the one nearest to the middle."""
+        largest = [np.flatnonzero(n == n.max()) for n in self.read_lengths]
+        pairs = zip(largest, self.shape, strict=True)
+        return tuple(
+            int(min(places, key=lambda i: abs(2 * i + 1 - count)))
+            for places, count in pairs
+        )
+
     def _lengths(
         self, range_of: Callable[[int, np.ndarray], tuple[np.ndarray, np.ndarray]]
     ) -> tuple[np.ndarray, ...]:

@@ -1,7 +1,15 @@
-"""A worker's peak memory beside what the plan says, with each engine."""
+"""A worker's peak memory beside what the plan says, for each stage of a chain.
+
+A run is made of each case; then a fresh process, with all that a worker has loaded,
+does the largest block of each stage again, reading and writing included.
+"""
 
 import json
-from dataclasses import dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +17,19 @@ import numpy as np
 from benchmark_tools import config_for, measure, print_table, program
 from demo_czi import write_czi
 
-from denoise_daisy.blockwise.block_shape import WORKER_BYTES
-from denoise_daisy.config import Config
-from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.blockwise.process_block import process_block
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.machine import peak_memory
+from denoise_daisy.resolved.resolve import restore
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.worker.process import use_one_core
 
 MIB = 1 << 20
 
-ITERATIONS = 1
-"""They don't matter to the memory."""
+FOREGROUND = 155
+"""Of the images' noise three voxels in ten are above it: there are hardly more pieces
+in any mask."""
 
 ENGINES: dict[str, dict[str, str]] = {
     "ndsafir": {"engine": "ndsafir"},
@@ -24,6 +37,21 @@ ENGINES: dict[str, dict[str, str]] = {
     "float32": {"precision": "float32"},
 }
 """What each adds to `denoise` in the config."""
+
+TASKS: tuple[dict[str, Any], ...] = (
+    {"kind": "smooth", "name": "soft", "sigma": {"z": 1, "y": 1, "x": 1}},
+    {"kind": "smooth", "name": "soft16", "sigma": {"y": 2, "x": 2}, "dtype": "uint16"},
+    {"kind": "threshold", "name": "mask", "input": "raw", "value": FOREGROUND},
+    {"kind": "threshold", "name": "found", "method": "li"},
+)
+
+LABELS: tuple[dict[str, Any], ...] = (
+    {"kind": "label", "name": "cells", "input": "mask"},
+    {"kind": "label", "name": "told", "input": "mask", "table": "csv"},
+)
+
+LARGE_MIB = 400
+"""Memory that it matters to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +64,8 @@ class Case:
     output: str
     blocks: dict[str, int]
     """blocks.shape; an axis not named is not cut."""
+    denoise: dict[str, Any] = field(default_factory=dict)
+    tasks: Sequence[dict[str, Any]] = TASKS
 
     @property
     def name(self) -> str:
@@ -46,52 +76,38 @@ class Case:
 
 
 CASES = (
-    Case((1, 1, 8, 64, 64), "uint16", "uint16", {}),
-    Case((1, 1, 32, 640, 640), "uint16", "uint16", {}),
-    Case((1, 2, 32, 512, 640), "uint8", "float32", {"y": 256}),
-    Case((2, 2, 24, 512, 512), "float32", "uint16", {"y": 128, "x": 256}),
-    Case((4, 1, 48, 512, 512), "uint16", "float32", {"y": 128}),
-    Case((1, 1, 64, 1024, 1024), "uint16", "float32", {}),
+    Case((1, 1, 8, 64, 64), "uint16", "uint16", {}, tasks=TASKS + LABELS),
+    Case((1, 1, 32, 640, 640), "uint16", "uint16", {}, tasks=TASKS + LABELS[:1]),
+    Case((1, 1, 1, 4096, 4096), "uint16", "input", {}),
+    Case((1, 1, 1, 6000, 5000), "uint8", "float32", {"y": 4096}),
+    Case((12, 1, 1, 1024, 1024), "uint16", "input", {"t": 12}),
+    Case((6, 1, 8, 512, 512), "uint16", "input", {"t": 6}, {"patch": {"t": 1}}),
+    Case((1, 2, 32, 512, 640), "uint8", "float32", {}, tasks=TASKS + LABELS[1:]),
+    Case((1, 2, 24, 640, 640), "uint16", "input", {}),
+    Case((2, 2, 24, 512, 512), "float32", "uint16", {}, tasks=TASKS + LABELS[1:]),
+    Case((2, 1, 48, 1024, 512), "uint16", "float32", {"y": 896}),
+    Case((1, 1, 64, 640, 512), "float32", "input", {}),
+    Case((1, 1, 64, 1024, 1024), "uint16", "uint16", {}),
 )
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Run every case with every engine; print the tables."""
-    return {"engines": {name: _run_engine(folder / name, name) for name in ENGINES}}
+    """Run every case, the denoising with each engine in turn; print the table."""
+    rows = []
+    for i, case in enumerate(CASES):
+        place = folder / str(i)
+        place.mkdir()
+        engine = list(ENGINES)[i % len(ENGINES)]
+        found = _run_case(place, case, engine)
+        print(f"{case.name} ({engine})", flush=True)
+        _print(found)
+        rows += [row | {"case": case.name, "engine": engine} for row in found]
+    print(f"All cases, where the peak is {LARGE_MIB} MiB or more: measured / planned")
+    _print_ratios(rows)
+    return {"stages": rows}
 
 
-def _run_engine(folder: Path, name: str) -> dict[str, Any]:
-    folder.mkdir()
-    rows = [_run_case(folder / str(i), case, name) for i, case in enumerate(CASES)]
-    print(f"{name}: {rows[0]['engine']}")
-    header = (
-        *("image (t c z y x), blocks", "blocks", "Mvoxel read", "plan MiB"),
-        *("peak MiB", "peak / plan", "bytes / voxel"),
-    )
-    table = [
-        (
-            row["case"],
-            str(row["blocks"]),
-            f"{row['voxels'] / 1e6:.2f}",
-            f"{row['plan_mib']:.0f}",
-            f"{row['peak_mib']:.0f}",
-            f"{row['peak_mib'] / row['plan_mib']:.2f}",
-            f"{row['bytes_per_voxel']:.1f}",
-        )
-        for row in rows
-    ]
-    print_table(header, table)
-    base, slope = _fit(rows)
-    print(
-        f"Best fit: {base:.0f} MiB + {slope:.1f} bytes per voxel and channel beside the"
-        f" input's (the plan: {rows[0]['base_mib']:.0f} MiB +"
-        f" {rows[0]['planned_per_voxel']} bytes)"
-    )
-    return {"cases": rows, "fit": {"worker_mib": base, "bytes_per_voxel": slope}}
-
-
-def _run_case(folder: Path, case: Case, engine: str) -> dict[str, Any]:
-    folder.mkdir()
+def _run_case(folder: Path, case: Case, engine: str) -> list[dict[str, Any]]:
     rng = np.random.default_rng(0)
     image = rng.normal(150, 10, case.shape).astype(case.dtype)
     source = write_czi(folder / "image.czi", image, time_step_s=None)
@@ -100,43 +116,90 @@ def _run_case(folder: Path, case: Case, engine: str) -> dict[str, Any]:
         folder / "output.zarr",
         case.shape[1],
         denoise={
-            "patch": {"y": 3, "x": 3},
-            "max_iter": ITERATIONS,
+            "patch": {"y": 1, "x": 1},
+            "max_iter": 1,
+            **case.denoise,
             **ENGINES[engine],
         },
         output={"dtype": case.output},
         blocks={"shape": case.blocks},
+        tasks=case.tasks,
     )
     (folder / "config.json").write_text(json.dumps(config))
-    run = resolve(Config.load(folder / "config.json"), None, "benchmark")
     measure(program(folder / "config.json"), folder / "run.log")
-    lines = _lines(folder / "output.zarr.run")
-    peak = max(line["peak_mib"] for line in lines)
-    base = WORKER_BYTES + run.denoiser.process_bytes
-    voxels = run.denoising.grid.largest_read * case.shape[1]
+    run_dir = RunDir(folder / "output.zarr.run")
+    resolved = restore(RunRecord.of(run_dir), run_dir)
+    large = [
+        stage
+        for stage in resolved.stages
+        if stage.memory is None or stage.memory >= LARGE_MIB * MIB or case is CASES[0]
+    ]
+    return [_measured(stage, run_dir) for stage in large]
+
+
+def _measured(stage: Stage, run_dir: RunDir) -> dict[str, Any]:
+    command = [sys.executable, __file__, str(run_dir.path), stage.name]
+    done = subprocess.run(command, check=True, capture_output=True)
+    peak, seconds = map(float, done.stdout.split())
+    shape = stage.grid.largest_shape
     return {
-        "case": case.name,
-        "engine": " and ".join(sorted({line["engine"] for line in lines})),
-        "blocks": run.denoising.grid.size,
-        "voxels": voxels,
-        "itemsize": image.itemsize,
-        "plan_mib": run.memory / MIB,
-        "peak_mib": peak,
-        "bytes_per_voxel": (peak * MIB - base) / voxels - image.itemsize,
-        "base_mib": base / MIB,
-        "planned_per_voxel": run.denoiser.bytes_per_voxel,
+        "stage": stage.name,
+        "voxels": stage.grid.largest_read,
+        "plan_seconds": stage.pace.seconds(shape) if stage.pace else None,
+        "seconds": seconds,
+        "plan_mib": None if stage.memory is None else stage.memory / MIB,
+        "peak_mib": peak / MIB,
     }
 
 
-def _lines(run_dir: Path) -> list[dict[str, Any]]:
-    """Those of the denoising's ledger."""
-    files = (run_dir / "ledger" / "denoise").glob("*.jsonl")
-    return [json.loads(x) for file in files for x in file.read_text().splitlines()]
+def _print(rows: list[dict[str, Any]]) -> None:
+    header = (
+        *("stage", "Mvoxel read", "plan MiB", "peak MiB", "peak / plan"),
+        *("plan s", "s"),
+    )
+    table = [
+        (
+            row["stage"],
+            f"{row['voxels'] / 1e6:.2f}",
+            "-" if row["plan_mib"] is None else f"{row['plan_mib']:.0f}",
+            f"{row['peak_mib']:.0f}",
+            "-" if row["plan_mib"] is None else f"{_ratio(row):.2f}",
+            "-" if row["plan_seconds"] is None else f"{row['plan_seconds']:.2f}",
+            f"{row['seconds']:.2f}",
+        )
+        for row in rows
+    ]
+    print_table(header, table)
 
 
-def _fit(rows: list[dict[str, Any]]) -> tuple[float, float]:
-    """Memory of an idle worker in MiB, and bytes per voxel, by least squares."""
-    voxels = [row["voxels"] for row in rows]
-    beside = [row["peak_mib"] * MIB - row["voxels"] * row["itemsize"] for row in rows]
-    slope, base = np.polyfit(voxels, beside, 1)
-    return float(base) / MIB, float(slope)
+def _print_ratios(rows: list[dict[str, Any]]) -> None:
+    large = [
+        r for r in rows if r["plan_mib"] is not None and r["peak_mib"] >= LARGE_MIB
+    ]
+    table = []
+    for stage in dict.fromkeys(row["stage"] for row in large):
+        ratios = [_ratio(row) for row in large if row["stage"] == stage]
+        numbers = min(ratios), sum(ratios) / len(ratios), max(ratios)
+        table.append((stage, str(len(ratios)), *(f"{n:.2f}" for n in numbers)))
+    print_table(("stage", "cases", "least", "mean", "most"), table)
+
+
+def _ratio(row: dict[str, Any]) -> float:
+    ratio: float = row["peak_mib"] / row["plan_mib"]
+    return ratio
+
+
+def _do_largest_block(run_dir: RunDir, name: str) -> None:
+    """Do it again, and print the bytes that this process took."""
+    use_one_core()
+    run = restore(RunRecord.of(run_dir), run_dir)
+    stage = next(s for s in run.stages if s.name == name)
+    stage.load()
+    index = stage.grid.largest_index
+    started = time.process_time()
+    process_block(stage, index, durable=False, is_wanted=lambda: True)
+    print(peak_memory(), time.process_time() - started)
+
+
+if __name__ == "__main__":
+    _do_largest_block(RunDir(Path(sys.argv[1])), sys.argv[2])

@@ -44,7 +44,8 @@ def convert(block: np.ndarray, dtype: str) -> tuple[np.ndarray, int]:
     fits = (block >= limits.min) & (block <= limits.max)
     clipped = block.size - int(np.count_nonzero(fits))
     if clipped:
-        if block.dtype.kind == "f":
+        is_float = block.dtype.kind == "f"
+        if is_float:
             np.nan_to_num(block, copy=False, nan=0.0)
-        block = np.clip(block, limits.min, limits.max)
+        block = np.clip(block, limits.min, limits.max, out=block if is_float else None)
     return np.ascontiguousarray(block, wanted), clipped

@@ -1,11 +1,13 @@
 """`plan`: say what a run would do."""
 
 import argparse
+import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
-from denoise_daisy.runs.plan_report import plan
+from denoise_daisy.runs.planning import plan
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -15,10 +17,23 @@ def add(verbs: "Verbs") -> None:
     """Add its parser."""
     verb = verbs.add_parser("plan", help="say what a run would do")
     add_run_options(verb)
+    verb.add_argument(
+        "--probe",
+        action="store_true",
+        help="denoise one block, to measure its time and memory; may take minutes",
+    )
+    verb.add_argument(
+        "--json", action="store_true", help="as JSON, with the names of `runs/plan.py`"
+    )
     verb.set_defaults(call=_call)
 
 
 def _call(options: argparse.Namespace) -> None:
-    config = Config.load(options.config)
-    unchecked = options.unchecked_ndsafir
-    print_answer(plan(config, tasks=options.task, unchecked_ndsafir=unchecked))
+    made = plan(
+        Config.load(options.config),
+        tasks=options.task,
+        unchecked_ndsafir=options.unchecked_ndsafir,
+        probe=options.probe,
+        say=partial(print, file=sys.stderr, flush=True),
+    )
+    print_answer(made.json() if options.json else str(made))

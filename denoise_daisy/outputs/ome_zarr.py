@@ -13,13 +13,13 @@ from typing import Any
 import zarr
 from funlib.geometry import Roi
 from zarr.abc.store import ByteRequest, Store
-from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from denoise_daisy.durable import delete, persistently, sync, write_atomic
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.outputs.layout import ARRAY_AXES, Layout
+from denoise_daisy.outputs.encoding import new_array
+from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_metadata import VERSION
 
 LEVEL = "0"
@@ -101,22 +101,7 @@ def create_array(path: Path, layout: Layout) -> None:
     if (path / METADATA).exists():
         check_array(path, layout)
         return
-    zarr.create_array(
-        path,
-        zarr_format=3,
-        shape=layout.shape,
-        dtype=layout.dtype,
-        chunks=layout.chunks,
-        shards=layout.shards,
-        compressors=[
-            BloscCodec(
-                cname="zstd", clevel=layout.compression_level, shuffle="bitshuffle"
-            ),
-            Crc32cCodec(),
-        ],
-        fill_value=0,
-        dimension_names=list(ARRAY_AXES),
-    )
+    new_array(path, layout)
     try:
         _sync_metadata(path)
     except OSError:

@@ -39,16 +39,33 @@ def resolve(config: Config, record: RunRecord | None, new_id: str) -> ResolvedRu
     InputError
         The config can't work with that image; the message has the number to change.
     """
-    asked = _Resolving(
+    return _Resolving(
         config=config,
         image=open_image(config.input),
         run_dir=RunDir.of_output(Path(config.output.path)),
         id=record.id if record else new_id,
         recorded=record.stages if record else {},
-    )
-    run = asked.on_this_machine(math.inf).run()
-    busy = asked.on_this_machine(run.denoising.grid.size)
-    return run if busy.config == run.config else busy.run()
+    ).settled()
+
+
+def denoising_with(run: ResolvedRun, config: Config) -> ResolvedRun:
+    """The denoising that a run would have with another config, of the same image.
+
+    Memory for its tasks is left, but they are not built.
+
+    Raises
+    ------
+    InputError
+        There would be none.
+    """
+    return _Resolving(
+        config=config,
+        image=run.image,
+        run_dir=run.run_dir,
+        id=run.id,
+        recorded=run.recorded,
+        has_tasks=False,
+    ).settled()
 
 
 def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
@@ -163,6 +180,14 @@ class _Resolving:
     id: str
     recorded: Mapping[str, StageRecord]
     is_restored: bool = False
+    has_tasks: bool = True
+    """Whether they are built as well."""
+
+    def settled(self) -> ResolvedRun:
+        """The run, once it is known how many blocks its workers share."""
+        run = self.on_this_machine(math.inf).run()
+        busy = self.on_this_machine(run.denoising.grid.size)
+        return run if busy.config == run.config else busy.run()
 
     def on_this_machine(self, blocks: float) -> "_Resolving":
         """With workers and threads that share its cores, for so many blocks at most."""
@@ -201,7 +226,8 @@ class _Resolving:
         limits = _limits(config)
         places = Places(self.run_dir, self.id)
         builder = StageBuilder(image, cutting, places, limits, denoising.base)
-        stages = build_stages(denoising, config.tasks, builder)
+        tasks = config.tasks if self.has_tasks else ()
+        stages = build_stages(denoising, tasks, builder)
         return ResolvedRun(
             config=config,
             image=image,

@@ -1,165 +1,203 @@
-"""What a run will do, in words."""
+"""A plan in words."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from denoise_daisy.blockwise.block_shape import GIB
-from denoise_daisy.blockwise.stage import Stage
-from denoise_daisy.config import Config
 from denoise_daisy.geometry import AXES
-from denoise_daisy.images.image import roi_of
-from denoise_daisy.launchers.base import NotHereError
-from denoise_daisy.machine import free_disk
 from denoise_daisy.progress import duration
-from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.run_dir.record import RunRecord
-from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.runs.output_places import check_output, check_owner
-from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
-from denoise_daisy.runs.run import known_denoiser
-from denoise_daisy.runs.warnings import warnings_of
+
+if TYPE_CHECKING:
+    from denoise_daisy.runs.plan import (
+        Alternative,
+        Plan,
+        PlannedImage,
+        PlannedOutput,
+        PlannedStage,
+        PlannedTime,
+        PlannedWorkers,
+    )
 
 
-def plan(
-    config: Config, *, tasks: Sequence[str] = (), unchecked_ndsafir: bool = False
-) -> str:
-    """What a run of this config would do: blocks, context, memory, disk, what is left.
-
-    Nothing is started or written.
-
-    Raises
-    ------
-    InputError, RefusedError
-        As `run` would.
-    """
-    if not unchecked_ndsafir:
-        config.denoise.check_engine()
-    run_dir = RunDir.of_output(Path(config.output.path))
-    check_output(config, run_dir)
-    existing = RunRecord.read(run_dir)
-    check_owner(run_dir.output, existing, overwrite=False)
-    found = preflight(config, existing, tasks=tasks, new_id="RUN")
-    missing = _missing_system(found)
-    run, survey = known_denoiser(found)
-    run.denoiser.load(run.image.dtype)
-    lines = [*_plan_lines(found, run), *_task_lines(found)]
-    warnings = (*warnings_of(run, survey), *missing)
-    lines += [f"Warning: {warning}" for warning in warnings]
-    pools = run.pools_for(found.asked)
-    if jobs := "\n".join(filter(None, (p.launcher.describe() for p in pools))):
-        lines += ["", "Workers would be submitted so:", jobs]
+def text_of(plan: "Plan") -> str:
+    """What a person reads before a run."""
+    lines = [f"{name:<8} {text}" for name, text in _rows(plan).items() if text]
+    if plan.stages:
+        lines += ["", "Then, each block as soon as what it reads is done:"]
+        lines += map(_stage, plan.stages)
+    if plan.alternatives:
+        lines += ["", "With other settings:"]
+        lines += map(_alternative, plan.alternatives)
+    lines += [f"Warning: {warning}" for warning in plan.warnings]
+    if plan.jobs:
+        lines += ["", "Workers would be submitted so:", plan.jobs]
     return "\n".join(lines)
 
 
-def _missing_system(found: Preflight) -> tuple[str, ...]:
-    """What a run would refuse on this machine alone: a plan is made anywhere."""
-    try:
-        check_workers(found)
-    except NotHereError as error:
-        return (str(error),)
-    return ()
-
-
-def _plan_lines(found: Preflight, run: ResolvedRun) -> Iterator[str]:
-    """`run` is that of `found`, with what was found out about the image just now."""
-    grid, layout, workers = run.denoising.grid, run.array.layout, run.config.workers
-    at_work = min(workers.number, grid.size)
-    free, _ = free_disk(run.output)
-    done = found.ledgers[run.denoising.name].done_count
-    shards = f", shards {_times(layout.shards)}" if layout.shards else ", no shards"
-    now = " (calibrated now)" if found.run.denoiser.needs_probing else ""
-    channels = ", ".join(channel.name for channel in run.image.channels)
-    rows = {
-        "input": run.config.input.path,
-        "image": f"{_times(run.image.shape)} (t c z y x) {run.image.dtype}: {channels}",
-        "region": _region(run),
-        "output": str(run.output),
-        "array": f"{layout.dtype}, chunks {_times(layout.chunks)}{shards} (t c z y x)",
-        "size": (
-            f"{layout.nbytes / GIB:.3g} GiB uncompressed in {layout.files} files;"
-            f" {free / GIB:.3g} GiB free"
+def _rows(plan: "Plan") -> dict[str, str]:
+    image, output, blocks = plan.image, plan.output, plan.blocks
+    channels = ", ".join(image.channels)
+    shards = f", shards {_times(output.shards)}" if output.shards else ", no shards"
+    now = " (calibrated now)" if plan.denoiser.is_calibrated_now else ""
+    axes = zip(AXES, image.region, strict=True)
+    return {
+        "input": image.path,
+        "image": f"{_times(image.shape)} (t c z y x) {image.dtype}: {channels}",
+        "voxels": _voxels(image),
+        "region": ", ".join(f"{axis} {begin}:{end}" for axis, (begin, end) in axes),
+        "output": output.path,
+        "array": (
+            f"{output.dtype}, chunks {_times(output.chunks)}{shards} (t c z y x)"
         ),
-        "engine": run.denoiser.engine,
-        "noise": run.denoiser.noise_text + now,
+        "size": _size(output),
+        "denoise": _settings(plan.denoiser.settings),
+        "engine": plan.denoiser.engine,
+        "noise": plan.denoiser.noise_text + now,
         "blocks": (
-            f"{grid.size} ({_times(grid.shape)}) of {_times(grid.block_shape)} voxels"
+            f"{blocks.count} ({_times(blocks.grid)}) of {_times(blocks.shape)} voxels"
             " (t z y x)"
         ),
-        "context": (
-            f"{_times(grid.context)} voxels each side, on a grid of"
-            f" {_times(grid.stencil.stride)}; "
-            + ("exact" if run.is_exact else "NOT exact")
-            + _mirrored(run)
-        ),
-        "read": f"{grid.voxels_read / grid.voxels_written:.2f} x the voxels written",
+        "context": _context(plan),
+        "read": f"{blocks.read_factor:.2f} x the voxels written",
         "written": "1.00 x, every voxel by one block",
-        "memory": f"{run.memory / GIB:.2f} GiB per worker at most",
-        "time": f"about {_seconds(found.run.denoising)} per block, on this machine",
+        "memory": f"{_gib(blocks.memory_bytes)} GiB per worker at most",
+        "time": f"about {_seconds(blocks.seconds)} per block, on this machine",
+        "hours": _hours(plan.time, plan.workers),
+        "measured": _measured(plan),
         "workers": (
-            f"{at_work} {workers.kind}{workers.jobs_of(at_work)},"
-            f" {workers.threads} threads each"
+            f"{_workers(plan.workers, plan.workers.kind)},"
+            f" {plan.workers.threads} threads each"
         ),
-        "done": f"{done} blocks",
-        "left": f"{grid.size - done} blocks",
+        "done": f"{blocks.done} blocks",
+        "left": _left(plan),
     }
-    for name, text in rows.items():
-        yield f"{name:<8} {text}"
 
 
-def _task_lines(found: Preflight) -> Iterator[str]:
-    """What comes after the denoising, a stage each."""
-    run = found.run
-    if not run.tasks:
-        return
-    yield ""
-    yield "Then, each block as soon as what it reads is done:"
-    for stage in run.tasks:
-        done = found.ledgers[stage.name].done_count
-        reads = ", ".join(stage.after) or "raw"
-        again = ", done again" if stage.name in found.changed else ""
-        asked = "" if stage.name in found.asked else ", not asked for"
-        pool = run.pool_of(stage)
-        workers = pool.workers
-        jobs = workers.jobs_of(workers.number)
-        own = f"{workers.number} {workers.kind} workers of its own{jobs}"
-        by = f", by {own}" if pool.name else ""
-        yield (
-            f"{stage.name}: {stage.grid.size} blocks of"
-            f" {_times(stage.grid.block_shape)} ({done} done{again}{asked}), reads"
-            f" {reads}, {_made(stage)} {stage.target.place}{by}; {_needs(stage)}"
-        )
+def _voxels(image: "PlannedImage") -> str:
+    """Their size, as far as it was recorded."""
+    sizes = ["?" if size is None else f"{size:.4g}" for size in image.voxel_size_um]
+    size = " x ".join(sizes) + " um (z y x)"
+    if image.shape[0] == 1:
+        return size
+    step = image.time_step_s
+    return f"{size}, time step {'?' if step is None else f'{step:.4g} s'}"
 
 
-def _needs(stage: Stage) -> str:
+def _size(output: "PlannedOutput") -> str:
+    about = ""
+    if output.compressed_bytes is not None:
+        about = f", about {output.compressed_bytes / GIB:.3g} GiB compressed"
+    return (
+        f"{output.bytes / GIB:.3g} GiB uncompressed in {output.files} files{about};"
+        f" {output.free_bytes / GIB:.3g} GiB free"
+    )
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """The section `denoise`: its kind, then what it says by key."""
+    told = [_setting(key, value) for key, value in settings.items() if key != "kind"]
+    return f"{settings['kind']}: {', '.join(filter(None, told))}"
+
+
+def _setting(key: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        value = " ".join(f"{axis} {n:g}" for axis, n in value.items())
+    return f"{key} {value}"
+
+
+def _context(plan: "Plan") -> str:
+    blocks = plan.blocks
+    mirrored = zip(AXES, blocks.mirrored, strict=True)
+    layers = ", ".join(f"{axis} {n}" for axis, n in mirrored if n)
+    return (
+        f"{_times(blocks.context)} voxels each side, on a grid of"
+        f" {_times(blocks.stride)}; "
+        + ("exact" if blocks.is_exact else "NOT exact")
+        + (f"; layers mirrored at the far end: {layers}" if layers else "")
+    )
+
+
+def _hours(time: "PlannedTime", workers: "PlannedWorkers") -> str:
+    if not time.hours:
+        return ""
+    of_tasks = [
+        f"{task} {_number(hours)}" for task, hours in time.core_hours_by_task.items()
+    ]
+    parts = f" ({', '.join(of_tasks)})" if len(of_tasks) > 1 else ""
+    unknown = ", ".join(time.not_known)
+    return (
+        f"about {duration(time.hours * 3600)} in all with all workers at work,"
+        f" {_number(time.core_hours)} core hours{parts}"
+        + (f"; not counted, as not known beforehand: {unknown}" if unknown else "")
+    )
+
+
+def _measured(plan: "Plan") -> str:
+    """What the block took that was done for it."""
+    if plan.measured is None:
+        return ""
+    took = plan.measured
+    return (
+        f"block {list(took.block)} took {duration(took.seconds)} and"
+        f" {_gib(took.memory_bytes)} GiB; time, hours and size are from that"
+    )
+
+
+def _left(plan: "Plan") -> str:
+    left = plan.blocks.count - plan.blocks.done
+    about = ""
+    if plan.blocks.done and plan.time.hours_left:
+        about = f", about {duration(plan.time.hours_left * 3600)}"
+    return f"{left} blocks{about}"
+
+
+def _workers(workers: "PlannedWorkers", kind: str) -> str:
+    return " ".join(filter(None, (str(workers.count), kind, workers.jobs)))
+
+
+def _stage(stage: "PlannedStage") -> str:
+    reads = ", ".join(stage.reads) or "raw"
+    again = ", done again" if stage.is_done_again else ""
+    asked = "" if stage.is_asked else ", not asked for"
+    made = f"{_times(stage.shape)} {stage.dtype} to" if stage.shape else "to"
+    by = ""
+    if stage.own_workers:
+        own = stage.own_workers
+        by = f", by {_workers(own, f'{own.kind} workers of its own')}"
+    return (
+        f"{stage.name}: {stage.blocks} blocks of {_times(stage.block_shape)}"
+        f" ({stage.done} done{again}{asked}), reads {reads}, {made} {stage.place}{by};"
+        f" {_needs(stage)}"
+    )
+
+
+def _needs(stage: "PlannedStage") -> str:
     """What a block takes, as far as that can be known."""
-    if stage.memory is None or stage.pace is None:
+    if stage.memory_bytes is None or stage.seconds is None:
         return "memory and time of a block not known beforehand"
-    gib = f"{stage.memory / GIB:.2f} GiB per worker at most"
-    return f"{gib}, about {_seconds(stage)} per block"
+    gib = f"{_gib(stage.memory_bytes)} GiB per worker at most"
+    return f"{gib}, about {_seconds(stage.seconds)} per block"
 
 
-def _seconds(stage: Stage) -> str:
-    pace, shape = stage.pace, stage.grid.largest_shape
-    return duration(pace.seconds(shape)) if pace else "?"
+def _alternative(other: "Alternative") -> str:
+    return (
+        f"{other.setting}: {other.blocks} blocks, {other.read_factor:.2f} x read,"
+        f" {other.workers} workers with {_gib(other.memory_bytes)} GiB at most, about"
+        f" {duration(other.hours * 3600)}, {_number(other.core_hours)} core hours"
+    )
 
 
-def _made(stage: Stage) -> str:
-    if stage.array is None:
-        return "to"
-    return f"{_times(stage.array.layout.shape)} {stage.array.dtype} to"
+def _seconds(seconds: float | None) -> str:
+    return "?" if seconds is None else duration(seconds)
 
 
-def _region(run: ResolvedRun) -> str:
-    volume = run.denoising.grid.volume
-    ends = zip(AXES, volume.begin, volume.end, strict=True)
-    return ", ".join(f"{axis} {begin}:{end}" for axis, begin, end in ends)
+def _gib(number: int) -> str:
+    return f"{number / GIB:.2f}"
 
 
-def _mirrored(run: ResolvedRun) -> str:
-    image = roi_of(run.image).end
-    layers = run.denoising.grid.readable_roi.end - image
-    said = [f"{axis} {n}" for axis, n in zip(AXES, layers, strict=True) if n]
-    return f"; layers mirrored at the far end: {', '.join(said)}" if said else ""
+def _number(hours: float) -> str:
+    """Two digits at least, and no more than matter."""
+    return f"{hours:.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -60,6 +60,17 @@ class Preflight:
         return [stage for stage in self.run.stages if stage.name in self.asked]
 
     @property
+    def denoises(self) -> bool:
+        """Whether blocks of the denoising are to be done."""
+        name = self.run.denoising.name
+        return name in self.asked and not self.ledgers[name].done.all()
+
+    def share_left(self, stage: Stage) -> float:
+        """The part of what a stage writes that is not done."""
+        done = stage.grid.voxels_in(self.ledgers[stage.name].done)
+        return 1 - done / stage.grid.voxels_written
+
+    @property
     def is_done(self) -> bool:
         """Whether nothing is left."""
         return all(self.ledgers[name].done.all() for name in self.asked)
@@ -234,8 +245,7 @@ def _check_disk(found: Preflight) -> None:
     run, needed, files = found.run, 0.0, 0
     for stage in found.asked_stages:
         if stage.array is not None:
-            done = stage.grid.voxels_in(found.ledgers[stage.name].done)
-            share = 1 - done / stage.grid.voxels_written
+            share = found.share_left(stage)
             needed += stage.array.layout.nbytes * share
             files += math.ceil(stage.array.layout.files * share)
     free, free_files = free_disk(run.output)

@@ -134,9 +134,7 @@ def known_denoiser(found: Preflight) -> tuple[ResolvedRun, Survey | None]:
         The image tells nothing of what the denoiser needs to know.
     """
     run = found.run
-    name = run.denoising.name
-    denoises = name in found.asked and not found.ledgers[name].done.all()
-    if not (denoises or run.denoiser.needs_probing):
+    if not (found.denoises or run.denoiser.needs_probing):
         return run, None
     denoiser, survey = run.denoiser.probe(run.image)
     return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), survey

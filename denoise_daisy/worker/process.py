@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # Ctrl-C in a terminal is meant for the scheduler, which lets blocks finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One core per worker is the plan: no pool of threads beside ndsafir.
-    read_serially()
-    limit_threads()
+    use_one_core()
     run_dir = RunDir(options.run_dir.absolute())
     job_time = JobTime(options.began_at, options.ends_at)
     try:
@@ -73,6 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         logger.error("%s: this worker stops.", error)
         return EXIT_DISK
+
+
+def use_one_core() -> None:
+    """One core per worker is the plan: no pool of threads beside the denoiser's."""
+    read_serially()
+    limit_threads()
 
 
 def run() -> NoReturn:

@@ -287,7 +287,7 @@ def test_the_python_interface_does_the_same(tmp_path: Path) -> None:
         output={"dtype": "float32"},
     )
     config = Config.load(write_config(tmp_path / "config.json", values))
-    assert "1 blocks" in plan(config)
+    assert "1 blocks" in str(plan(config))
     said: list[str] = []
     run(config, say=said.append)
     assert "1 blocks done" in said[-1]

@@ -73,8 +73,11 @@ def test_a_plan_is_of_the_tasks_that_are_named(
 ) -> None:
     asked: list[tuple[list[str], bool]] = []
 
-    def plan(_: object, *, tasks: list[str], unchecked_ndsafir: bool) -> str:
+    def plan(
+        _: object, *, tasks: list[str], unchecked_ndsafir: bool, **options: object
+    ) -> str:
         asked.append((tasks, unchecked_ndsafir))
+        assert options["probe"] is False
         return ""
 
     monkeypatch.setattr(plan_command, "plan", plan)

@@ -91,7 +91,7 @@ def test_a_run_names_what_denoises_before_and_after_and_in_each_line(
     log = (finished.run_dir.logs / "scheduler.log").read_text()
     assert log.count(before) == log.count(after) == 1
     assert f"engine: {FASTEST} (4 blocks)" in status(finished.run_dir).splitlines()
-    assert f"engine   {FASTEST}" in plan(load(finished.config)).splitlines()
+    assert f"engine   {FASTEST}" in str(plan(load(finished.config))).splitlines()
 
 
 def test_a_run_goes_on_with_another_engine_than_it_was_begun_with(
@@ -122,7 +122,7 @@ def test_a_plan_names_what_is_left_where_engines_fail_their_test(
     monkeypatch.setattr(engine_trial, "_distrusted", set())
     monkeypatch.setattr(engine_trial, "stands_test", lambda *_: False)
     engine_trial.trusted.cache_clear()
-    said = plan(load(finished.config))
+    said = str(plan(load(finished.config)))
     engine_trial.trusted.cache_clear()
     assert f"engine   {OTHER}" in said.splitlines()
     assert "ndsafir itself denoises, and takes several times as long" in said

@@ -322,7 +322,7 @@ def test_where_all_is_denoised_nothing_is_sampled(
     monkeypatch.setattr("denoise_daisy.denoisers.ndsafir.find_noise", fail)
     with pytest.raises(AssertionError, match="was sampled"):
         known_denoiser(found)
-    assert "gains 3.92, offsets -367\n" in plan(Config.load(path))
+    assert "gains 3.92, offsets -367\n" in str(plan(Config.load(path)))
     said: list[str] = []
     run(Config.load(path), say=said.append)
     assert [text.split()[0] for text in said] == ["All"]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from denoise_daisy import run
+from denoise_daisy import plan, run
 from denoise_daisy.denoisers import native_engine
 from denoise_daisy.denoisers.native_engine import instruction_sets
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
@@ -16,7 +16,6 @@ from denoise_daisy.launchers import local
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import SlurmWorkers
 from denoise_daisy.resolved import resolve
-from denoise_daisy.runs.plan_report import plan
 from harness import (
     config_for,
     ledger_lines,
@@ -149,7 +148,7 @@ def test_as_many_workers_are_planned_as_there_are_blocks(
     assert isinstance(run.denoiser, NdsafirDenoiser)
     assert run.denoiser.threads == threads
     assert run.pools[0].workers == run.config.workers
-    assert f"{workers} local, {threads} threads each" in plan(config)
+    assert f"{workers} local, {threads} threads each" in str(plan(config))
 
 
 @needs_engine

@@ -88,7 +88,7 @@ def test_a_batch_system_that_is_needed_may_not(
 def test_a_plan_is_made_without_the_batch_system_and_says_so(
     workers_of_soft: dict[str, Any],
 ) -> None:
-    said = plan(load(workers_of_soft))
+    said = str(plan(load(workers_of_soft)))
     assert "Warning: 'bsub' is not on this machine" in said
     assert "\nbsub -J 'denoise-out-RUN-soft[1-1]'" in said
 

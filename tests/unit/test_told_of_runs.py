@@ -45,7 +45,7 @@ def test_a_plan_says_of_each_stage_what_it_makes_and_where(
     config: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
     """Of an array its shape and type; values, pieces and tables have none."""
-    said = plan(load(config(SOFT, FOUND, CELLS))).replace(f"{tmp_path}/", "")
+    said = str(plan(load(config(SOFT, FOUND, CELLS)))).replace(f"{tmp_path}/", "")
     _, stages = said.split("Then, each block as soon as what it reads is done:\n")
     two, one = "2 blocks of 1 x 1 x 16 x 16", "1 blocks of 1 x 1 x 32 x 16"
     pixels, work = "1 x 1 x 1 x 32 x 16", "out.zarr.run/tasks"
@@ -69,7 +69,7 @@ def test_a_plan_counts_the_jobs_of_several_workers(
     """Those of the run are no more than its two blocks."""
     workers = {"kind": "lsf", "count": 12, "per_job": 3, "memory_gib": 1}
     own = {**SOFT, "workers": {**workers, "per_job": 6}}
-    said = plan(load(config(own) | {"workers": workers}))
+    said = str(plan(load(config(own) | {"workers": workers})))
     assert "workers  2 lsf in 1 job of 3, 1 threads each\n" in said
     assert ", by 12 lsf workers of its own in 2 jobs of 6; " in said
     assert " -n 3 " in said
