@@ -80,7 +80,8 @@ def _noise(samples: Sequence[Sample], fit: NoiseFit, levels: Levels) -> float:
     blocks = measure([s.voxels for s in samples], [s.valid for s in samples], levels)
     if len(blocks) < LEAST_BLOCKS:
         return 0.0
-    seen = blocks.coarse if fit.verdict == "correlated" else blocks.fine
+    step = int(fit.verdict == "correlated")
+    seen = blocks.left[:, step, step]
     model = np.maximum(fit.gain * blocks.mean + fit.offset, 1e-3 * fit.noise_std**2)
     flattest = np.argsort(blocks.texture / model, kind="stable")
     ratio = (seen / model)[flattest[: round(FLATTEST * len(blocks))]]

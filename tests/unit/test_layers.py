@@ -341,9 +341,9 @@ def test_a_context_of_all_layers_mirrored_ones_as_well_is_exact(tmp_path: Path) 
 
 def test_mirrored_layers_need_no_warning(tmp_path: Path) -> None:
     case = of_z(16, 4)
-    assert list(warnings_of(resolved(load(case.config(tmp_path))))) == []
+    assert list(warnings_of(resolved(load(case.config(tmp_path))), None)) == []
     left = resolved(load(case.config(tmp_path, cover="ndsafir")))
-    (warning,) = warnings_of(left)
+    (warning,) = warnings_of(left, None)
     assert warning.startswith("Along z, layer 15 of 0 to 15 lies in no patch")
     assert left.denoising.grid.readable_roi == roi_of(left.image)
 
