@@ -38,7 +38,7 @@ class Bins:
     def of(cls, members: Sequence[Blocks]) -> Self:
         """Bins of these blocks."""
         means = [blocks.mean.mean(dtype=float) for blocks in members]
-        left = [capped_mean(blocks.left) for blocks in members]
+        left = [_capped(some.left).mean(axis=0, dtype=float) for some in members]
         return cls(tuple(members), np.array(means), np.array(left))
 
     def __len__(self) -> int:
@@ -55,9 +55,9 @@ class Bins:
         """Variances of ``(times, bins)``: bootstrap over the blocks of each bin."""
         columns = []
         for blocks in self.members:
-            values = blocks.left[:, *taps]
-            drawn = rng.integers(len(values), size=(len(values), times))
-            columns.append(capped_mean(values[drawn]))
+            values = _capped(blocks.left[:, *taps])
+            drawn = rng.integers(len(values), size=(times, len(values)))
+            columns.append(values[drawn].mean(axis=1, dtype=float))
         return np.stack(columns, axis=1)
 
 
@@ -77,12 +77,11 @@ def binned(blocks: Blocks) -> Bins:
     return Bins.of([_flattest(group) for group in groups])
 
 
-def capped_mean(values: np.ndarray) -> np.ndarray:
-    """Mean along the first axis, of what is above 3 medians only that much."""
-    median = np.median(values, axis=0).astype(float)
-    capped = np.where(median > 0, np.minimum(values, 3 * median), values)
-    mean: np.ndarray = capped.mean(axis=0, dtype=float)
-    return mean
+def _capped(values: np.ndarray) -> np.ndarray:
+    """Of what is above 3 medians only that much, along the first axis."""
+    median = np.median(values, axis=0)
+    capped: np.ndarray = np.where(median > 0, np.minimum(values, 3 * median), values)
+    return capped
 
 
 def _flattest(group: Blocks) -> Blocks:

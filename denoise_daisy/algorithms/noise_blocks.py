@@ -22,6 +22,9 @@ REACH = 2
 NEAR = 3
 """A block this near to a voxel that tells nothing is left out."""
 
+LOOKED_AT = 2**20
+"""Floats whose levels are counted, evenly spread over all; of integers, all are."""
+
 MOST_BLOCKS = 300_000
 """More are thinned out evenly."""
 
@@ -42,6 +45,9 @@ class Levels:
     counts: np.ndarray
     """How often, as float64."""
 
+    up_to: np.ndarray
+    """How many voxels are of a level or darker."""
+
     gap: float | None
     """What stands where the image holds nothing, far below all other levels."""
 
@@ -57,23 +63,23 @@ class Levels:
     def is_black_clipped(self) -> bool:
         """What is darker was clipped to the lowest level, by how many voxels are there.
 
-        More than as many times the next level's as those are the next but one's, and
-        as that again: counts of photons fall off as evenly as that, even if few.
+        They stand out from the next level's by more than those do from the next but
+        one's: counts of photons fall off evenly.
         """
         if len(self.counts) < 3 or self.counts[0] < 2e-3 * self.counts.sum():
             return False
         first, second, third = self.counts[:3]
-        return bool(first * third > 2 * second**2)
+        return bool(first * third > 1.3 * second**2)
 
     def quantile(self, share: float) -> float:
         """The level below or at which `share` of the voxels lie."""
-        below = np.cumsum(self.counts)
-        place = int(np.searchsorted(below, share * below[-1]))
+        place = int(np.searchsorted(self.up_to, share * self.up_to[-1]))
         return float(self.values[min(place, len(self.values) - 1)])
 
     def share_below(self, level: float) -> float:
         """The share of the voxels that lie below a level."""
-        return float(self.counts[self.values < level].sum() / self.counts.sum())
+        place = int(np.searchsorted(self.values, level))
+        return float(self.up_to[place - 1] / self.up_to[-1]) if place else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +111,6 @@ def levels_of(
 ) -> Levels:
     """The grey levels of the valid voxels of planes of ``(y, x)``, of one dtype.
 
-    Of floats, about a million are looked at.
-
     Raises
     ------
     ValueError
@@ -115,8 +119,6 @@ def levels_of(
     values, counts = _seen(planes, valid)
     if not len(values):
         raise ValueError("no voxel is valid")
-    if not np.isfinite(values).all():
-        raise ValueError("some voxels are no finite numbers")
     gap = None
     if len(values) > 2:
         steps = np.diff(values)
@@ -126,7 +128,7 @@ def levels_of(
     saturation = None
     if len(values) > 1 and counts[-1] > max(2 * counts[-2], 1e-4 * counts.sum()):
         saturation = float(values[-1])
-    return Levels(values, counts, gap, saturation)
+    return Levels(values, counts, np.cumsum(counts), gap, saturation)
 
 
 def measure(
@@ -144,11 +146,6 @@ def measure(
     ValueError
         All planes are too small.
     """
-    total = sum(
-        max(0, (n - 2 * REACH) // BLOCK) * max(0, (m - 2 * REACH) // BLOCK)
-        for n, m in (plane.shape for plane in planes)
-    )
-    step = max(1, -(-total // MOST_BLOCKS))
     parts = [
         part
         for plane, mask in zip(planes, valid, strict=True)
@@ -160,7 +157,8 @@ def measure(
         np.concatenate([getattr(part, field.name) for part in parts])
         for field in fields(Blocks)
     )
-    return Blocks(*columns)[::step]
+    blocks = Blocks(*columns)
+    return blocks[:: max(1, -(-len(blocks) // MOST_BLOCKS))]
 
 
 def _seen(
@@ -174,13 +172,15 @@ def _seen(
             counts += np.bincount(seen.ravel(), minlength=len(counts))
         values = np.flatnonzero(counts)
         return values.astype(np.float64), counts[values]
-    step = max(1, sum(plane.size for plane in planes) >> 20)
-    seen = [
-        (plane if mask is None else plane[mask]).ravel()[::step]
-        for plane, mask in zip(planes, valid, strict=True)
-    ]
-    values, number = np.unique(np.concatenate(seen or [[]]), return_counts=True)
-    return values.astype(np.float64), number.astype(np.float64)
+    step = max(1, sum(plane.size for plane in planes) // LOOKED_AT)
+    looked_at = [np.empty(0)]
+    for plane, mask in zip(planes, valid, strict=True):
+        seen = plane.ravel() if mask is None else plane[mask]
+        if not np.isfinite(seen).all():
+            raise ValueError("some voxels are no finite numbers")
+        looked_at.append(seen[::step])
+    values, number = np.unique(np.concatenate(looked_at), return_counts=True)
+    return values, number.astype(np.float64)
 
 
 def _measure_plane(
@@ -195,8 +195,10 @@ def _measure_plane(
         count = min(_STRIP, rows - row)
         tall = slice(row * BLOCK, (row + count) * BLOCK + 2 * REACH)
         part = plane[tall, wide]
-        blocks = _measure_strip(part, levels)
-        kept = (blocks.left[:, 0, 0] > 0) & (blocks.dark < 1)
+        with np.errstate(all="ignore"):  # voxels that are not valid may be anything
+            blocks = _measure_strip(part, levels)
+            fine = blocks.left[:, 0, 0]
+            kept = (fine > 0) & np.isfinite(fine) & (blocks.dark < 1)
         useless = None if mask is None else ~mask[tall, wide]
         for level in (levels.gap, levels.saturation):
             if level is not None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import ndtr
 
 from denoise_daisy.algorithms.noise_bins import Bins, binned
 from denoise_daisy.algorithms.noise_blocks import Blocks, Levels, levels_of, measure
@@ -32,6 +33,12 @@ SEPARABLE = 0.85
 
 DOUBTFUL = 12
 """Lines whose costs differ by less fit as well as each other."""
+
+MOST_CLIPPED = 0.005
+"""Share of the voxels that may lie below the floor."""
+
+EXPLAINED = 1.5
+"""More than so many times what noise explains is not explained."""
 
 REFITS = 100
 """To blocks drawn anew: their spread is the interval."""
@@ -90,7 +97,7 @@ class NoiseFit:
     @property
     def floor(self) -> float:
         """Grey level below which the Anscombe transform makes one value of all."""
-        return -self.offset / self.gain - 3 / 8 * self.gain
+        return _floor(self.gain, self.offset)
 
     def sd(self, level: float) -> float:
         """The model's standard deviation at a grey level; 0 where it has none."""
@@ -124,21 +131,23 @@ def fit_noise(
     verdict, taps, whiteness = _verdict(bins)
     variances = bins.left[:, *taps]
     line = _line(bins, blocks, levels, variances)
-    gain, offset = _held(line, levels, verdict, blocks)
+    most_raised = _most_raised(line, blocks, levels, verdict)
+    gain, offset = _held(line, levels, most_raised)
     rng = np.random.default_rng(0)
     drawn = bins.resampled(taps, REFITS, rng)
     drawn *= np.exp(MISFIT * rng.standard_normal(drawn.shape))
     others = [line.fitted(bins.mean, some, bins.count) for some in drawn]
-    held = np.array([_held(o, levels, verdict, blocks) for o in others])
+    held = np.array([_held(other, levels, most_raised) for other in others])
     (g0, o0), (g1, o1) = _interval(np.array([gain, offset]), held)
     low, high = (gain * levels.quantile(q) + offset for q in (0.01, 0.99))
+    is_gaussian = bool(high < 1.1 * low)
     saturated = levels.counts[-1] if levels.saturation is not None else 0.0
     return NoiseFit(
         gain=gain,
         offset=offset,
-        gain_interval=(max(g0, 0.0), g1),
+        gain_interval=(0.0 if is_gaussian else max(g0, 0.0), g1),
         offset_interval=(o0, o1),
-        is_gaussian=bool(high < 1.1 * low),
+        is_gaussian=is_gaussian,
         noise_std=math.sqrt(max(0.0, gain * levels.quantile(0.5) + offset)),
         verdict=verdict,
         whiteness=whiteness,
@@ -146,7 +155,7 @@ def fit_noise(
         variances=tuple(variances.tolist()),
         counts=tuple(bins.count.tolist()),
         quantiles=tuple((share, levels.quantile(share)) for share in SHARES),
-        clipped=levels.share_below(-offset / gain - 3 / 8 * gain),
+        clipped=levels.share_below(_floor(gain, offset)),
         saturated=float(saturated / levels.counts.sum()),
         saturation=levels.saturation,
     )
@@ -196,7 +205,8 @@ def _verdict(bins: Bins) -> tuple[Verdict, tuple[int, int], float]:
     """
     fine, wide_x, wide_y, coarse = bins.left.reshape(-1, 4).T
     along_y, along_x, both = (
-        float(np.quantile(fine / wide, 0.75)) for wide in (wide_y, wide_x, coarse)
+        float(np.average(fine / wide, weights=bins.count))
+        for wide in (wide_y, wide_x, coarse)
     )
     whiteness = along_y * along_x
     taps = (int(along_y < WHITE), int(along_x < WHITE))
@@ -207,12 +217,29 @@ def _verdict(bins: Bins) -> tuple[Verdict, tuple[int, int], float]:
     return "not to be trusted", (0, 0), whiteness
 
 
-def _held(
-    line: Line, levels: Levels, verdict: Verdict, blocks: Blocks
-) -> tuple[float, float]:
+def _most_raised(line: Line, blocks: Blocks, levels: Levels, verdict: Verdict) -> float:
+    """By how much variance an offset may be raised to clip less.
+
+    With little readout noise the true floor lies within the noise of darkness. Where
+    about as many voxels lie below it as that noise explains, a line that hardly clips
+    would be wrong: a fifth of the variance there clips some less than the truth.
+    """
+    sd = np.sqrt(line.variance(blocks.mean))
+    explained = ndtr((_floor(line.gain, line.offset) - blocks.mean) / sd).mean()
+    below = levels.share_below(_floor(line.gain, line.offset))
+    if verdict == "white" and below < EXPLAINED * explained:
+        return 0.2 * (line.gain * line.start + line.offset)
+    return math.inf
+
+
+def _held(line: Line, levels: Levels, most_raised: float) -> tuple[float, float]:
     """Gain and offset, held so that hardly a voxel lies below the floor."""
     gain, offset = line.gain, line.offset
     sd = math.sqrt(max(0.0, gain * levels.quantile(0.5) + offset))
     gain = max(gain, 2e-4 * sd)
-    held = max(offset, -gain * levels.quantile(0.005) - 3 / 8 * gain**2)
-    return gain, held
+    unclipped = -gain * levels.quantile(MOST_CLIPPED) - 3 / 8 * gain**2
+    return gain, min(max(offset, unclipped), offset + most_raised)
+
+
+def _floor(gain: float, offset: float) -> float:
+    return -offset / gain - 3 / 8 * gain

@@ -1,9 +1,9 @@
 """The line ``variance = gain * mean + offset``, through variances found by level."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.optimize import minimize
@@ -14,8 +14,17 @@ from denoise_daisy.algorithms.noise_bins import FREEDOM
 MISFIT = 0.05
 """Relative error of a bin's variance that more blocks do not make less."""
 
-_CLIPPED_AT = np.linspace(-4, 6, 81)
-"""Where means lie above the black level, in standard deviations there."""
+_ABOVE = np.linspace(-4, 6, 81)
+"""How far above black true levels lie, in standard deviations there."""
+
+_BELOW_BLACK = ndtr(-_ABOVE)
+_DENSITY = np.exp(-(_ABOVE**2) / 2) / math.sqrt(2 * math.pi)
+
+_SEEN = _ABOVE * (1 - _BELOW_BLACK) + _DENSITY
+"""How far above black their means are once clipped, in the same unit."""
+
+_VARIANCE = _SEEN * (_ABOVE - _SEEN) + (1 - _BELOW_BLACK)
+"""Variance that is left, by the variance there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Line:
             return float(np.where(error < 0, error**2, above).sum())
 
         found = [
-            minimize(cost, start, method="Nelder-Mead", options={"maxiter": 400})
+            _minimum(cost, start)
             for start in self._starts(levels, variances, is_bent=is_bent)
         ]
         best = min(found, key=lambda one: float(one.fun))
@@ -111,14 +120,15 @@ class Line:
         at_black = max(self.gain * black + self.offset, self.least)
         # The level that lies w standard deviations above black is noisy by the root of
         # sd**2 = at_black + gain * w * sd.
-        half = self.gain * _CLIPPED_AT / 2
+        half = self.gain * _ABOVE / 2
         sd = half + np.sqrt(half**2 + at_black)
-        inside = ndtr(_CLIPPED_AT)
-        density = np.exp(-(_CLIPPED_AT**2) / 2) / math.sqrt(2 * math.pi)
-        mean = _CLIPPED_AT * inside + density
-        square = (_CLIPPED_AT**2 + 1) * inside + _CLIPPED_AT * density
-        share = (square - mean**2) * sd**2
-        seen = black + mean * sd
-        return np.where(
-            levels < seen[-1], np.interp(levels, seen, share), self._true(levels)
-        )
+        seen = black + _SEEN * sd
+        clipped = np.interp(levels, seen, _VARIANCE * sd**2)
+        return np.where(levels < seen[-1], clipped, self._true(levels))
+
+
+def _minimum(cost: Callable[[np.ndarray], float], start: np.ndarray) -> Any:
+    """By Nelder and Mead, to a part in a thousand of parameters told as logarithms."""
+    simplex = np.vstack([start, start + 0.3 * np.eye(len(start))])
+    options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-3, "maxiter": 400}
+    return minimize(cost, start, method="Nelder-Mead", options=options)
