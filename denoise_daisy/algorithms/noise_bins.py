@@ -4,6 +4,7 @@ Of each range of levels the flattest blocks count, by a texture that hardly depe
 how much the filters leave of white noise: choosing by it does not bias the variance.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -72,8 +73,8 @@ def binned(blocks: Blocks) -> Bins:
     for end in ends:
         if end - begins[-1] >= least and len(blocks) - end >= least:
             begins.append(int(end))
-    ends = [*begins[1:], len(blocks)]
-    groups = [blocks[order[i:j]] for i, j in zip(begins, ends, strict=True)]
+    limits = itertools.pairwise([*begins, len(blocks)])
+    groups = [blocks[order[i:j]] for i, j in limits]
     return Bins.of([_flattest(group) for group in groups])
 
 

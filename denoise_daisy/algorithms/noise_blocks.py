@@ -1,10 +1,10 @@
 """Statistics of small blocks of planes, from which the noise of an image is told.
 
-A plane is ``(y, x)``, in grey levels.  Noise is seen in what a second difference along
-both axes leaves, ``[1 -2 1] x [1 -2 1] / 6`` (Immerkaer 1996, "Fast noise variance
-estimation"): white noise keeps its variance, and of structure only what bends both along
-y and along x is left.  The same with taps two voxels apart tells whether neighbours'
-noise is independent: if it is, both leave as much.
+A plane is ``(y, x)``, in grey levels.  Noise is seen in what second differences along
+both axes leave, ``[1 -2 1] x [1 -2 1] / 6`` (Immerkaer 1996, "Fast noise variance
+estimation"): white noise keeps its variance, and of structure only that is left which
+bends along y and along x at once.  The same with taps two voxels apart tells whether
+the noise of neighbours is independent: if it is, as much is left.
 """
 
 from collections.abc import Iterator, Sequence
@@ -90,8 +90,8 @@ class Blocks:
     """Mean grey level."""
 
     left: np.ndarray
-    """Mean squares of what the filter leaves, of ``(blocks, 2, 2)``: by whether its taps
-    are one voxel apart or two, along y and along x."""
+    """Mean squares of what the filter leaves, of ``(blocks, 2, 2)``: with taps one or
+    two voxels apart along y, and along x."""
 
     texture: np.ndarray
     """Four times the variance of the means of 2 x 2 cells: structure, and noise."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -70,7 +70,7 @@ class Line:
         counts: np.ndarray,
         *,
         is_bent: bool = False,
-    ) -> Self:
+    ) -> "Line":
         """The line through variances of as many blocks, found from this one.
 
         A bin's error is relative.  What lies above the line counts less than what lies
@@ -78,9 +78,9 @@ class Line:
         """
         scale = np.sqrt(2 / (FREEDOM * counts) + MISFIT**2)
 
-        def line(logs: np.ndarray) -> Self:
-            values = np.exp(np.clip(logs, -200, 200))
-            return replace(self, **dict(zip(("dark", "gain", "bend"), values.tolist())))
+        def line(logs: np.ndarray) -> Line:
+            dark, gain, *bend = np.exp(np.clip(logs, -200, 200)).tolist()
+            return replace(self, dark=dark, gain=gain, bend=bend[0] if bend else 0.0)
 
         def cost(logs: np.ndarray) -> float:
             error = np.log(variances / line(logs).variance(levels)) / scale
