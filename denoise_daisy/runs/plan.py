@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from denoise_daisy.blockwise.as_is_share import AsIsShare
 from denoise_daisy.runs.plan_report import text_of
 from denoise_daisy.runs.probing import Measured
 
@@ -164,6 +165,8 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     """Of the tasks and levels, in order."""
     time: PlannedTime
+    skipped: AsIsShare | None
+    """Blocks that are written as they are; null where every one is denoised."""
     measured: Measured | None
     """What one block took, where that was asked for."""
     alternatives: tuple[Alternative, ...]

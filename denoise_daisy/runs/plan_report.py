@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.geometry import AXES
 from denoise_daisy.progress import duration
+from denoise_daisy.runs.skipping import skip_text
+from denoise_daisy.tasks.denoise import DENOISE
 
 if TYPE_CHECKING:
     from denoise_daisy.runs.plan import (
@@ -63,6 +65,7 @@ def _rows(plan: "Plan") -> dict[str, str]:
         "memory": f"{_gib(blocks.memory_bytes)} GiB per worker at most",
         "time": f"about {_seconds(blocks.seconds)} per block, on this machine",
         "hours": _hours(plan.time, plan.workers),
+        "skip": _skip(plan),
         "measured": _measured(plan),
         "workers": (
             f"{_workers(plan.workers, plan.workers.kind)},"
@@ -130,6 +133,14 @@ def _hours(time: "PlannedTime", workers: "PlannedWorkers") -> str:
         f" {_number(time.core_hours)} core hours{parts}"
         + (f"; not counted, as not known beforehand: {unknown}" if unknown else "")
     )
+
+
+def _skip(plan: "Plan") -> str:
+    """Blocks that will not be denoised, which `hours` counts as if they were."""
+    if plan.skipped is None:
+        return ""
+    hours = plan.time.core_hours_by_task.get(DENOISE)
+    return skip_text(plan.skipped, plan.blocks.count, hours)
 
 
 def _measured(plan: "Plan") -> str:

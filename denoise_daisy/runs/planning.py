@@ -29,6 +29,7 @@ from denoise_daisy.runs.plan_hours import Clock
 from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.probing import Measured, measure_block
 from denoise_daisy.runs.run import known_denoiser
+from denoise_daisy.runs.skipping import share_of
 from denoise_daisy.runs.warnings import warnings_of
 
 Say = Callable[[str], None]
@@ -76,6 +77,7 @@ def plan(
         workers=_workers(run.config.workers, run.denoising.grid.size),
         stages=tuple(_stage(found, stage, clock) for stage in found.run.tasks),
         time=clock.time_of(found.asked_stages, found.run.pool_of, found.share_left),
+        skipped=share_of(run),
         measured=measured,
         alternatives=tuple(alternatives(config, found, clock)),
         warnings=(*warnings_of(run, survey), *missing),

@@ -54,6 +54,9 @@ def test_a_mosaic_is_denoised_and_labelled_with_its_gaps(
             {"kind": "label", "name": "cells", "input": "bright"},
         ],
     )
+    planned = here("plan", write_config(tmp_path / "plan.json", config)).stdout
+    assert "\nskip     4 of 12 blocks written as they are\n" in planned
+    assert "; exact\n" in planned
     said = go(config)
     assert "4 blocks written as they are, not denoised: the file holds noth" in said
     assert "1 of 16 planes are missing" in caplog.text
@@ -89,6 +92,9 @@ def test_an_empty_block_that_is_damaged_is_left_as_it_is_again(tmp_path: Path) -
         blocks=BLOCKS | {"skip": {"below": 105}},
         tasks=[{"kind": "threshold", "name": "bright", "value": 104.0}],
     )
+    planned = here("plan", write_config(tmp_path / "plan.json", config)).stdout
+    assert "\nskip     10 of 12 blocks written as they are\n" in planned
+    assert "; NOT exact\n" in planned
     said = go(config)
     assert (
         "10 blocks written as they are, not denoised: nothing they read is above 105"

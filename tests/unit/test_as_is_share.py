@@ -10,6 +10,7 @@ from denoise_daisy.blockwise import as_is_share
 from denoise_daisy.blockwise.as_is_share import AsIsShare, skipped_share
 from denoise_daisy.geometry import BlockGrid, neighbourhood
 from denoise_daisy.images.image import roi_of
+from denoise_daisy.runs.skipping import skip_text
 from harness.images import MemoryImage
 
 
@@ -92,6 +93,29 @@ def test_of_a_large_image_a_bounded_part_is_read(
     few = Counted(voxels)
     assert 5 <= skipped_share(few, grid, 200).blocks <= 20
     assert 2 * few.read <= 11 * plane
+
+
+@pytest.mark.parametrize(
+    ("found", "hours", "text"),
+    [
+        (AsIsShare(0.5, 12, True), None, "6 of 12 blocks written as they are"),
+        (
+            AsIsShare(0.75, 12, True),
+            40.0,
+            "9 of 12 blocks written as they are, which saves 30 of 40 core hours",
+        ),
+        (
+            AsIsShare(0.25, 8, False),
+            1.0,
+            "about 3 of 12 blocks written as they are, which saves 0.25 of 1 core hours"
+            " (guessed from 8 blocks; at most so many)",
+        ),
+    ],
+)
+def test_what_is_saved_is_told_in_blocks_and_hours(
+    found: AsIsShare, hours: float | None, text: str
+) -> None:
+    assert skip_text(found, 12, hours) == text
 
 
 def test_a_block_may_be_larger_than_all_that_is_read() -> None:

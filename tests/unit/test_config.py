@@ -151,7 +151,7 @@ def test_an_unknown_key_gets_the_nearest_known_one(place: str) -> None:
 
 def test_an_unknown_key_like_no_other_gets_all_known_ones() -> None:
     said = refusal(changed("blocks.qqq", 1))
-    assert "unknown key 'blocks.qqq' (known: shape, context, memory_gib)" in said
+    assert "unknown key 'blocks.qqq' (known: shape, context, skip, memory_gib)" in said
 
 
 def test_a_key_of_the_other_noise_is_not_proposed_for_itself() -> None:
