@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-GAUSSIAN_BYTES = 20
+GAUSSIAN_BYTES = 15
 """Peak memory of a Gaussian per voxel beside the input, until it is of the output's
-type: where all has to be clipped to it."""
+type."""
 
 TRUNCATE = 4.0
 """Where a Gaussian ends, in standard deviations."""

@@ -19,13 +19,13 @@ from denoise_daisy.sections import FinitePositive, Section, SpaceTime, by_axis
 
 GIB = 1 << 30
 
-WORKER_BYTES = 224 << 20
+WORKER_BYTES = 200 << 20
 """Memory of a worker before its first block: Python and its libraries.
 
 57 MiB of it are pyarrow's, which pandas imports where it is installed.
 """
 
-SCIPY_BYTES = 48 << 20
+SCIPY_BYTES = 24 << 20
 """More of it where tasks or filters need SciPy, scikit-image or pandas."""
 
 TRIED_SHAPES = 4096

@@ -31,10 +31,11 @@ from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 from denoise_daisy.tasks.label_files import Ids, joined, npz, packed
 from denoise_daisy.tasks.places import TABLE
 
-BYTES_PER_VOXEL = 16
+PIECES_BYTES = 16
+LABEL_BYTES = 9
 BYTES_MEASURED = 2
-"""Peak memory of labelling a voxel of the mask, beside those read, and of measuring it
-in a channel of an image."""
+"""Peak memory of a voxel of the mask, beside those read: where its pieces are described,
+where they get their ids, and of measuring it in a channel of an image."""
 
 SECONDS_PER_VOXEL = 3e-6
 """For a voxel of the mask, reading and writing included.  All are those of noise of
@@ -103,11 +104,11 @@ class _Read:
         return (self.mask,) if self.image is None else (self.mask, self.image)
 
     def work(self, builder: StageBuilder) -> Workload:
-        """What a block takes; the two stages that label it take about the same."""
+        """What a block takes where its pieces are described."""
         channels = len(self.mask.channels)
         measured = len(self.image.channels) if self.image else 0
         read = sum(voxel_bytes(source) for source in self.sources)
-        each = BYTES_PER_VOXEL + BYTES_MEASURED * measured
+        each = PIECES_BYTES + BYTES_MEASURED * measured
         return builder.workload(read + channels * each, channels * SECONDS_PER_VOXEL)
 
 
@@ -189,8 +190,10 @@ def _labels(
     layout = builder.cutting.layout(
         pieces.grid.volume, len(mask.channels), "uint32", shape
     )
-
-    ids = Ids(union)
+    ids, channels = Ids(union), len(mask.channels)
+    each = voxel_bytes(mask) + channels * LABEL_BYTES
+    work = builder.workload(each, channels * SECONDS_PER_VOXEL)
+    grid = builder.cutting.grid([], transform, shape)
 
     def compute(block: Block) -> np.ndarray:
         t, *position = block.index
@@ -213,7 +216,7 @@ def _labels(
     return Stage(
         name=task.name,
         task=task.name,
-        grid=builder.cutting.grid([], transform, shape),
+        grid=grid,
         sources=(mask,),
         after=(*product.after, union.name),
         compute=compute,
@@ -228,8 +231,8 @@ def _labels(
             method=mask.method,
         ),
         transform=transform,
-        memory=pieces.memory,
-        pace=pieces.pace,
+        memory=work.memory(grid),
+        pace=work.pace,
     )
 
 

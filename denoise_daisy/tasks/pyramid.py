@@ -20,9 +20,13 @@ from denoise_daisy.tasks.builder import StageBuilder, layout_parameters
 SMALLEST_PLANE = 256
 """A level whose Y-X plane is no larger is the last one."""
 
-BYTES_PER_BYTE = 4
-BYTES_MORE = 4
-"""Peak memory of pooling per byte of the finer level's voxels, and per voxel."""
+BYTES: dict[Method, tuple[int, int]] = {
+    "mean": (2, 4),
+    "nearest": (2, 0),
+    "mode": (4, 4),
+}
+"""Peak memory of pooling per byte of the finer level's voxels, and per voxel, by
+method."""
 
 SECONDS_PER_VOXEL = 2e-7
 """For a voxel of the finer level, of one channel, reading included."""
@@ -121,7 +125,7 @@ def _stage(
     transform = LevelTransform(level.transform.factor * factors, cutting.volume.begin)
     volume = cutting.volume_in(transform)
     whole = cutting.grid([], transform, volume.shape)
-    work = _work(builder, level, factors)
+    work = _work(builder, level, factors, method)
 
     pooled = cutting.pooled_shape(finer.grid.block_shape, factors, volume)
     shape = cutting.block_shape(
@@ -159,10 +163,13 @@ def _stage(
     )
 
 
-def _work(builder: StageBuilder, level: Level, factors: Coordinate) -> Workload:
+def _work(
+    builder: StageBuilder, level: Level, factors: Coordinate, method: Method
+) -> Workload:
     """What pooling a level takes, per voxel of the next."""
     cell, channels = math.prod(factors), len(level.channels)
+    per_byte, more = BYTES[method]
     return builder.workload(
-        cell * (BYTES_PER_BYTE * voxel_bytes(level) + channels * BYTES_MORE),
+        cell * (per_byte * voxel_bytes(level) + channels * more),
         cell * channels * SECONDS_PER_VOXEL,
     )

@@ -24,7 +24,7 @@ from denoise_daisy.sections import Text
 from denoise_daisy.tasks.base import OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 
-MASK_BYTES = 3
+MASK_BYTES = 2
 """Peak memory of a mask per voxel beside the voxels, its writing included."""
 
 SAMPLE_BYTES = 8

@@ -207,22 +207,22 @@ def test_a_run_that_is_not_exact_keeps_its_blocks_whatever_the_memory(
 SOFT = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}, "input": "raw"}
 MASK = {"kind": "threshold", "name": "mask", "value": 300}
 CELLS = {"kind": "label", "name": "cells", "input": "mask"}
-BASE = (224 + 48) << 20
+BASE = (200 + 24) << 20
 
 
 @pytest.mark.parametrize(("more", "rows"), [(0, 64), (-1, 32)])
 def test_a_tasks_blocks_fit_the_memory_of_its_own_workers(
     more: int, rows: int, tmp_path: Path
 ) -> None:
-    """Of labels 16 bytes, and one of the mask; the run's workers have plenty."""
+    """Of pieces 16 bytes, and one of the mask, of ids 9; the run's have plenty."""
     need = BASE + 4 * 64 * 64 * 17
     own = LSF | {"memory_gib": (need + more) / (1 << 30)}
     values = asked_in(tmp_path, tasks=[MASK, CELLS | {"workers": own}])
     stages = {stage.name: stage for stage in resolved(load(values)).stages}
     assert stages["mask"].grid.block_shape == (1, 4, 64, 64)
-    for name in ("cells.pieces", "cells"):
+    for name, each in (("cells.pieces", 17), ("cells", 10)):
         assert stages[name].grid.block_shape == (1, 4, rows, 64)
-        assert stages[name].memory == BASE + 4 * rows * 64 * 17
+        assert stages[name].memory == BASE + 4 * rows * 64 * each
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_a_task_that_its_workers_have_no_memory_for_is_refused(
     own: dict[str, Any], advice: str, shape: dict[str, Any], tmp_path: Path
 ) -> None:
     task = CELLS | {"workers": own, "blocks": shape}
-    with pytest.raises(InputError, match=f"needs 0.27 GiB.*{advice}"):
+    with pytest.raises(InputError, match=f"needs 0.22 GiB.*{advice}"):
         checked(load(asked_in(tmp_path, tasks=[MASK, task])))
 
 
@@ -308,7 +308,7 @@ def test_a_plan_tells_memory_and_time_of_every_block(
     rows = {line.split()[0].rstrip(":"): line for line in lines if line}
     assert rows["time"] == "time     about 10 min per block, on this machine"
     for name in ("soft", "mask", "cells.pieces", "cells"):
-        assert "0.27 GiB per worker at most, about 0 s per block" in rows[name]
+        assert "0.22 GiB per worker at most, about 0 s per block" in rows[name]
     for name in ("cells.union", "own"):
         assert "memory and time of a block not known beforehand" in rows[name]
 

@@ -100,11 +100,11 @@ def test_a_fingerprint_does_not_depend_on_the_order_of_what_it_is_of() -> None:
     assert fingerprint_of(one) != fingerprint_of(one | {"kind": "median"})
 
 
-@pytest.mark.parametrize(("tasks_mib", "base_mib"), [(0, 272), (48, 272), (60, 284)])
+@pytest.mark.parametrize(("tasks_mib", "base_mib"), [(0, 224), (24, 224), (36, 236)])
 def test_a_worker_loads_once_what_denoiser_and_tasks_need(
     tasks_mib: int, base_mib: int
 ) -> None:
-    """224 MiB without; the filter needs 48 MiB more, which tasks may need as well."""
+    """200 MiB without; the filter needs 24 MiB more, which tasks may need as well."""
     asked = Denoising(
         denoiser=GaussianDenoiser(GaussianFilter(kind="gaussian", sigma={"x": 1})),
         blocks=Blocks(),
@@ -116,7 +116,7 @@ def test_a_worker_loads_once_what_denoiser_and_tasks_need(
     image: Any = SimpleNamespace(dtype=np.dtype("uint16"), shape=(1, 3, 1, 1, 1))
     work = asked.workload(image)
     assert work.base == base_mib << 20
-    assert work.bytes_per_voxel == 3 * (20 + 2)
+    assert work.bytes_per_voxel == 3 * (15 + 2)
 
 
 def test_a_table_counts_time_points_from_the_images_first(

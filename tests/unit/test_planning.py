@@ -35,7 +35,7 @@ from harness import config_for, load, small_czi
 from harness.prepared import resolved
 from harness.properties import examples
 
-BASE = 224 << 20
+BASE = 200 << 20
 """Memory of a worker that has read nothing yet."""
 
 ITEMSIZE = {"uint8": 1, "uint16": 2, "float32": 4}
@@ -401,7 +401,7 @@ SOFT = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}}
 
 
 @pytest.mark.parametrize(("engine", "per_voxel"), [("ndsafir", 28), ("auto", 24)])
-@pytest.mark.parametrize(("tasks", "more"), [([], 0), ([SOFT], 48 << 20)])
+@pytest.mark.parametrize(("tasks", "more"), [([], 0), ([SOFT], 24 << 20)])
 def test_a_worker_that_has_tasks_to_do_takes_more_memory(
     tasks: list[dict[str, Any]],
     more: int,

@@ -230,12 +230,12 @@ def test_threads_work_with_memory_of_their_own(image: Path) -> None:
         plain = resolved(load(asked))
         chained = resolved(load(asked | {"tasks": [soft]}))
         # SciPy stays in the worker.
-        assert chained.memory - plain.memory == 48 << 20
+        assert chained.memory - plain.memory == 24 << 20
         [smooth] = [s for s in chained.stages if s.name == "soft"]
         found.append((plain.memory, smooth.memory))
     (one, soft_one), (three, soft_three) = found
-    # The image itself, 24 bytes a voxel beside its two, and a worker's 224 MiB.
-    assert three - one == 2 * (one - (224 << 20) - 4 * 64 * 64 * 26) > 0
+    # The image itself, 24 bytes a voxel beside its two, and a worker's 200 MiB.
+    assert three - one == 2 * (one - (200 << 20) - 4 * 64 * 64 * 26) > 0
     assert soft_one == soft_three
 
 
