@@ -6,13 +6,14 @@ A new verb is a new module with `add`, and a name in `COMMANDS`.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from denoise_daisy.commands import inspect, plan, run, schema, status, verify
+from denoise_daisy.commands import calibrate, inspect, plan, run, schema, status, verify
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
 
 COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "inspect": inspect.add,
+    "calibrate": calibrate.add,
     "run": run.add,
     "plan": plan.add,
     "status": status.add,

@@ -24,7 +24,7 @@ class ChannelSurvey:
     found: NoiseFit | None = None
     """The noise that fits them; None where they tell nothing of it."""
     drift: tuple[Drift, ...] = ()
-    """Over T and Z, where there are some positions along these."""
+    """Over T and Z, where there are some positions along these, and a fit to trust."""
     problem: str = ""
     """Why they tell nothing of the noise, and what to do."""
 
@@ -70,9 +70,9 @@ def _of_channel(image: Image, channel: int, name: str) -> ChannelSurvey:
         with np.errstate(over="raise"):
             levels = levels_of(planes, valid)
             fit = fit_noise(planes, valid)
-            return ChannelSurvey(
-                name, windows, levels, fit, tuple(drifts(samples, fit, levels))
-            )
+            is_trusted = fit.verdict != "not to be trusted"
+            drift = tuple(drifts(samples, fit, levels)) if is_trusted else ()
+            return ChannelSurvey(name, windows, levels, fit, drift)
     except ValueError as error:
         why = str(error)
     except FloatingPointError:

@@ -1,0 +1,43 @@
+"""`calibrate`: say what the noise of an image is, draw it, put it into the config."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from denoise_daisy.commands.common import print_answer
+from denoise_daisy.errors import InputError
+from denoise_daisy.runs.calibrate import (
+    calibrate,
+    config_of,
+    is_image,
+    write_numbers,
+    write_page,
+)
+
+if TYPE_CHECKING:
+    from denoise_daisy.commands.common import Verbs
+
+
+def add(verbs: "Verbs") -> None:
+    """Add its parser."""
+    verb = verbs.add_parser("calibrate", help="say what the noise of an image is")
+    verb.add_argument("path", metavar="CONFIG|IMAGE", type=Path)
+    verb.add_argument(
+        "--write", action="store_true", help="put the numbers into the config"
+    )
+    verb.set_defaults(call=_call)
+
+
+def _call(options: argparse.Namespace) -> None:
+    path: Path = options.path
+    if options.write and is_image(path):
+        raise InputError(
+            f"--write puts numbers into a config, and {str(path)!r} is an image. Make a"
+            " config of it with `denoise-daisy init`, and calibrate that."
+        )
+    found = calibrate(config_of(path))
+    print_answer(str(found))
+    print_answer(f"Plots: {write_page(found, path)}")
+    if options.write:
+        write_numbers(found, path)
+        print_answer(f"Written into {path}.")

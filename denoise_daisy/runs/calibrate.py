@@ -1,0 +1,211 @@
+"""`calibrate`: what the noise of an image is, and put into its config."""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from denoise_daisy.config import Config
+from denoise_daisy.config.edited import edited
+from denoise_daisy.denoisers.calibration import ndsafir_numbers, robust_numbers
+from denoise_daisy.denoisers.noise import (
+    Noise,
+    NoiseNumbers,
+    describe,
+    given_numbers,
+    short,
+)
+from denoise_daisy.denoisers.noise_doubts import doubts
+from denoise_daisy.denoisers.survey import ChannelSurvey, Survey, survey
+from denoise_daisy.durable import write_atomic
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.image import Image
+from denoise_daisy.images.input import FORMATS, Input, open_image
+from denoise_daisy.outputs.layout import Output
+from denoise_daisy.runs.calibration_report import channel_rows, page
+
+MOST_PIXELS = 1 << 26
+"""Of a plane whose samples ndsafir's own calibration is given: it takes them whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What the noise of an image is; as text what a person wants to know of it."""
+
+    source: str
+    image: Image
+    noise: Noise
+    """The section of the config."""
+    survey: Survey
+    own: NoiseNumbers | str
+    """What ndsafir's own calibration finds, or why it finds nothing."""
+
+    @property
+    def numbers(self) -> NoiseNumbers:
+        """What a run calibrates that is given none.
+
+        Raises
+        ------
+        InputError
+            The image tells nothing of its noise.
+        """
+        if self.noise.method == "robust":
+            return robust_numbers(self.survey, self.noise.kind)
+        if isinstance(self.own, str):
+            raise InputError(self.own)
+        return self.own
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """The section of the config that says so; raises as `numbers` does."""
+        found = asdict(self.numbers).items()
+        said = {name: value for name, value in found if value is not None}
+        return {"kind": self.noise.kind, **said}
+
+    def __str__(self) -> str:
+        lines = [f"{self.source}: {self._sampled}"]
+        for channel, own in self._channels:
+            rows = channel_rows(channel, own)
+            lines += ["", f"channel {channel.name}"]
+            lines += [f"  {name:<10} {text}".rstrip() for name, text in rows]
+        lines += ["", *(f"Warning: {text}" for text in self._warnings)]
+        return "\n".join([*lines, *self._in_config])
+
+    @property
+    def page(self) -> str:
+        """All of it with plots, as one HTML file that needs no other."""
+        return page(
+            source=self.source,
+            sampled=self._sampled,
+            channels=self._channels,
+            warnings=self._warnings,
+            in_config=self._in_config,
+        )
+
+    @property
+    def _sampled(self) -> str:
+        shape = " x ".join(map(str, self.image.shape))
+        windows = [w for channel in self.survey.channels for w in channel.windows]
+        planes = {(w.t, w.z) for w in windows}
+        voxels = sum((w.y[1] - w.y[0]) * (w.x[1] - w.x[0]) for w in windows)
+        return (
+            f"{shape} (t c z y x) {self.image.dtype}; sampled were {voxels} voxels in"
+            f" {len(windows)} windows of {len(planes)} planes"
+        )
+
+    @property
+    def _channels(self) -> list[tuple[ChannelSurvey, tuple[float, float] | str]]:
+        """Each with gain and offset of ndsafir's own calibration, or a word of it."""
+        own, channels = self.own, self.survey.channels
+        if isinstance(own, str):
+            return [(channel, own) for channel in channels]
+        if own.noise_std is not None:
+            said = f"sd {short(own.noise_std)} at all levels, of all channels"
+            return [(channel, said) for channel in channels]
+        pairs = zip(own.gains or (), own.offsets or (), strict=True)
+        return list(zip(channels, pairs, strict=True))
+
+    @property
+    def _warnings(self) -> list[str]:
+        with suppress(InputError):  # which the channel says
+            return list(doubts(self.image, self.numbers, self.survey))
+        return []
+
+    @property
+    def _in_config(self) -> list[str]:
+        """What stands in the config, and what would."""
+        given = given_numbers(self.noise, self.image.shape[1])
+        now = [f"In the config now: {describe(given)}."] if given else []
+        with suppress(InputError):
+            now.append(f'For the config: "noise": {json.dumps(self.section)}')
+        return now
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image, and no config, by the ending of its name."""
+    return path.suffix.lower() in FORMATS
+
+
+def config_of(path: Path) -> Config:
+    """The config in a file; of an image one with nothing but defaults.
+
+    Raises
+    ------
+    InputError
+        It can't be used.
+    """
+    if not is_image(path):
+        return Config.load(path)
+    image = Input(path=str(path.absolute()))
+    return Config(input=image, output=Output(path=f"{image.path}.zarr"))
+
+
+def calibrate(config: Config) -> Calibration:
+    """What the noise of a config's image is, whatever numbers the config has.
+
+    Raises
+    ------
+    InputError
+        The image can't be opened, or the config has not one number per channel.
+    """
+    image = open_image(config.input)
+    given_numbers(config.noise, image.shape[1])
+    found = survey(image)
+    own = _own(image, config.noise.kind)
+    return Calibration(config.input.path, image, config.noise, found, own)
+
+
+def write_numbers(calibration: Calibration, path: Path) -> None:
+    """Put the numbers into a config file; all else in it stays as it was written.
+
+    Raises
+    ------
+    InputError
+        There are none, or the file can't be edited safely; it is as it was.
+    """
+    path = path.resolve()
+    section = calibration.section
+    text = path.read_bytes().decode()
+    before = Config.parse(text.encode(), name=str(path), folder=path.parent)
+    try:
+        after = edited(text, "noise", section)
+        config = Config.parse(after.encode(), name=str(path), folder=path.parent)
+        is_right = config == before.model_copy(update={"noise": config.noise})
+        is_right = is_right and config.noise == before.noise.model_copy(update=section)
+    except (ValueError, InputError):
+        is_right = False
+    if not is_right:
+        raise InputError(
+            f"The config {str(path)!r} can't be edited safely, and is as it was. Put"
+            f' this into it: "noise": {json.dumps(section)}'
+        )
+    write_atomic(path, after, mode=path.stat().st_mode & 0o777)
+
+
+def write_page(calibration: Calibration, path: Path) -> Path:
+    """Write the page of it beside a config or an image; its path.
+
+    Raises
+    ------
+    InputError
+        It can't be written.
+    """
+    page = path.with_name(f"{path.stem}.noise.html")
+    try:
+        write_atomic(page, calibration.page, durable=False)
+    except OSError as error:
+        raise InputError(
+            f"The plots can't be written to {str(page)!r} ({error.strerror}). Make its"
+            " folder writable, or copy the config to one that is."
+        ) from error
+    return page
+
+
+def _own(image: Image, kind: str) -> NoiseNumbers | str:
+    if image.shape[-2] * image.shape[-1] > MOST_PIXELS:
+        return "not asked: it takes whole planes, which are large here"
+    try:
+        return ndsafir_numbers(image, kind)
+    except InputError as error:
+        return str(error)
