@@ -246,12 +246,8 @@ class NdsafirDenoiser(Denoiser):
         few: dict[str, Any] = {"max_iter": most}
         if not self._choice.expected.instructions:
             few["patch"] = {a: min(n, TRIAL_PATCH) for a, n in section.patch.items()}
-        told = replace(
-            self,
-            section=section.model_copy(update=few),
-            noise=NoiseNumbers(noise_std=10.0),
-            threads=1,
-        )
+        easy, noise = section.model_copy(update=few), NoiseNumbers(noise_std=10.0)
+        told = replace(self, section=easy, noise=noise, threads=1)
         return timed(told, channels) / min(self._choice.threads_used, MOST_THREADS)
 
     def load(self, dtype: np.dtype[Any]) -> None:

@@ -1,15 +1,11 @@
 """The noise of a channel as plots: what was found where, the model, what it clips."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from denoise_daisy.reports.figures import BLUE, GREY, INK, ORANGE, axes, data_uri
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 4.6, 3.0
 """Of a plot, in inches."""
@@ -89,14 +85,14 @@ def bars(picture: NoisePicture) -> tuple[np.ndarray, np.ndarray]:
     return np.histogram(values, edges, weights=counts)
 
 
-def _with_legend(figure: "Figure") -> str:
+def _with_legend(figure: Any) -> str:
     figure.legend(
         loc="outside upper center", ncols=2, frameon=False, fontsize=8, labelcolor=INK
     )
     return data_uri(figure)
 
 
-def _x(picture: NoisePicture, plot: "Axes") -> np.ndarray:
+def _x(picture: NoisePicture, plot: Any) -> np.ndarray:
     """Grey levels across the plot, whose range is set to them."""
     low, high = picture.shown
     margin = MARGIN * (high - low)
@@ -104,7 +100,7 @@ def _x(picture: NoisePicture, plot: "Axes") -> np.ndarray:
     return np.linspace(low - margin, high + margin, 200)
 
 
-def _marks(picture: NoisePicture, plot: "Axes") -> None:
+def _marks(picture: NoisePicture, plot: Any) -> None:
     """Where the model clips, and where the image is saturated."""
     low, high = plot.get_xlim()
     if low < picture.floor:
