@@ -18,6 +18,7 @@ from denoise_daisy.denoisers.engines import (
 from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.noise import NoiseNumbers
+from denoise_daisy.denoisers.unbiased import BYTES_PER_VOXEL, UNIT, unbiased
 from denoise_daisy.errors import InputError
 
 
@@ -27,6 +28,7 @@ class EngineChoice:
 
     asked: Literal["auto", "ndsafir"]
     precision: Precision
+    inverse: Literal["ndsafir", "unbiased"]
     algorithm: Algorithm
     channels: int
     threads: int
@@ -37,6 +39,12 @@ class EngineChoice:
         if self.asked == "ndsafir":
             return ndsafir_itself()
         return expected(self.precision, self.algorithm, self.channels)
+
+    @property
+    def bytes_per_voxel(self) -> int:
+        """As of a `Denoiser`."""
+        added = BYTES_PER_VOXEL if self.inverse == "unbiased" else 0
+        return self.expected.bytes_per_voxel + added
 
     @property
     def threads_used(self) -> int:
@@ -111,8 +119,9 @@ class EngineChoice:
                     " denoise.precision to bitwise"
                 )
             engine = ndsafir_itself()
-        threads = self._threads_of(engine)
-        return engine.denoise(image, noise, self.algorithm, threads)
+        is_unbiased = self.inverse == "unbiased"
+        compute = unbiased(engine.denoise) if is_unbiased else engine.denoise
+        return compute(image, noise, self.algorithm, self._threads_of(engine))
 
     def _threads_of(self, engine: Engine) -> int:
         """All, unless that would change bits which nobody has asked to change."""
@@ -124,4 +133,6 @@ class EngineChoice:
     ) -> Engine:
         if self.asked == "ndsafir":
             return ndsafir_itself()
+        if self.inverse == "unbiased":
+            noise, dtype = UNIT, np.dtype(np.float32)
         return trusted(self.precision, self.algorithm, noise, channels, dtype)

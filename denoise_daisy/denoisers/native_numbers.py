@@ -55,7 +55,7 @@ def stabilize(
         part = np.float32(constants.photon_variance)
         np.multiply(channel, gain, out=channel)
         np.add(channel, part * (gain * gain) + offset, out=channel)
-        np.maximum(channel, 0, out=channel)
+        np.fmax(channel, 0, out=channel)
         np.sqrt(channel, out=channel)
         np.multiply(channel, np.float32(constants.slope) / gain, out=channel)
 

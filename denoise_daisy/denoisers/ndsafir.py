@@ -13,9 +13,8 @@ from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
 from denoise_daisy.denoisers.calibration import find_noise
 from denoise_daisy.denoisers.engine_choice import EngineChoice
 from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
+from denoise_daisy.denoisers.ndsafir_axes import ImageAxes
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
-from denoise_daisy.denoisers.ndsafir_layers import layer_warnings, mirrored_layers
-from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.denoisers.noise import (
     Noise,
     NoiseMethod,
@@ -26,7 +25,7 @@ from denoise_daisy.denoisers.noise import (
 from denoise_daisy.denoisers.noise_doubts import doubts
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.errors import InputError
-from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
+from denoise_daisy.geometry import AXES, Stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import SpaceTime, by_axis
 
@@ -77,6 +76,24 @@ class Ndsafir(DenoiserSection):
     they stay as noisy as they were.  all: they are denoised, with as few layers as that
     takes mirrored behind them."""
 
+    inverse: Literal["ndsafir", "unbiased"] = "ndsafir"
+    """Of the transform that makes Poisson-Gaussian noise Gaussian.  ndsafir: its own,
+    which shifts the mean of few photo-electrons, and of gains other than 1.  unbiased:
+    the exact unbiased one."""
+
+    time_as_z: bool = False
+    """Whether the time points of a movie of single planes are denoised as the planes of
+    a stack: patch.z and the z of active_dimensions then mean time."""
+
+    @model_validator(mode="after")
+    def _time_is_z(self) -> Self:
+        if self.time_as_z and (self.patch.get("t") or "t" in self.active_dimensions):
+            raise ValueError(
+                "no t in patch or active_dimensions: with time_as_z the time points"
+                " are planes of z; set patch.z and the z of active_dimensions"
+            )
+        return self
+
     @model_validator(mode="after")
     def _ndsafir_has_its_own_precision(self) -> Self:
         if self.engine == "ndsafir" and self.precision != "bitwise":
@@ -110,8 +127,14 @@ class Ndsafir(DenoiserSection):
         Raises
         ------
         InputError
-            There is not one number per channel.
+            There is not one number per channel, or nothing to be inverted.
         """
+        if self.inverse == "unbiased" and noise.kind == "gaussian":
+            raise InputError(
+                "denoise.inverse is unbiased, but noise.kind is gaussian: such noise is"
+                " not transformed, so there is nothing to invert. Set noise.kind to"
+                " poisson-gaussian, or denoise.inverse to ndsafir."
+            )
         numbers = given_numbers(noise, channels)
         if numbers is None and probed:
             found = NoiseNumbers.from_json(probed)
@@ -136,7 +159,7 @@ class NdsafirDenoiser(Denoiser):
     @property
     def bytes_per_voxel(self) -> int:
         """That of the engine that is expected here."""
-        return self._choice.expected.bytes_per_voxel
+        return self._choice.bytes_per_voxel
 
     @property
     def scratch_bytes(self) -> int:
@@ -144,15 +167,9 @@ class NdsafirDenoiser(Denoiser):
         return self._choice.scratch_bytes
 
     @property
-    def patch(self) -> Coordinate:
-        """Patch radii along (t, z, y, x)."""
-        return Coordinate(self.section.algorithm.patch)
-
-    @property
     def stencil(self) -> Stencil:
         """The tiling law."""
-        section = self.section
-        return stencil(self.patch, section.active_dimensions, section.max_iter)
+        return self._axes.stencil
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -162,11 +179,16 @@ class NdsafirDenoiser(Denoiser):
         """
         numbers = asdict(self.noise) if self.noise else {}
         # A run whose record does not name them has ndsafir's own.
-        added = {"cover": "ndsafir", "precision": "bitwise"}
+        added = {
+            "cover": "ndsafir",
+            "precision": "bitwise",
+            "inverse": "ndsafir",
+            "time_as_z": False,
+        }
         values = self.section.model_dump(exclude={"engine"}).items()
         return {
             **{f"denoise.{k}": v for k, v in values if added.get(k) != v},
-            "denoise.patch": list(self.patch),
+            "denoise.patch": list(self.section.algorithm.patch),
             "noise.kind": self.noise_kind,
             "ndsafir": ndsafir_engine.ndsafir_version(),
             **{f"noise.{name}": number for name, number in numbers.items()},
@@ -203,20 +225,20 @@ class NdsafirDenoiser(Denoiser):
         return describe(self.noise) if self.noise else "not known yet"
 
     def check(self, shape: Sequence[int]) -> None:
-        """Refuse a patch radius that would crash ndsafir on an image of that shape."""
+        """Refuse what would crash ndsafir on an image of that shape, or not be it."""
         self._choice.check()
-        _check_radii(self.patch, shape)
+        self._axes.check(shape)
 
     def padding(self, shape: Sequence[int]) -> Coordinate:
         """As many layers as it takes to have every voxel in a patch, if asked for."""
         if self.section.cover == "ndsafir":
             return super().padding(shape)
-        return mirrored_layers(self.patch, shape)
+        return self._axes.padding(shape)
 
     def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
         """What is said of the engine, and layers that lie in no patch."""
         yield from self._choice.warnings()
-        yield from layer_warnings(self.patch, shape, end)
+        yield from self._axes.warnings(shape, end)
 
     def probe(self, image: Image) -> tuple[Denoiser, Survey]:
         """With noise numbers, found in the image unless known."""
@@ -231,10 +253,7 @@ class NdsafirDenoiser(Denoiser):
 
     def steps(self, shape: Sequence[int], channels: int) -> float:
         """Elements of patches, times the places that each is compared with."""
-        section = self.section
-        return channels * elements_compared(
-            self.patch, section.active_dimensions, section.max_iter, shape
-        )
+        return channels * self._axes.steps(shape)
 
     def seconds_per_step(self, channels: int) -> float:
         """By trial, on one thread, with few iterations; several threads share the work.
@@ -243,11 +262,14 @@ class NdsafirDenoiser(Denoiser):
         minutes for the smallest image.
         """
         section, most = self.section, min(self.section.max_iter, TRIAL_ITERATIONS)
-        few: dict[str, Any] = {"max_iter": most}
+        few: dict[str, Any] = {"max_iter": most, "time_as_z": False}
         if not self._choice.expected.instructions:
             few["patch"] = {a: min(n, TRIAL_PATCH) for a, n in section.patch.items()}
-        easy, noise = section.model_copy(update=few), NoiseNumbers(noise_std=10.0)
-        told = replace(self, section=easy, noise=noise, threads=1)
+        # The photons of the image that it is timed on: 100 of them, within 10.
+        photons = NoiseNumbers(gains=(1.0,) * channels, offsets=(0.0,) * channels)
+        told = replace(
+            self, section=section.model_copy(update=few), noise=photons, threads=1
+        )
         return timed(told, channels) / min(self._choice.threads_used, MOST_THREADS)
 
     def load(self, dtype: np.dtype[Any]) -> None:
@@ -256,7 +278,8 @@ class NdsafirDenoiser(Denoiser):
 
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """As float32."""
-        return self._choice.denoise(image, self._known_noise)
+        turned = self._axes.turned
+        return turned(self._choice.denoise(turned(image), self._known_noise))
 
     @property
     def _known_noise(self) -> NoiseNumbers:
@@ -265,20 +288,17 @@ class NdsafirDenoiser(Denoiser):
         return self.noise
 
     @property
+    def _axes(self) -> ImageAxes:
+        return ImageAxes(self.section.algorithm, self.section.time_as_z)
+
+    @property
     def _choice(self) -> EngineChoice:
         asked = self.section
         return EngineChoice(
-            asked.engine, asked.precision, asked.algorithm, self.channels, self.threads
+            asked.engine,
+            asked.precision,
+            asked.inverse,
+            asked.algorithm,
+            self.channels,
+            self.threads,
         )
-
-
-def _check_radii(patch: Sequence[int], shape: Sequence[int]) -> None:
-    """Both are along ``(t, z, y, x)``."""
-    for axis, radius, voxels in zip(AXES, patch, shape, strict=True):
-        largest = largest_radius(axis, voxels)
-        if largest is not None and radius > largest:
-            raise InputError(
-                f"denoise.patch.{axis} is {radius}, but the image has only {voxels}"
-                f" voxels along {axis}; ndsafir needs at least {2 * radius + 1} for"
-                f" that radius. Set it to {largest} or less."
-            )

@@ -46,16 +46,19 @@ def mirrored_layers(patch: Sequence[int], shape: Sequence[int]) -> Coordinate:
 
 
 def layer_warnings(
-    patch: Sequence[int], shape: Sequence[int], end: Sequence[int]
+    patch: Sequence[int],
+    shape: Sequence[int],
+    end: Sequence[int],
+    names: Sequence[str] = AXES,
 ) -> Iterator[str]:
     """Warnings of layers in no patch, of those that are written.
 
     `patch` are the radii, `shape` is the whole image's, `end` that of the region to be
-    written, in voxels of ``(t, z, y, x)``.
+    written, in voxels of ``(t, z, y, x)``, which the image has under these `names`.
     """
     mostly = "mostly " if any(far_end_strips(patch, shape)) else ""
     for i, layers in enumerate(uncovered_layers(patch, shape)):
-        axis, n, radius = AXES[i], shape[i], patch[i]
+        axis, name, n, radius = AXES[i], names[i], shape[i], patch[i]
         if end[i] <= n - layers:
             continue
         is_one = layers == 1
@@ -66,13 +69,13 @@ def layer_warnings(
             if not uncovered_layers([*patch[:i], p, *patch[i + 1 :]], shape)[i]
         ]
         yield (
-            f"Along {axis}, {which} of 0 to {n - 1} {'lies' if is_one else 'lie'} in no"
+            f"Along {name}, {which} of 0 to {n - 1} {'lies' if is_one else 'lie'} in no"
             f" patch of ndsafir (denoise.patch.{axis} is {radius}) and"
             f" {'stays' if is_one else 'stay'} {mostly}as noisy as"
             f" {'it was' if is_one else 'they were'}. Set denoise.patch.{axis} to"
             f" {' or '.join(map(str, fitting[-2:]))}, or set denoise.cover to"
             f' "all", or leave {"it" if is_one else "them"} out: the region'
-            f" input.roi.{axis} may end at {n - layers}."
+            f" input.roi.{name} may end at {n - layers}."
         )
 
 

@@ -7,6 +7,9 @@ from typing import Any
 SHAPE = (2, 2, 4, 64, 48)
 """Of each of the two scenes of the image, (t, c, z, y, x)."""
 
+MOVIE_SHAPE = (6, 1, 1, 64, 48)
+"""Of another one, without scenes."""
+
 CODE = """
 def double(block, context):
     return block * 2
@@ -123,6 +126,12 @@ RUNS: dict[str, dict[str, Any]] = {
     "ndsafir": {"denoise": NDSAFIR, "noise": POISSON, "tasks": TASKS},
     "calibrated": {"denoise": NDSAFIR},
     "mirrored": {"denoise": NDSAFIR | {"cover": "all"}, "noise": POISSON},
+    "unbiased": {"denoise": NDSAFIR | {"inverse": "unbiased"}, "noise": POISSON},
+    "movie": {
+        "input": {"path": "movie.czi", "scene": None},
+        "denoise": NDSAFIR | {"time_as_z": True},
+        "noise": POISSON | {"gains": [3.9], "offsets": [-367]},
+    },
     "gaussian noise": {
         "denoise": NDSAFIR,
         "noise": {"kind": "gaussian", "noise_std": 20.0},

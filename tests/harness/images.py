@@ -31,6 +31,10 @@ def small_czi(path: Path, shape: tuple[int, ...], seed: int = 0) -> Path:
 def whole_image(image: np.ndarray, config: dict[str, Any]) -> np.ndarray:
     """The oracle: ndsafir on the whole image of ``(t, c, z, y, x)``, on one thread."""
     denoise, noise = config.get("denoise", {}), config["noise"]
+    if denoise.get("time_as_z"):
+        plain = config | {"denoise": denoise | {"time_as_z": False}}
+        stack = np.ascontiguousarray(image.swapaxes(0, 2))
+        return whole_image(stack, plain).swapaxes(0, 2)
     patch = denoise.get("patch", {"y": 3, "x": 3})
     parameters = {
         "axes": "TCZYX",

@@ -127,6 +127,20 @@ CASES: dict[str, dict[str, Any]] = {
         "denoise": {"patch": {"z": 1, "y": 1, "x": 1}, "cover": "all"},
         "count": 4,
     },
+    "time as z": {
+        "shape": (16, 2, 1, 20, 24),
+        "mirrored": (1, 0, 0, 1, 1),
+        "input": {"roi": {"t": [2, 16]}},
+        "blocks": {"shape": {"t": 5, "y": 16}},
+        "output": {"chunks": {"y": 16, "x": 16}},
+        "denoise": {
+            "patch": {"z": 1, "y": 1, "x": 1},
+            "max_iter": 2,
+            "time_as_z": True,
+            "cover": "all",
+        },
+        "count": 6,
+    },
 }
 
 

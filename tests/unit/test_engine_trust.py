@@ -335,6 +335,30 @@ def test_each_process_tests_once_for_all_that_matters(
     assert len(tested) == 5
 
 
+def test_with_the_unbiased_inverse_its_gaussian_mode_is_tested(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once for images of all types, and without ndsafir's transform."""
+    tested: list[Any] = []
+
+    def watched(engine: Any, *arguments: Any) -> bool:
+        tested.append(arguments[2:])
+        return stands_test(engine, *arguments)
+
+    monkeypatch.setattr(engine_trial, "stands_test", watched)
+    with monkeypatch.context() as patch:
+        spoil(patch, *instruction_sets(), name="photon_variance")
+        one = denoiser(noise=PHOTONS, inverse="unbiased")
+        one.load(np.dtype(np.uint16))
+        one.denoise(IMAGE)
+        assert one.engine != ITSELF
+    assert tested == [(NoiseNumbers(noise_std=1.0), 1, FLOAT)]
+    trusted.cache_clear()
+    spoil(monkeypatch, *instruction_sets())
+    one.load(np.dtype(np.uint16))
+    assert one.engine == ITSELF
+
+
 def test_ndsafir_has_no_float32() -> None:
     with pytest.raises(ValidationError, match="ndsafir itself has no other"):
         Ndsafir(engine="ndsafir", precision="float32")

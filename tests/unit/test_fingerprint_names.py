@@ -60,6 +60,7 @@ GAUSSIAN = {"kind": "gaussian", "sigma": {"y": 1.0}}
 RUNS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "ndsafir": ({}, NDSAFIR),
     "mirrored": ({"denoise": {"cover": "all"}}, NDSAFIR | {"denoise.cover"}),
+    "unbiased": ({"denoise": {"inverse": "unbiased"}}, NDSAFIR | {"denoise.inverse"}),
     "Gaussian noise": ({"noise": GAUSSIAN_NOISE}, NDSAFIR),
     "too little context": ({"blocks": {"context": {"y": 1}}}, INEXACT),
     "blocks skipped": (

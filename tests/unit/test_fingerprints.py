@@ -37,6 +37,7 @@ from harness import small_czi, small_image
 from harness.fingerprint_fields import MORE, TABLE
 from harness.fingerprinted import (
     CODE,
+    MOVIE_SHAPE,
     RUNS,
     SHAPE,
     AnotherRun,
@@ -86,6 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(folder / "in.czi", folder / "written.czi")
     os.utime(folder / "written.czi", (1_000_000_000, 1_000_000_000))
     small_czi(folder / "other.czi", SHAPE)
+    small_czi(folder / "movie.czi", MOVIE_SHAPE)
     for name in ("code", "moved"):
         (folder / name).mkdir()
         (folder / name / "own.py").write_text(CODE)

@@ -81,7 +81,7 @@ def extents(rng: np.random.Generator, parameters: Ndsafir) -> Coordinate | None:
     """One axis longer than its reach, the others short; None where that is too much."""
     law = untold(parameters).stencil
     shape = [1, 1, 0, 0]
-    for i, radius in enumerate(untold(parameters).patch):
+    for i, radius in enumerate(untold(parameters).section.algorithm.patch):
         if i >= 2 or rng.random() < 0.6:
             shape[i] = 2 * radius + 1 + int(rng.integers(i >= 2, 5))
     long = rng.choice(4, size=int(rng.choice([1, 2], p=[0.75, 0.25])), replace=False)
