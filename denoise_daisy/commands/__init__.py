@@ -6,7 +6,16 @@ A new verb is a new module with `add`, and a name in `COMMANDS`.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from denoise_daisy.commands import calibrate, inspect, plan, run, schema, status, verify
+from denoise_daisy.commands import (
+    calibrate,
+    inspect,
+    plan,
+    preview,
+    run,
+    schema,
+    status,
+    verify,
+)
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -14,8 +23,9 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "inspect": inspect.add,
     "calibrate": calibrate.add,
-    "run": run.add,
     "plan": plan.add,
+    "preview": preview.add,
+    "run": run.add,
     "status": status.add,
     "verify": verify.add,
     "schema": schema.add,

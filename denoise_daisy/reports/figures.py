@@ -34,10 +34,6 @@ STYLE = {
     "axes.formatter.limits": (-4, 6),
     "xtick.color": INK,
     "ytick.color": INK,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
     "svg.fonttype": "path",
     "svg.hashsalt": "denoise_daisy",
 }
@@ -62,6 +58,11 @@ def axes(
         plot.set_xlabel(xlabel)
         plot.set_ylabel(ylabel)
     return figure, plot
+
+
+def legend(plot: "Axes", place: str, columns: int = 1) -> None:
+    """Name what was drawn; `place` is such as ``upper left``."""
+    plot.legend(loc=place, ncols=columns, frameon=False, fontsize=8, labelcolor=INK)
 
 
 def data_uri(figure: "Figure") -> str:

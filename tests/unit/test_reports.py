@@ -24,7 +24,7 @@ def decoded(uri: str, kind: str) -> bytes:
 def plot() -> str:
     figure, axes = figures.axes("level", "variance")
     axes.plot([1, 2, 3], [2, 3, 5], label="measured")
-    axes.legend()
+    figures.legend(axes, "upper left")
     return figures.data_uri(figure)
 
 

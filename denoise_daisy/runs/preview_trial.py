@@ -1,0 +1,261 @@
+"""Regions of an image, denoised as a run would write them."""
+
+import itertools
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from funlib.geometry import Roi
+
+from denoise_daisy.algorithms.residuals import (
+    ResidualFigures,
+    pure_noise,
+    residual_figures,
+)
+from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.blockwise.fit import convert, trim
+from denoise_daisy.blockwise.sources import Raw
+from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
+from denoise_daisy.denoisers.base import Denoiser
+from denoise_daisy.denoisers.noise import NoiseNumbers, floors
+from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import AXES, BlockGrid
+from denoise_daisy.images.image import Image, roi_of
+from denoise_daisy.machine import free_memory
+from denoise_daisy.resolved.resolve import with_denoiser
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.runs.preview_regions import Region
+from denoise_daisy.tasks.denoise import ranges_of
+
+NOISE_SHAPE = (1, 9, 96, 96)
+"""Of the pure noise that is denoised, ``(t, z, y, x)``, where that is enough."""
+
+Models = tuple[tuple[float, float], ...] | None
+"""Gain and offset of each channel's noise; None where the denoiser knows of none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A region, denoised.  Arrays are ``(t, c, z, y, x)``."""
+
+    region: Region
+    raw: np.ndarray
+    denoised: np.ndarray
+    """To the bit what a run writes there, if the run is exact."""
+    figures: tuple[ResidualFigures, ...]
+    """Of each channel."""
+    below_floor: tuple[float, ...]
+    """Share of each channel's raw voxels that the noise model clips."""
+    noise: np.ndarray | None
+    """Pure noise of the model at the region's median level; None without a model."""
+    noise_denoised: np.ndarray | None
+    core_seconds: float
+    """For denoising the region with its context, on one core."""
+
+    @property
+    def noise_left(self) -> tuple[float, ...]:
+        """Of each channel's pure noise, the standard deviation after, over before."""
+        if self.noise is None or self.noise_denoised is None:
+            return ()
+        return tuple(
+            _inner_sd(after) / max(_inner_sd(before), 1e-12)
+            for before, after in zip(
+                self.noise.swapaxes(0, 1),
+                self.noise_denoised.swapaxes(0, 1),
+                strict=True,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A denoiser that is tried on regions of a run's image."""
+
+    run: ResolvedRun
+    denoiser: Denoiser
+
+    @property
+    def models(self) -> Models:
+        """What it is told of the noise."""
+        channels = self.run.image.shape[1]
+        numbers = self.numbers
+        if numbers is None:
+            return None
+        if numbers.noise_std is not None:
+            return ((0.0, numbers.noise_std**2),) * channels
+        return tuple(zip(numbers.gains or (), numbers.offsets or (), strict=True))
+
+    @property
+    def numbers(self) -> NoiseNumbers | None:
+        """The noise numbers, where it knows of noise."""
+        probed = self.denoiser.probed
+        return None if probed is None else NoiseNumbers.from_json(probed)
+
+    def stage(self, roi: Roi) -> Stage:
+        """The run's denoising, with this denoiser, of one block: that region."""
+        config = self.run.config
+        ranges = dict(zip(AXES, ranges_of(roi), strict=True))
+        part = config.model_copy(
+            update={
+                "input": config.input.model_copy(update={"roi": ranges}),
+                "output": config.output.model_copy(update={"shards": None}),
+                "blocks": config.blocks.model_copy(update={"shape": "auto"}),
+                "tasks": (),
+            }
+        )
+        stage = with_denoiser(replace(self.run, config=part), self.denoiser).denoising
+        return replace(stage, grid=replace(stage.grid, block_shape=roi.shape))
+
+    def steps(self, roi: Roi) -> float:
+        """Of denoising a region with its context, and its noise."""
+        shape = self.stage(roi).grid.largest_shape
+        channels = self.run.image.shape[1]
+        noise = self._noise_shape(shape) if self.numbers else (0, 0, 0, 0)
+        return sum(self.denoiser.steps(s, channels) for s in (shape, noise) if s[0])
+
+    def core_seconds(self, parts: Sequence[Part]) -> float:
+        """For the whole run, by the time that these parts took."""
+        stage = self.stage(parts[0].region.roi)
+        whole = replace(
+            self.run.denoising.grid,
+            readable_roi=stage.grid.readable_roi,
+            context=stage.grid.context,
+            stencil=stage.grid.stencil,
+        )
+        seconds = sum(part.core_seconds for part in parts)
+        grids = [self.stage(part.region.roi).grid for part in parts]
+        return seconds * self._steps_of(whole) / sum(map(self._steps_of, grids))
+
+    def _steps_of(self, grid: BlockGrid) -> float:
+        """Of all its blocks."""
+        channels = self.run.image.shape[1]
+        axes = [np.unique(n, return_counts=True) for n in grid.read_lengths]
+        counted = ([*zip(*axis, strict=True)] for axis in axes)
+        return sum(
+            self.denoiser.steps([int(n) for n, _ in block], channels)
+            * math.prod(int(count) for _, count in block)
+            for block in itertools.product(*counted)
+        )
+
+    def part(self, region: Region, image: Image) -> Part:
+        """Denoise a region of the image, and pure noise of its level."""
+        stage = self.stage(region.roi)
+        source = cast("Raw", stage.sources[0])
+        stage = replace(stage, sources=(replace(source, image=image),))
+        block = stage.read_block(ONLY_BLOCK)
+        raw = trim(block.arrays[0], block.read_roi, block.write_roi).copy()
+        # The processor's time: who else is at work on the machine does not matter.
+        started = time.process_time()
+        result = stage.compute(block)
+        seconds = time.process_time() - started
+        denoised = np.asarray(stage.target.content(block, result).data)
+        models = self.models or (None,) * raw.shape[1]
+        noise, quiet = self._noise(raw, stage)
+        return Part(
+            region=region,
+            raw=raw,
+            denoised=denoised,
+            figures=tuple(
+                residual_figures(raw[:, c], denoised[:, c], model)
+                for c, model in enumerate(models)
+            ),
+            below_floor=tuple(
+                float(np.mean(raw[:, c] < floor))
+                for c, floor in enumerate(floors(self.numbers or NoiseNumbers()))
+            ),
+            noise=noise,
+            noise_denoised=quiet,
+            core_seconds=seconds,
+        )
+
+    def _noise(
+        self, raw: np.ndarray, stage: Stage
+    ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """Pure noise of the median level of each channel, and it denoised."""
+        if self.models is None:
+            return None, None
+        shape = self._noise_shape(stage.grid.largest_shape)
+        noise = np.stack(
+            [
+                pure_noise(shape, float(np.median(raw[:, c])), *model, seed=c)
+                for c, model in enumerate(self.models)
+            ],
+            axis=1,
+        )
+        taken, _ = convert(noise, raw.dtype.name)
+        written, _ = convert(self.denoiser.denoise(taken), stage.target.dtype)
+        return taken, written
+
+    def _noise_shape(self, read: Sequence[int]) -> tuple[int, ...]:
+        smallest = self.denoiser.stencil.smallest
+        axes = zip(read, smallest, NOISE_SHAPE, strict=True)
+        return tuple(min(n, max(least, usual)) for n, least, usual in axes)
+
+
+def _inner_sd(voxels: np.ndarray) -> float:
+    """Of ``(t, z, y, x)``, away from the borders, where patches see less."""
+    inner = tuple(slice(n // 8, n - n // 8) for n in voxels.shape)
+    return float(voxels[inner].std(dtype=np.float64))
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An image of which a part is in memory, so that it is read once."""
+
+    image: Image
+    part: Roi
+    voxels: np.ndarray
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the image's."""
+        return getattr(self.image, name)
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        """From memory, if all of it is there."""
+        t, c, z, y, x = (
+            slice(*k.indices(n)) for k, n in zip(key, self.image.shape, strict=True)
+        )
+        begin = (t.start, z.start, y.start, x.start)
+        extent = [max(0, s.stop - s.start) for s in (t, z, y, x)]
+        roi = Roi(begin, extent)
+        if not self.part.contains(roi):
+            return self.image[key]
+        t, z, y, x = (roi - self.part.begin).to_slices()
+        return np.ascontiguousarray(self.voxels[t, c, z, y, x])
+
+
+def held(trials: Sequence[Trial], region: Region) -> Image:
+    """The run's image, with all that these trials read of it in memory.
+
+    Raises
+    ------
+    InputError
+        There is not enough memory to denoise the region.
+    """
+    image, stages = trials[0].run.image, [t.stage(region.roi) for t in trials]
+    reads = [s.grid.read_roi(ONLY_BLOCK).intersect(roi_of(image)) for s in stages]
+    part = reads[0]
+    for roi in reads[1:]:
+        part = part.union(roi)
+    itemsize = image.dtype.itemsize
+    needed = image.shape[1] * max(
+        math.prod(part.shape) * itemsize
+        + stage.grid.largest_read * (trial.denoiser.bytes_per_voxel + itemsize)
+        for trial, stage in zip(trials, stages, strict=True)
+    )
+    if needed > free_memory():
+        raise InputError(
+            f"To denoise {_said(region.roi)} with its context takes"
+            f" {needed / GIB:.2f} GiB, but only {free_memory() / GIB:.2f} GiB are"
+            " free. Expected a smaller --roi."
+        )
+    t, z, y, x = part.to_slices()
+    return cast("Image", Held(image, part, image[t, slice(None), z, y, x]))
+
+
+def _said(roi: Roi) -> str:
+    ranges = zip(AXES, roi.begin, roi.end, strict=True)
+    return ", ".join(f"{a} {b}:{e}" for a, b, e in ranges)
