@@ -8,12 +8,16 @@ import tempfile
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from importlib.metadata import version
 from typing import NoReturn
 
 from denoise_daisy.commands import COMMANDS
 from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.streams import open_closed, patient, use_utf8
+
+OWN_OPTIONS = ("-h", "--help", "--version")
+"""What begins no run where no verb is named."""
 
 
 def entry() -> NoReturn:
@@ -38,7 +42,7 @@ def entry() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+    if words and words[0] not in (*COMMANDS, *OWN_OPTIONS):
         words.insert(0, "run")
     with patient("stderr"):
         options = _parser().parse_args(words)
@@ -76,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         description="Denoise a microscopy image of any size, block by block, exactly.",
         epilog="`denoise-daisy CONFIG` is the same as `denoise-daisy run CONFIG`.",
     )
+    versions = [f"{name} {version(name)}" for name in ("denoise-daisy", "ndsafir")]
+    parser.add_argument("--version", action="version", version=", ".join(versions))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for add in COMMANDS.values():
         add(verbs)

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -23,16 +25,38 @@ AnyAxis = Literal["t", "c", "z", "y", "x"]
 OutputType = Literal["input", "uint8", "uint16", "float32"]
 
 
-def _half_open(value: tuple[int, int]) -> tuple[int, int]:
-    if value[0] >= value[1]:
+def _half_open(value: tuple[int | None, int | None]) -> tuple[int | None, int | None]:
+    begin, end = value
+    if begin is not None and end is not None and begin >= end:
         raise ValueError("begin < end: the range is empty")
     return value
 
 
-Range = Annotated[tuple[NonNegativeInt, PositiveInt], AfterValidator(_half_open)]
+Range = Annotated[
+    tuple[NonNegativeInt | None, PositiveInt | None], AfterValidator(_half_open)
+]
 Text = Annotated[str, Field(min_length=1)]
 FinitePositive = Annotated[PositiveFloat, Field(allow_inf_nan=False, le=1e6)]
 Sigma = Annotated[NonNegativeFloat, Field(allow_inf_nan=False, le=1000)]
+
+
+def along_space(widened: Any) -> BeforeValidator:
+    """A number stands for all axes of space; the schema has it beside the object."""
+
+    def by_letter(value: object) -> object:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number and not isinstance(value, dict):
+            raise ValueError('a number, or an object by axis such as {"y": 1, "x": 1}')
+        return dict.fromkeys("zyx", value) if is_number else value
+
+    return BeforeValidator(by_letter, json_schema_input_type=widened)
+
+
+SigmaByAxis = Annotated[
+    dict[SpaceTime, Sigma],
+    Field(min_length=1),
+    along_space(dict[SpaceTime, Sigma] | Sigma),
+]
 
 
 class Section(BaseModel):
@@ -41,6 +65,17 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True
     )
+
+
+def by_kind(default: str) -> Discriminator:
+    """What tells sections apart that have a `kind`; without, it is the default."""
+
+    def kind_of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return str(value.get("kind", default))
+        return getattr(value, "kind", None)
+
+    return Discriminator(kind_of)
 
 
 def absolute(folder: Path, path: str) -> str:

@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from denoise_daisy.blockwise.block_shape import Blocks
+from denoise_daisy.config.json5_text import read_text
 from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers import Denoise
 from denoise_daisy.denoisers.ndsafir import Ndsafir
@@ -28,6 +29,9 @@ from denoise_daisy.tasks import Task
 
 class Config(Section):
     """A run of denoise_daisy."""
+
+    json_schema: str | None = Field(default=None, alias="$schema", exclude=True)
+    """Where an editor finds the JSON Schema; of no meaning to a run."""
 
     input: Input
     """The image to denoise."""
@@ -93,30 +97,22 @@ class Config(Section):
         except (OSError, ValueError) as error:
             raise InputError(
                 f"The config {str(path)!r} can't be read ({_reason(error)}). Expected a"
-                " JSON file; `denoise-daisy schema` describes it."
+                " file in JSON or JSON5; `denoise-daisy schema` describes it."
             ) from error
         return cls.parse(data, name=str(path), folder=path.parent)
 
     @classmethod
     def parse(cls, data: bytes, *, name: str, folder: Path) -> Self:
-        """A config from JSON text; `folder` is what relative paths count from."""
+        """A config from a text in JSON5; relative paths count from `folder`."""
         try:
-            text = data.decode("utf-8-sig")
-            values = json.loads(
-                text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant
-            )
-        except (ValueError, RecursionError) as error:
-            raise InputError(
-                f"The config {name!r} is no valid JSON: {error}. Correct it there."
-            ) from error
+            values = read_text(data)
+        except ValueError as error:
+            raise _no_json(name, str(error)) from error
         try:
-            config = cls.model_validate_json(text)
+            config = cls.model_validate_json(json.dumps(values))
         except ValidationError as error:
             if error.errors()[0]["type"] == "json_invalid":
-                said = error.errors()[0]["msg"]
-                raise InputError(
-                    f"The config {name!r} is no valid JSON: {said}. Correct it there."
-                ) from error
+                raise _no_json(name, "it is nested too deeply") from error
             problems = "; ".join(problems_of(cls, error.errors(), values))
             raise InputError(
                 f"The config {name!r} can't be used: {problems}. `denoise-daisy schema`"
@@ -138,18 +134,11 @@ class Config(Section):
         )
 
 
+def _no_json(name: str, why: str) -> InputError:
+    return InputError(
+        f"The config {name!r} is no valid JSON, nor JSON5: {why}. Correct it there."
+    )
+
+
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")

@@ -1,7 +1,5 @@
 """What is wrong with a config file, in words."""
 
-import difflib
-import json
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -9,41 +7,65 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from denoise_daisy.wording import choices_of, expected_by, meant, nearest, shown
+
 
 def problems_of(
     model: type[BaseModel], errors: list[ErrorDetails], values: object
 ) -> list[str]:
     """The validation errors in words: where, what was found, what was expected.
 
-    What the alternatives of one key expect is joined by "or".
+    What the alternatives of one key expect is joined by "or".  Where one of them came
+    further than the others, only that one tells.
     """
     expected: dict[str, list[str]] = {}
-    for error in errors:
-        place, said = _problem(model, error, values)
-        expected.setdefault(place, []).append(said)
-    return [place + " or ".join(dict.fromkeys(e)) for place, e in expected.items()]
+    places = [_place(error, values) for error in errors]
+    for error, place in zip(errors, places, strict=True):
+        if not any(len(p) > len(place) and p[: len(place)] == place for p in places):
+            said, wanted = _problem(model, error, place, values)
+            expected.setdefault(said, []).append(wanted)
+    return [said + " or ".join(dict.fromkeys(w)) for said, w in expected.items()]
 
 
 def _problem(
-    model: type[BaseModel], error: ErrorDetails, values: object
+    model: type[BaseModel], error: ErrorDetails, where: list[str], values: object
 ) -> tuple[str, str]:
-    where = _place(error, values)
-    key = ".".join(where) or "the whole"
+    key = ".".join(where)
     if error["type"] == "extra_forbidden":
-        known = list(_known_keys(model, where[:-1], values))
-        near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        return f"unknown key {key!r} ({hint})", ""
+        return _unknown(model, where, values), ""
+    if error["loc"] and error["loc"][-1] == "[key]":
+        known = choices_of(error)
+        hint = _hint(where[-1], known) if known else f", expected {expected_by(error)}"
+        return f"unknown key {key!r}{hint}", ""
+    found = error["input"]
+    if error["type"] == "missing" and isinstance(found, list):
+        key = ".".join(where[:-1])
+        return f"{key!r} is {shown(found)}, expected ", "more entries"
     if error["type"] == "missing":
         return f"{key!r} is missing", ""
-    if error["type"] == "union_tag_not_found":
+    if error["type"] == "union_tag_not_found" and isinstance(found, dict):
         return f"'{key}.kind' is missing", ""
-    found = json.dumps(error["input"], default=str)
-    found = found if len(found) <= 60 else found[:57] + "..."
-    message = (
-        error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    )
-    return f"{key!r} is {found}, expected ", message[:1].lower() + message[1:]
+    if error["type"] == "union_tag_invalid":
+        key, found = f"{key}.kind", found["kind"]
+        error = {**error, "input": found}
+    place = repr(key) if key else "the whole"
+    return f"{place} is {shown(found)}, expected ", expected_by(error)
+
+
+def _unknown(model: type[BaseModel], where: list[str], values: object) -> str:
+    """An unknown key; it may be one of another kind of the section."""
+    *section, key = where
+    every, here = _sections_at(model, section, values)
+    others = [kind for m in every if key in _keys([m]) for kind in _kinds(m)]
+    listed = " or ".join(map(repr, others))
+    hint = f" (a key of kind {listed})" if others else _hint(key, _keys(here))
+    return f"unknown key {'.'.join(where)!r}{hint}"
+
+
+def _hint(word: str, known: list[str]) -> str:
+    """Which key may have been meant, or which there are."""
+    listed = f" (known: {', '.join(known)})"
+    return meant(word, known) if nearest(word, known) else listed
 
 
 def _place(error: ErrorDetails, values: Any) -> list[str]:
@@ -71,20 +93,27 @@ def _tag(values: Any) -> Any:
     return values.get("kind") if isinstance(values, dict) else None
 
 
-def _known_keys(root: type[BaseModel], where: list[str], values: Any) -> Iterator[str]:
-    """Keys of the section at that place of the config, of the kind that it names."""
-    models = [root]
+def _sections_at(
+    root: type[BaseModel], where: list[str], values: Any
+) -> tuple[list[type[BaseModel]], list[type[BaseModel]]]:
+    """Sections that may stand at that place of the config, and the one that does."""
+    every = here = [root]
     for part in where:
         if isinstance(values, list):
             values = values[int(part)]
         else:
-            fields = [m.model_fields[part] for m in models if part in m.model_fields]
-            models = [m for field in fields for m in _models(field.annotation)]
+            fields = [m.model_fields[part] for m in here if part in m.model_fields]
+            every = here = [m for field in fields for m in _models(field.annotation)]
             values = values.get(part)
         if isinstance(values, dict):
-            kind = values.get("kind", next(iter(_kinds(models[0])), None))
-            models = [m for m in models if kind in _kinds(m)] or models
-    yield from dict.fromkeys(key for model in models for key in model.model_fields)
+            kind = values.get("kind", next(iter(_kinds(every[0])), None))
+            here = [m for m in every if kind in _kinds(m)] or every
+    return every, here
+
+
+def _keys(models: list[type[BaseModel]]) -> list[str]:
+    fields = [field for model in models for field in model.model_fields.items()]
+    return list(dict.fromkeys(field.alias or name for name, field in fields))
 
 
 def _kinds(model: type[BaseModel]) -> tuple[Any, ...]:

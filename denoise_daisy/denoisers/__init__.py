@@ -5,21 +5,16 @@ A new kind is a new module, and its section in `Denoise`.
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Tag
 
 from denoise_daisy.denoisers.gaussian import GaussianFilter
 from denoise_daisy.denoisers.median import MedianFilter
 from denoise_daisy.denoisers.ndsafir import Ndsafir
-
-
-def _ndsafir_unless_said(value: object) -> object:
-    if isinstance(value, dict) and "kind" not in value:
-        return {"kind": "ndsafir", **value}
-    return value
-
+from denoise_daisy.sections import by_kind
 
 Denoise = Annotated[
-    Ndsafir | MedianFilter | GaussianFilter,
-    Field(discriminator="kind"),
-    BeforeValidator(_ndsafir_unless_said),
+    Annotated[Ndsafir, Tag("ndsafir")]
+    | Annotated[MedianFilter, Tag("median")]
+    | Annotated[GaussianFilter, Tag("gaussian")],
+    by_kind("ndsafir"),
 ]

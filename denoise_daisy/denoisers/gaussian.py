@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import Field
 
 from denoise_daisy.algorithms.filters import (
     GAUSSIAN_BYTES,
@@ -19,7 +18,7 @@ from denoise_daisy.algorithms.filters import (
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection
 from denoise_daisy.geometry import Stencil, neighbourhood
-from denoise_daisy.sections import Sigma, SpaceTime, by_axis
+from denoise_daisy.sections import SigmaByAxis, by_axis
 
 
 class GaussianFilter(DenoiserSection):
@@ -28,8 +27,9 @@ class GaussianFilter(DenoiserSection):
     kind: Literal["gaussian"]
     """Gaussian filter."""
 
-    sigma: Annotated[dict[SpaceTime, Sigma], Field(min_length=1)]
-    """Standard deviation in voxels, by axis; 0 for an axis not named."""
+    sigma: SigmaByAxis
+    """Standard deviation in voxels, by axis; 0 for an axis not named.  A number: along
+    z, y and x."""
 
     def denoiser(self, **_: Any) -> "GaussianDenoiser":
         """The filter."""

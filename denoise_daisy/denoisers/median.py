@@ -17,7 +17,9 @@ from denoise_daisy.algorithms.filters import (
 from denoise_daisy.blockwise.block_shape import SCIPY_BYTES
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection
 from denoise_daisy.geometry import Stencil, neighbourhood
-from denoise_daisy.sections import SpaceTime, by_axis
+from denoise_daisy.sections import SpaceTime, along_space, by_axis
+
+Size = Annotated[int, Field(ge=1, le=100)]
 
 
 class MedianFilter(DenoiserSection):
@@ -27,9 +29,12 @@ class MedianFilter(DenoiserSection):
     """Median of a window."""
 
     size: Annotated[
-        dict[SpaceTime, Annotated[int, Field(ge=1, le=100)]], Field(min_length=1)
+        dict[SpaceTime, Size],
+        Field(min_length=1),
+        along_space(dict[SpaceTime, Size] | Size),
     ]
-    """Voxels of the window by axis; 1 for an axis not named."""
+    """Voxels of the window by axis; 1 for an axis not named.  A number: along z, y and
+    x."""
 
     def denoiser(self, **_: Any) -> "MedianDenoiser":
         """The filter."""

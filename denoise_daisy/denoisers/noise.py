@@ -2,12 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, FiniteFloat, Tag, model_validator
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.sections import FinitePositive, Section
+from denoise_daisy.sections import FinitePositive, Section, Text, by_kind
+
+Value = TypeVar("Value", bound=float)
+
+PerChannel = (
+    Annotated[tuple[Value, ...], Field(min_length=1)]
+    | Annotated[dict[Text, Value], Field(min_length=1)]
+)
 
 NoiseMethod = Literal["robust", "ndsafir"]
 """What calibrates."""
@@ -19,11 +26,13 @@ class PoissonGaussian(Section):
     kind: Literal["poisson-gaussian"] = "poisson-gaussian"
     """Photon noise and Gaussian readout noise."""
 
-    gains: Annotated[tuple[FinitePositive, ...], Field(min_length=1)] | None = None
-    """Grey levels per photo-electron, one per channel; null: calibrated once."""
+    gains: PerChannel[FinitePositive] | None = None
+    """Grey levels per photo-electron, one per channel, in their order or by name; null:
+    calibrated once."""
 
-    offsets: Annotated[tuple[FiniteFloat, ...], Field(min_length=1)] | None = None
-    """Readout variance - gain * background level, one per channel; null: calibrated."""
+    offsets: PerChannel[FiniteFloat] | None = None
+    """Readout variance - gain * background level, one per channel, in their order or by
+    name; null: calibrated."""
 
     method: NoiseMethod = "robust"
     """What calibrates.  robust: a fit to the flattest places of samples all over the
@@ -50,7 +59,11 @@ class GaussianNoise(Section):
     image; ndsafir: ndsafir's own calibration, of fewer samples."""
 
 
-Noise = Annotated[PoissonGaussian | GaussianNoise, Field(discriminator="kind")]
+Noise = Annotated[
+    Annotated[PoissonGaussian, Tag("poisson-gaussian")]
+    | Annotated[GaussianNoise, Tag("gaussian")],
+    by_kind("poisson-gaussian"),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ class NoiseNumbers:
 
 
 def given_numbers(noise: Noise, channels: int) -> NoiseNumbers | None:
-    """The numbers in the config, None where they are to be calibrated.
+    """The numbers in the config, in order; None where they are to be calibrated.
 
     Raises
     ------
@@ -88,7 +101,7 @@ def given_numbers(noise: Noise, channels: int) -> NoiseNumbers | None:
         if noise.noise_std is None:
             return None
         return NoiseNumbers(noise_std=noise.noise_std)
-    if noise.gains is None or noise.offsets is None:
+    if not isinstance(noise.gains, tuple) or not isinstance(noise.offsets, tuple):
         return None
     for name, numbers in (("gains", noise.gains), ("offsets", noise.offsets)):
         if len(numbers) != channels:

@@ -1,5 +1,6 @@
 """CZI files as images: pixels through pylibCZIrw, ranges through the directory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,6 +11,7 @@ from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import czi_history, czi_metadata
+from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.czi_directory import read_identity
 from denoise_daisy.images.czi_scene import (
     DTYPES,
@@ -137,7 +139,7 @@ class CziImage:
 
 
 def open_czi(
-    path: str, scene: int | None = None, channels: tuple[int, ...] | None = None
+    path: str, scene: int | None = None, channels: Sequence[int | str] | None = None
 ) -> CziImage:
     """One scene of a CZI file; `scene` may be None where there is none or one.
 
@@ -154,7 +156,7 @@ def open_scene(
     path: str,
     found: Scene,
     read: tuple[ElementTree.Element, list[str]],
-    channels: tuple[int, ...] | None = None,
+    channels: Sequence[int | str] | None = None,
 ) -> CziImage:
     """A scene that was found in a CZI file, with the metadata that were read of it.
 
@@ -167,13 +169,10 @@ def open_scene(
     starts, sizes = found.starts, found.sizes
     others = sorted(sizes.keys() - RESOLVED_DIMENSIONS)
     count = sizes.get("C", 1)
-    selected = tuple(range(count)) if channels is None else channels
-    if len(set(selected)) < len(selected) or max(selected) >= count:
-        raise InputError(
-            f"input.channels is {list(selected)}, but {path!r} has {count} channels."
-            f" Expected some of {list(range(count))}, each once."
-        )
     described = czi_metadata.channels(metadata, count, DTYPES[found.pixel_type])
+    asked = range(count) if channels is None else channels
+    names = [channel.name for channel in described]
+    selected = channel_numbers(asked, names, "input.channels", repr(path))
     return CziImage(
         path=path,
         scene=found.number,

@@ -38,7 +38,7 @@ class Scene(NamedTuple):
 
 
 def find_scene(path: str, scene: int | None) -> Scene:
-    """A scene of a file; None is fine where there is none or one.
+    """A scene of a file; None and 0 are fine where there is none or one.
 
     Raises
     ------
@@ -121,13 +121,13 @@ def _choose_scene(
     """The scene to read and its sub-blocks; None in a file without scenes."""
     numbers, has = _scene_column(blocks)
     scenes = _scenes(blocks)
-    if scene is None and len(scenes) == 1:
+    if not scene and len(scenes) == 1:
         return scenes[0], blocks
     if scene in scenes:
         return scene, blocks.where(~has if scene is None else has & (numbers == scene))
     if None in scenes:
         raise InputError(
-            f"input.scene is {scene}, but {path!r} has no scenes. Expected null."
+            f"input.scene is {scene}, but {path!r} has no scenes. Expected null or 0."
         )
     sizes = [
         f"{s} ({_size_text(spans(blocks.where(numbers == s))[1])})"
@@ -135,7 +135,8 @@ def _choose_scene(
     ]
     raise InputError(
         f"input.scene is {'null' if scene is None else scene}, but {path!r} has the"
-        f" scenes {_listed(sizes, len(scenes))}. Expected one of these numbers."
+        f" scenes {_listed(sizes, len(scenes))}. Expected one of these numbers"
+        " (of `init`: --scene)."
     )
 
 

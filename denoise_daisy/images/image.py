@@ -41,6 +41,10 @@ class Image(Protocol):
         """One per position along c."""
 
     @property
+    def selected(self) -> tuple[int, ...]:
+        """Which channel of the file each is, counted from 0."""
+
+    @property
     def origin(self) -> tuple[int, ...]:
         """Where the first voxel lies in the acquisition, in voxels of (t, z, y, x)."""
 

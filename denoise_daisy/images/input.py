@@ -1,5 +1,6 @@
 """The image to denoise, as the config names it."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +12,8 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
 from denoise_daisy.images.czi import CziImage, open_czi
 from denoise_daisy.images.image import Image, roi_of
-from denoise_daisy.sections import Range, Section, SpaceTime
+from denoise_daisy.sections import Range, Section, SpaceTime, Text
+from denoise_daisy.wording import wrong
 
 
 class Input(Section):
@@ -21,14 +23,17 @@ class Input(Section):
     """CZI file; a relative path counts from the config file."""
 
     scene: NonNegativeInt | None = None
-    """Scene of the CZI; null is fine for a file with none or one."""
+    """Scene of the CZI; null or 0 for a file with none or one."""
 
     roi: dict[SpaceTime, Range] = {}
-    """Half-open voxel ranges by axis, counted from the image's first voxel.  Context is
-    still read from outside, so the result is that part of the whole image's result."""
+    """Half-open voxel ranges by axis, counted from the image's first voxel; null: the
+    image's own begin or end.  Context is still read from outside, so the result is that
+    part of the whole image's result."""
 
-    channels: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
-    """Channels to denoise, jointly; null is all of them."""
+    channels: (
+        Annotated[tuple[NonNegativeInt | Text, ...], Field(min_length=1)] | None
+    ) = None
+    """Channels to denoise, jointly, each by its number or name; null is all of them."""
 
 
 def _open_czi(source: Input) -> Image:
@@ -72,7 +77,7 @@ def described_image(description: Mapping[str, Any]) -> Image:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}") from error
+        raise ValueError(f"{where}: {wrong(first)}") from error
 
 
 def volume_of(source: Input, image: Image) -> Roi:
@@ -84,11 +89,12 @@ def volume_of(source: Input, image: Image) -> Roi:
         It reaches beyond the image.
     """
     begin, end = [0, 0, 0, 0], list(roi_of(image).end)
-    for axis, (first, last) in source.roi.items():
+    for axis, asked in source.roi.items():
         i = AXES.index(axis)
-        if last > end[i]:
+        first, last = asked[0] or 0, end[i] if asked[1] is None else asked[1]
+        if last > end[i] or first >= last:
             raise InputError(
-                f"input.roi.{axis} is [{first}, {last}], but the image has {end[i]}"
+                f"input.roi.{axis} is {json.dumps(asked)}, but the image has {end[i]}"
                 f" voxels along {axis}. Expected a range within [0, {end[i]}]."
             )
         begin[i], end[i] = first, last

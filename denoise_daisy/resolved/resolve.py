@@ -17,6 +17,7 @@ from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.image import Image, roi_of
 from denoise_daisy.images.input import described_image, open_image, volume_of
+from denoise_daisy.resolved.by_number import channels_by_number
 from denoise_daisy.resolved.pools import make_pools
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
@@ -39,9 +40,10 @@ def resolve(config: Config, record: RunRecord | None, new_id: str) -> ResolvedRu
     InputError
         The config can't work with that image; the message has the number to change.
     """
+    image = open_image(config.input)
     return _Resolving(
-        config=config,
-        image=open_image(config.input),
+        config=channels_by_number(config, image),
+        image=image,
         run_dir=RunDir.of_output(Path(config.output.path)),
         id=record.id if record else new_id,
         recorded=record.stages if record else {},

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from denoise_daisy.durable import persistently, write_atomic
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.wording import wrong
 
 
 class _Recorded(BaseModel):
@@ -119,6 +120,6 @@ class RunRecord(_Recorded):
 def _problem(error: ValidationError) -> str:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        return f"can't be read ({first['msg']})"
+        return "can't be read (it is no JSON)"
     where = ".".join(map(str, first["loc"])) or "all of it"
-    return f"is no run.json of this version of the program ({where}: {first['msg']})"
+    return f"is no run.json of this version of the program ({where}: {wrong(first)})"

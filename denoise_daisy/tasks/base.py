@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt
 from denoise_daisy.blockwise.block_shape import TaskBlocks
 from denoise_daisy.launchers import Workers
 from denoise_daisy.sections import Section
+from denoise_daisy.wording import INPUT_NAME, NAME
 
 if TYPE_CHECKING:
     from denoise_daisy.tasks.builder import StageBuilder
@@ -26,10 +27,8 @@ def _task_name(value: str) -> str:
     return value
 
 
-Name = Annotated[
-    str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$"), AfterValidator(_task_name)
-]
-InputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+){0,2}$")]
+Name = Annotated[str, Field(pattern=NAME), AfterValidator(_task_name)]
+InputName = Annotated[str, Field(pattern=INPUT_NAME)]
 
 
 class AnyTask(Section):

@@ -1,10 +1,9 @@
 """Smooth: a Gaussian filter, each block with the context that it needs."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import Field
 
 from denoise_daisy.algorithms.filters import (
     GAUSSIAN_BYTES,
@@ -16,7 +15,7 @@ from denoise_daisy.blockwise.block_shape import Workload
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
-from denoise_daisy.sections import OutputType, Sigma, SpaceTime, by_axis
+from denoise_daisy.sections import OutputType, SigmaByAxis, by_axis
 from denoise_daisy.tasks.base import OneInput
 from denoise_daisy.tasks.builder import StageBuilder, task_parameters
 
@@ -31,8 +30,9 @@ class Smooth(OneInput):
     kind: Literal["smooth"]
     """Gaussian filter."""
 
-    sigma: Annotated[dict[SpaceTime, Sigma], Field(min_length=1)]
-    """Standard deviation in voxels, by axis; 0 for an axis not named."""
+    sigma: SigmaByAxis
+    """Standard deviation in voxels, by axis; 0 for an axis not named.  A number: along
+    z, y and x."""
 
     dtype: OutputType = "float32"
     """Type of the voxels written."""

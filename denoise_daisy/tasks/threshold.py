@@ -19,7 +19,7 @@ from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
 from denoise_daisy.blockwise.targets import Block
-from denoise_daisy.errors import InputError
+from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.sections import Text
 from denoise_daisy.tasks.base import OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
@@ -52,7 +52,7 @@ class Threshold(OneInput):
     """Find the value by this method of scikit-image, from samples of each channel."""
 
     channel: NonNegativeInt | Text | None = None
-    """Channel by index or name; null: every channel, by itself."""
+    """Channel by number or name; null: every channel, by itself."""
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -63,10 +63,10 @@ class Threshold(OneInput):
     def build(self, builder: StageBuilder) -> None:
         """One stage that writes a mask, after one that finds the value if need be."""
         product, source = builder.array(self, self.input)
-        chosen = _channels(self, source)
+        told, chosen = _by_number(self, source)
         finder = None
         if self.method is not None:
-            finder = _finder(self, self.method, builder, product, source, chosen)
+            finder = _finder(told, self.method, builder, product, source, chosen)
             builder.add(finder)
         volume = builder.cutting.volume_in(source.transform)
         work = _work(builder, source, chosen)
@@ -88,7 +88,7 @@ class Threshold(OneInput):
             after=(*product.after, *([finder.name] if finder else [])),
             compute=compute,
             parameters=task_parameters(
-                self,
+                told,
                 {self.input: product},
                 layout,
                 **(_skimage_version() if finder else {}),
@@ -166,17 +166,11 @@ def _finder(
     )
 
 
-def _channels(task: Threshold, source: Source) -> list[int]:
-    """The channels asked for, by position."""
+def _by_number(task: Threshold, source: Source) -> tuple[Threshold, list[int]]:
+    """The task with its channel by number, and the channels asked for."""
     names = [channel.name for channel in source.channels]
     if task.channel is None:
-        return list(range(len(names)))
-    if isinstance(task.channel, str) and names.count(task.channel) == 1:
-        return [names.index(task.channel)]
-    if isinstance(task.channel, int) and task.channel < len(names):
-        return [task.channel]
-    raise InputError(
-        f"Task {task.name!r} names channel {task.channel!r}, but {task.input!r} has"
-        f" {len(names)}: {names}. Expected an index below {len(names)}, or a name that"
-        " stands there once."
-    )
+        return task, list(range(len(names)))
+    key, of = f"channel of task {task.name!r}", repr(task.input)
+    (number,) = channel_numbers([task.channel], names, key, of)
+    return task.model_copy(update={"channel": number}), [number]

@@ -61,6 +61,7 @@ class MemoryImage:
         self.voxels, self.shape, self.dtype = voxels, voxels.shape, voxels.dtype
         self.ndim = 5
         self.channels = tuple(Channel(f"c{i}", "FFFFFF") for i in range(self.shape[1]))
+        self.selected = tuple(range(self.shape[1]))
         self.origin = (0, 0, 0, 0)
         self.scale_um: tuple[float | None, ...] = (None, None, None)
         self.time_step_s: float | None = None

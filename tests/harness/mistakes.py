@@ -39,11 +39,13 @@ CONFIGS = {
         ("'noise.noise_stds'", "'noise_std'"),
         {"noise": {"kind": "gaussian", "noise_stds": 1}},
     ),
-    "an unknown kind of noise": Case(("'noise'", "'gaussian'"), {"noise.kind": "x"}),
+    "an unknown kind of noise": Case(
+        ("'noise.kind' is \"x\"", "'gaussian'"), {"noise.kind": "x"}
+    ),
     "a section that is null": Case(("'blocks' is null", "object"), {"blocks": None}),
     "a scene that is a string": Case(("'input.scene' is \"0\"",), {"input.scene": "0"}),
     "a scene that is a bool": Case(("'input.scene' is true",), {"input.scene": True}),
-    "a scene in a file without": Case(("no scenes", "null"), {"input.scene": 0}),
+    "a scene in a file without": Case(("no scenes", "null"), {"input.scene": 1}),
     "a ROI outside": Case(
         ("input.roi.z is [2, 5]", "[0, 4]"), {"input.roi": {"z": [2, 5]}}
     ),
@@ -58,6 +60,9 @@ CONFIGS = {
     ),
     "a reversed ROI": Case(
         ("'input.roi.y' is [9, 7]", "begin < end"), {"input.roi": {"y": [9, 7]}}
+    ),
+    "a ROI that begins outside": Case(
+        ("input.roi.x is [48, null]", "[0, 48]"), {"input.roi": {"x": [48, None]}}
     ),
     "a negative ROI": Case(("'input.roi.y.0' is -1",), {"input.roi": {"y": [-1, 7]}}),
     "a ROI of channels": Case(("'input.roi.c'",), {"input.roi": {"c": [0, 1]}}),
@@ -167,7 +172,9 @@ CONFIGS = {
         ("no noise", "gaussian filter"),
         {"denoise": {"kind": "gaussian", "sigma": {"y": 1}}},
     ),
-    "unknown workers": Case(("'workers'",), {"workers.kind": "sge"}),
+    "unknown workers": Case(
+        ("'workers.kind' is \"sge\"", "'slurm'"), {"workers.kind": "sge"}
+    ),
     "the output is the input": Case(
         ("in.czi", "at or in the input"), {"output.path": "in.czi"}
     ),
@@ -192,8 +199,8 @@ CONFIGS = {
 CONFIG_TEXTS = {
     "an empty config": Case(("no valid JSON",), text=lambda _: b""),
     "a config cut short": Case(("no valid JSON",), text=lambda t: t[:-1].encode()),
-    "a trailing comma": Case(
-        ("no valid JSON",), text=lambda t: t[:-1].encode() + b",}"
+    "two trailing commas": Case(
+        ("no valid JSON", "line 1, column"), text=lambda t: t[:-1].encode() + b",,}"
     ),
     "a config twice": Case(("no valid JSON",), text=lambda t: (t + t).encode()),
     "a duplicate key": Case(
@@ -206,13 +213,13 @@ CONFIG_TEXTS = {
     "random bytes": Case(
         ("no valid JSON",), text=lambda _: np.random.default_rng(0).bytes(999)
     ),
-    "deep nesting": Case(("recursion",), text=lambda _: b"[" * 100_000),
+    "deep nesting": Case(("nested too deeply",), text=lambda _: b"[" * 100_000),
     "less deep nesting": Case(
-        ("no valid JSON", "recursion"),
+        ("no valid JSON", "nested too deeply"),
         text=lambda _: b'{"input":' + b"[" * 300 + b"]" * 300 + b"}",
     ),
     "half a character": Case(
-        ("no valid JSON", "no valid JSON"),
+        ("no valid JSON", "half of a character"),
         text=lambda t: t.replace('in.czi"', '\\ud800"').encode(),
     ),
     "a byte-order mark of UTF-16": Case(
