@@ -36,6 +36,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
         "gaussian",
         "",
         {
+            "$schema": ("other.schema.json", GOES_ON),
             "input": None,
             "output": None,
             "noise": None,
