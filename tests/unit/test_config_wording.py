@@ -26,7 +26,8 @@ TASK = {"name": "mine", "workers": {}, "blocks": {}}
 
 BASES: dict[str, dict[str, Any]] = {
     "ndsafir": PATHS
-    | {"noise": {}, "denoise": {}, "blocks": {}, "workers": {}, "tasks": []}
+    | {"noise": {}, "denoise": {}, "workers": {}, "tasks": []}
+    | {"blocks": {"skip": {"below": 1}}}
     | {"notify": {"command": ["true"]}},
     "Gaussian": PATHS
     | {"noise": {"kind": "gaussian"}, "workers": {"kind": "slurm", "count": 1}},
