@@ -28,6 +28,9 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         action="store_true",
         help="accept a version of ndsafir that blocks were not checked with",
     )
+    verb.add_argument(
+        "--strict", action="store_true", help="end with code 2 if there are warnings"
+    )
 
 
 def add_path_of_run(verb: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
 from denoise_daisy.runs.planning import plan
+from denoise_daisy.runs.warnings import refuse
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -37,3 +38,5 @@ def _call(options: argparse.Namespace) -> None:
         say=partial(print, file=sys.stderr, flush=True),
     )
     print_answer(made.json() if options.json else str(made))
+    if options.strict:
+        refuse(made.warnings)

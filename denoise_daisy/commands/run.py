@@ -36,5 +36,6 @@ def _call(options: argparse.Namespace) -> None:
         overwrite=options.overwrite,
         grace_seconds=options.grace,
         unchecked_ndsafir=options.unchecked_ndsafir,
+        strict=options.strict,
         say=partial(print, flush=True),
     )

@@ -15,6 +15,7 @@ from denoise_daisy.denoisers.engine_choice import EngineChoice
 from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
 from denoise_daisy.denoisers.ndsafir_axes import ImageAxes
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
+from denoise_daisy.denoisers.ndsafir_time import time_warnings
 from denoise_daisy.denoisers.noise import (
     Noise,
     NoiseMethod,
@@ -239,6 +240,8 @@ class NdsafirDenoiser(Denoiser):
         """What is said of the engine, and layers that lie in no patch."""
         yield from self._choice.warnings()
         yield from self._axes.warnings(shape, end)
+        if not self.section.time_as_z:
+            yield from time_warnings(self.section.algorithm, shape)
 
     def probe(self, image: Image) -> tuple[Denoiser, Survey]:
         """With noise numbers, found in the image unless known."""

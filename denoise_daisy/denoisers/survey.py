@@ -6,6 +6,7 @@ import numpy as np
 
 from denoise_daisy.algorithms.noise_blocks import Levels, levels_of
 from denoise_daisy.algorithms.noise_fit import NoiseFit, fit_noise
+from denoise_daisy.denoisers.expected_levels import expected_levels
 from denoise_daisy.denoisers.noise_drift import Drift, drifts
 from denoise_daisy.denoisers.noise_samples import Window, sample
 from denoise_daisy.errors import InputError
@@ -21,6 +22,8 @@ class ChannelSurvey:
     """What was sampled."""
     levels: Levels | None = None
     """The grey levels in these; None where they can't be read, or are no numbers."""
+    expected: np.ndarray | None = None
+    """Grey levels as they would be without noise, ascending; None as `levels`."""
     found: NoiseFit | None = None
     """The noise that fits them; None where they tell nothing of it."""
     drift: tuple[Drift, ...] = ()
@@ -65,14 +68,15 @@ def _of_channel(image: Image, channel: int, name: str) -> ChannelSurvey:
         return ChannelSurvey(name, problem=str(error))
     windows = tuple(s.window for s in samples)
     planes, valid = [s.voxels for s in samples], [s.valid for s in samples]
-    levels, why = None, ""
+    levels, expected, why = None, None, ""
     try:
         with np.errstate(over="raise"):
             levels = levels_of(planes, valid)
+            expected = expected_levels(planes, valid)
             fit = fit_noise(planes, valid)
             is_trusted = fit.verdict != "not to be trusted"
             drift = tuple(drifts(samples, fit, levels)) if is_trusted else ()
-            return ChannelSurvey(name, windows, levels, fit, drift)
+            return ChannelSurvey(name, windows, levels, expected, fit, drift)
     except ValueError as error:
         why = str(error)
     except FloatingPointError:
@@ -81,4 +85,4 @@ def _of_channel(image: Image, channel: int, name: str) -> ChannelSurvey:
         f"The noise of channel {name!r} can't be calibrated: {why}. Set noise.gains and"
         " noise.offsets, or noise.kind to gaussian with noise.noise_std."
     )
-    return ChannelSurvey(name, windows, levels, problem=problem)
+    return ChannelSurvey(name, windows, levels, expected, problem=problem)

@@ -68,6 +68,9 @@ class RunRecord(_Recorded):
     """What its last start was to denoise with, on its machine, in words; the ledger
     tells of each block what did."""
 
+    warnings: tuple[str, ...] = ()
+    """What a person was told at its last start that had to denoise."""
+
     @classmethod
     def read(cls, run_dir: RunDir) -> Self | None:
         """The record of a run, None where no run was started here.

@@ -43,6 +43,8 @@ class Preflight:
     """Names of the stages that are to be done."""
     unneeded: tuple[str, ...]
     """Those of tasks that are not kept, and whose readers are all done."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know, once the denoiser knows the image."""
 
     @property
     def done_again(self) -> list[str]:

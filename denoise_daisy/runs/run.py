@@ -27,7 +27,7 @@ from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
 from denoise_daisy.runs.output_places import check_output, check_owner
 from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.start import Start
-from denoise_daisy.runs.warnings import warnings_of
+from denoise_daisy.runs.warnings import refuse, warnings_of
 
 Say = Callable[[str], None]
 
@@ -41,6 +41,7 @@ def run(
     overwrite: bool = False,
     grace_seconds: float = 30.0,
     unchecked_ndsafir: bool = False,
+    strict: bool = False,
     say: Say = print,
 ) -> None:
     """Denoise what a config asks for; go on where an earlier start stopped.
@@ -57,6 +58,8 @@ def run(
         What blocks in flight get to finish after the first SIGINT or SIGTERM.
     unchecked_ndsafir
         Accept a version of ndsafir that the tiling law was not checked with.
+    strict
+        Refuse what there are warnings of.
     say
         Takes the summary, and what a person should read before it.
 
@@ -86,7 +89,7 @@ def run(
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)
             return
-        found, described = _prepared(found, say)
+        found, described = _prepared(found, say, strict=strict)
         if lock is None:
             lock = _new_lock(run_dir, existing)
             stack.callback(lock.release)
@@ -148,7 +151,7 @@ def _say_done_before(found: Preflight, say: Say) -> None:
 
 
 def _prepared(
-    found: Preflight, say: Say
+    found: Preflight, say: Say, *, strict: bool
 ) -> tuple[Preflight, dict[Path, dict[str, object]]]:
     """What has to be found out before the first block, and the outputs' metadata."""
     for line in _done_again(found):
@@ -158,9 +161,12 @@ def _prepared(
     run, survey = known_denoiser(found)
     if run.denoiser.probed:
         say(f"Noise: {run.denoiser.noise_text}.")
-    for warning in warnings_of(run, survey):
+    warnings = tuple(warnings_of(run, survey))
+    if strict:
+        refuse(warnings)
+    for warning in warnings:
         logger.warning("%s", warning)
-    return replace(found, run=run), describe(run)
+    return replace(found, run=run, warnings=warnings), describe(run)
 
 
 def _done_again(found: Preflight) -> Iterator[str]:
@@ -203,6 +209,8 @@ def _record_start(found: Preflight) -> int:
         ledger.begin(epoch)
     run.run_dir.make(found.ledgers)
     record = run.record(epoch)
+    told = found.warnings if found.denoises or not before else before.warnings
+    record = record.model_copy(update={"warnings": told})
     if before is not None:
         old = {name: before.stages[name] for name in found.left_alone}
         record = record.with_stages(old)

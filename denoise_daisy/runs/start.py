@@ -105,7 +105,8 @@ class Start:
             for state in states.values():
                 persistently(state.ledger.refresh)
                 state.update()
-            said = summary(run, states, before, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            said = summary(run, states, before, seconds, self.found.warnings)
             logger.info("%s", said)
             self.say(said)
 

@@ -9,6 +9,7 @@ from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.warnings import first_sentence
 from denoise_daisy.scheduling.stage_state import StageState
 
 
@@ -17,8 +18,9 @@ def summary(
     states: Mapping[str, StageState],
     before: Mapping[str, int],
     seconds: float,
+    warnings: Sequence[str],
 ) -> str:
-    """Blocks, speed, where the time went, and where the outputs are.
+    """Blocks, speed, where the time went, warnings, and where the outputs are.
 
     `before` tells how many blocks of each stage were done before this start, which took
     so many seconds.
@@ -54,6 +56,9 @@ def summary(
                 f"{s.ledger.totals.clipped} voxels were beyond the range of"
                 f" {s.stage.array.dtype} and were clipped, in {s.stage.name}."
             )
+    if warnings:
+        lines.append(f"{len(warnings)} warnings at the start:")
+        lines += listing([*map(first_sentence, warnings)])
     lines.append(f"Output: {run.output}")
     lines += [f"Output: {place}" for place in _beside(run, [s.stage for s in every])]
     return "\n".join(lines)

@@ -20,6 +20,7 @@ from pydantic import Field, PositiveInt
 
 from denoise_daisy.algorithms.labelling import label_block, pieces_of
 from denoise_daisy.blockwise.block_shape import Workload
+from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
@@ -64,6 +65,16 @@ class Label(OneInput):
 
     intensity: InputName = "denoised"
     """The image that the table's intensities are measured in."""
+
+    def doubts(self, mask: Source) -> Iterator[str]:
+        """What is said of a mask that is none, but an image of grey levels."""
+        if not (isinstance(mask, Level) and mask.is_labels):
+            yield (
+                f"Task {self.name!r} labels {self.input!r}, an image of {mask.dtype}"
+                " grey levels: all that is not 0 counts as objects, and nearly all of"
+                " it becomes one. Expected a mask or labels. Put a threshold task"
+                f" before it, and set the input of {self.name!r} to that."
+            )
 
     def build(self, builder: StageBuilder) -> None:
         """The stages NAME.pieces, NAME.union and NAME, and NAME.table if asked for."""
