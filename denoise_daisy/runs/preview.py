@@ -179,11 +179,12 @@ def _known_run(
     existing = RunRecord.read(run_dir)
     check_owner(run_dir.output, existing, overwrite=False)
     found = preflight(config, existing, new_id="PREVIEW")
-    run, doubts = found.run, ()
+    run: ResolvedRun = found.run
+    survey = None
     if run.denoiser.needs_probing:
         say("Calibrating the noise...")
-        run, doubts = known_denoiser(found)
-    return run, (*warnings_of(run), *doubts)
+        run, survey = known_denoiser(found)
+    return run, tuple(warnings_of(run, survey))
 
 
 def _denoisers(

@@ -70,7 +70,9 @@ def asked_region(text: str, volume: Roi, shape: Sequence[int]) -> Region:
                 " that."
             )
         begin[i], end[i] = first, last
-    return Region(Roi(begin, [e - b for b, e in zip(begin, end, strict=True)]), "as asked")
+    return Region(
+        Roi(begin, [e - b for b, e in zip(begin, end, strict=True)]), "as asked"
+    )
 
 
 def _range(text: str, part: str) -> tuple[str, int, int]:

@@ -35,8 +35,8 @@ from denoise_daisy.tasks.places import TABLE
 PIECES_BYTES = 16
 LABEL_BYTES = 9
 BYTES_MEASURED = 2
-"""Peak memory of a voxel of the mask, beside those read: where its pieces are described,
-where they get their ids, and of measuring it in a channel of an image."""
+"""Peak memory of a voxel of the mask, beside those read: where its pieces are
+described, where they get their ids, and of measuring it in a channel of an image."""
 
 SECONDS_PER_VOXEL = 3e-6
 """For a voxel of the mask, reading and writing included.  All are those of noise of

@@ -211,13 +211,13 @@ def test_blocks_that_wait_for_failed_ones_are_not_left(tmp_path: Path) -> None:
         output=tmp_path / "out.zarr",
         run_dir=RunDir(tmp_path / "out.zarr.run"),
     )
-    said = summary(run, states, dict.fromkeys(states, 0), 9.0).splitlines()
+    said = summary(run, states, dict.fromkeys(states, 0), 9.0, ()).splitlines()
     assert said[0] == (
         "38 blocks done, 0 skipped (done before), 1 failed, 1 waiting for those,"
         " 40 left, in 9 s."
     )
     # 38 voxels of three channels each, and as many that are left.
-    in_no_time = summary(run, states, dict.fromkeys(states, 0), 114e-6)
+    in_no_time = summary(run, states, dict.fromkeys(states, 0), 114e-6, ())
     assert "\n1.00 Mvoxel/s denoised.\n" in in_no_time
     assert (
         "Denoised by scipy (19 blocks).\n"

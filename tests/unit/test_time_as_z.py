@@ -208,15 +208,15 @@ def test_the_last_time_points_in_no_patch_are_warned_of_and_mirrored(
     """In the words of the image's axes, and of the keys."""
     shape = (16, 1, 1, 9, 9)
     run = movie_of(tmp_path, shape, denoise=LAYERS)
-    (warning,) = warnings_of(run)
+    (warning,) = warnings_of(run, None)
     assert warning.startswith("Along t, layer 15 of 0 to 15 lies in no patch of")
     assert "(denoise.patch.z is 1)" in warning
     assert "Set denoise.patch.z to 0 or 2," in warning
     assert "the region input.roi.t may end at 15." in warning
     early = movie_of(tmp_path, shape, denoise=LAYERS, input={"roi": {"t": [0, 15]}})
-    assert list(warnings_of(early)) == []
+    assert list(warnings_of(early, None)) == []
     every = movie_of(tmp_path, shape, denoise=LAYERS | {"cover": "all"})
-    assert list(warnings_of(every)) == []
+    assert list(warnings_of(every, None)) == []
     assert every.denoising.grid.readable_roi.shape == (17, 1, 9, 9)
 
 
