@@ -19,9 +19,6 @@ BLOCK = 8
 REACH = 2
 """Voxels that the wider filter reaches beyond a block on each side."""
 
-NEAR = 3
-"""A block this near to a voxel that tells nothing is left out."""
-
 LOOKED_AT = 2**20
 """Floats whose levels are counted, evenly spread over all; of integers, all are."""
 
@@ -70,6 +67,13 @@ class Levels:
             return False
         first, second, third = self.counts[:3]
         return bool(first * third > 1.3 * second**2)
+
+    @property
+    def saturated(self) -> float:
+        """The share of the voxels at the saturated level."""
+        if self.saturation is None:
+            return 0.0
+        return float(self.counts[-1] / self.up_to[-1])
 
     def quantile(self, share: float) -> float:
         """The level below or at which `share` of the voxels lie."""
@@ -138,8 +142,8 @@ def measure(
 ) -> Blocks:
     """Statistics of the blocks of planes of ``(y, x)``, in grey levels.
 
-    Left out are blocks that lie within `NEAR` voxels of one that is not valid, of a gap
-    or saturated, and blocks without noise: constant ones, and all at the lowest level.
+    Left out are blocks within `REACH` voxels of one that is not valid, of a gap or
+    saturated, and blocks without noise: constant ones, and all at the lowest level.
 
     Raises
     ------
@@ -199,15 +203,14 @@ def _measure_plane(
             blocks = _measure_strip(part, levels)
             fine = blocks.left[:, 0, 0]
             kept = (fine > 0) & np.isfinite(fine) & (blocks.dark < 1)
-        useless = None if mask is None else ~mask[tall, wide]
+        useless = np.zeros(part.shape, bool) if mask is None else ~mask[tall, wide]
         for level in (levels.gap, levels.saturation):
             if level is not None:
-                there = part == level
-                useless = there if useless is None else useless | there
-        if useless is not None and useless.any():
-            near = ndimage.maximum_filter(useless, 2 * NEAR + 1, mode="constant")
-            inside = near[REACH:-REACH, REACH:-REACH]
-            kept &= _means(inside.astype(np.float32), BLOCK).ravel() == 0
+                useless |= part == level
+        if useless.any():
+            near = ndimage.maximum_filter(useless, 2 * REACH + 1, mode="constant")
+            inside = near[REACH:-REACH, REACH:-REACH].astype(np.float32)
+            kept &= _means(inside, BLOCK).ravel() == 0
         yield blocks[kept]
 
 

@@ -2,12 +2,16 @@
 
 After Foi, Trimeche, Katkovnik and Egiazarian 2008, "Practical Poissonian-Gaussian noise
 modeling and fitting for single-image raw-data": variance is found where the image is
-flat, level by level, and a line is fitted through what was found.
+flat, level by level, and a line is fitted through what was found.  The generalized
+Anscombe transform (Makitalo and Foi 2013, "Optimal inversion of the generalized
+Anscombe transformation for Poisson-Gaussian noise") takes the root of ``gain * level +
+3/8 gain**2 + offset``: below a floor, where that is negative, all levels become one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -127,26 +131,26 @@ def fit_noise(
     blocks = measure(planes, valid, levels)
     if len(blocks) < FEWEST_BLOCKS:
         raise ValueError(f"only {len(blocks)} blocks of 8 x 8 voxels show noise")
+    return _fitted(blocks, levels)
+
+
+def _fitted(blocks: Blocks, levels: Levels) -> NoiseFit:
     bins = binned(blocks)
     verdict, taps, whiteness = _verdict(bins)
     variances = bins.left[:, *taps]
     line = _line(bins, blocks, levels, variances)
-    most_raised = _most_raised(line, blocks, levels, verdict)
-    gain, offset = _held(line, levels, most_raised)
-    rng = np.random.default_rng(0)
-    drawn = bins.resampled(taps, REFITS, rng)
-    drawn *= np.exp(MISFIT * rng.standard_normal(drawn.shape))
-    others = [line.fitted(bins.mean, some, bins.count) for some in drawn]
-    held = np.array([_held(other, levels, most_raised) for other in others])
-    (g0, o0), (g1, o1) = _interval(np.array([gain, offset]), held)
+    held = partial(
+        _held, levels=levels, most_raised=_most_raised(line, blocks, levels, verdict)
+    )
+    gain, offset = held(line)
+    (least_gain, most_gain), offsets = _intervals(bins, taps, line, held)
     low, high = (gain * levels.quantile(q) + offset for q in (0.01, 0.99))
     is_gaussian = bool(high < 1.1 * low)
-    saturated = levels.counts[-1] if levels.saturation is not None else 0.0
     return NoiseFit(
         gain=gain,
         offset=offset,
-        gain_interval=(0.0 if is_gaussian else max(g0, 0.0), g1),
-        offset_interval=(o0, o1),
+        gain_interval=(0.0 if is_gaussian else max(0.0, least_gain), most_gain),
+        offset_interval=offsets,
         is_gaussian=is_gaussian,
         noise_std=math.sqrt(max(0.0, gain * levels.quantile(0.5) + offset)),
         verdict=verdict,
@@ -156,21 +160,33 @@ def fit_noise(
         counts=tuple(bins.count.tolist()),
         quantiles=tuple((share, levels.quantile(share)) for share in SHARES),
         clipped=levels.share_below(_floor(gain, offset)),
-        saturated=float(saturated / levels.counts.sum()),
+        saturated=levels.saturated,
         saturation=levels.saturation,
     )
 
 
-def _interval(found: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Of ``(2, numbers)``: where 95 % of the truth lies, given fits to redrawn blocks.
+def _intervals(
+    bins: Bins,
+    taps: tuple[int, int],
+    line: Line,
+    held: Callable[[Line], tuple[float, float]],
+) -> list[tuple[float, float]]:
+    """Where 95 % of true gains and offsets lie, given fits to blocks drawn anew.
 
-    What was drawn is as far from what was found as that is from the truth, on whichever
-    side: the wider of both is taken, since the fit's error is skew.
+    What is drawn is as far from what was found as that is from the truth, on whichever
+    side: the wider of both is taken, since the fit's error is skew. Each bin's variance
+    gets an error that more blocks do not make less.
     """
+    random = np.random.default_rng(0)
+    drawn = bins.resampled(taps, REFITS, random)
+    drawn *= np.exp(MISFIT * random.standard_normal(drawn.shape))
+    lines = [line.fitted(bins.mean, variances, bins.count) for variances in drawn]
+    others = np.array([held(other) for other in lines])
+    found = np.array(held(line))
     low, high = np.quantile(others, (0.025, 0.975), axis=0)
-    return np.array(
-        [np.minimum(low, 2 * found - high), np.maximum(high, 2 * found - low)]
-    )
+    lowest = np.minimum(low, 2 * found - high)
+    highest = np.maximum(high, 2 * found - low)
+    return list(zip(lowest.tolist(), highest.tolist(), strict=True))
 
 
 def _line(bins: Bins, blocks: Blocks, levels: Levels, variances: np.ndarray) -> Line:
