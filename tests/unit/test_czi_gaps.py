@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,19 @@ def test_a_part_of_what_is_there_is_a_part_of_the_paint(
         assert mask is None
     else:
         np.testing.assert_array_equal(mask, part)
+
+
+def test_every_window_of_a_plane_has_its_part_of_the_tiles() -> None:
+    tiles = [((0, 0, 0), 1, 2, 3, 4), ((0, 0, 0), 3, 5, 4, 3)]
+    starts, sizes = dict.fromkeys("TCZYX", 0), dict.fromkeys("TCZ", 1)
+    tilings = found(tiles, starts, sizes | {"Y": SIDE, "X": SIDE}).tilings
+    assert tilings
+    [[[paint]]] = painted(tiles, (0, 0, 0), (1, 1, 1))
+    ranges = [range(a, b) for a in range(SIDE) for b in range(a + 1, SIDE + 1)]
+    for y, x in product(ranges, ranges):
+        part = paint[y.start : y.stop, x.start : x.stop]
+        mask = tilings.mask([[0], [0], [0]], y, x)
+        assert part.all() if mask is None else (mask[0, 0, 0] == part).all()
 
 
 def test_planes_that_are_tiled_alike_take_one_line() -> None:
