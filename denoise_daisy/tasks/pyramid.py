@@ -28,7 +28,7 @@ BYTES: dict[Method, tuple[int, int]] = {
 """Peak memory of pooling per byte of the finer level's voxels, and per voxel, by
 method."""
 
-SECONDS_PER_VOXEL = 2e-7
+SECONDS_PER_VOXEL = 6e-8
 """For a voxel of the finer level, of one channel, reading included."""
 
 FOR_IMAGES: Method = "mean"
