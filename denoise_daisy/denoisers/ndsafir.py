@@ -252,7 +252,8 @@ class NdsafirDenoiser(Denoiser):
     def doubts(self, image: Image, survey: Survey) -> Iterator[str]:
         """Of its noise numbers."""
         if self.noise is not None:
-            yield from doubts(image, self.noise, survey)
+            is_unbiased = self.section.inverse == "unbiased"
+            yield from doubts(image, self.noise, survey, is_unbiased=is_unbiased)
 
     def steps(self, shape: Sequence[int], channels: int) -> float:
         """Elements of patches, times the places that each is compared with."""

@@ -9,6 +9,7 @@ from typing import Any
 from denoise_daisy.config import Config
 from denoise_daisy.config.edited import edited
 from denoise_daisy.denoisers.calibration import ndsafir_numbers, robust_numbers
+from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.denoisers.noise import (
     Noise,
     NoiseNumbers,
@@ -40,6 +41,8 @@ class Calibration:
     survey: Survey
     own: NoiseNumbers | str
     """What ndsafir's own calibration finds, or why it finds nothing."""
+    is_unbiased: bool
+    """Whether the config asks for the unbiased inverse."""
 
     @property
     def numbers(self) -> NoiseNumbers:
@@ -109,7 +112,8 @@ class Calibration:
     @property
     def _warnings(self) -> list[str]:
         with suppress(InputError):  # which the channel says
-            return list(doubts(self.image, self.numbers, self.survey))
+            known = self.image, self.numbers, self.survey
+            return list(doubts(*known, is_unbiased=self.is_unbiased))
         return []
 
     @property
@@ -153,7 +157,9 @@ def calibrate(config: Config) -> Calibration:
     given_numbers(config.noise, image.shape[1])
     found = survey(image)
     own = _own(image, config.noise.kind)
-    return Calibration(config.input.path, image, config.noise, found, own)
+    told = config.denoise
+    is_unbiased = isinstance(told, Ndsafir) and told.inverse == "unbiased"
+    return Calibration(config.input.path, image, config.noise, found, own, is_unbiased)
 
 
 def write_numbers(calibration: Calibration, path: Path) -> None:

@@ -83,7 +83,7 @@ def test_ndsafir_searches_time_from_the_fourth_iteration_on(
         )
         for active in ("yx", "tyx")
     ]
-    assert np.array_equal(*results) == same
+    assert np.array_equal(results[0], results[1]) == same
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +164,19 @@ def test_the_total_shifts_as_predicted() -> None:
     predicted = float(warning.partition("change by ")[2].partition("%")[0])
     assert true > 10
     assert predicted == pytest.approx(true, rel=0.2)
+
+
+@pytest.mark.parametrize(("inverse", "said"), [("ndsafir", 1), ("unbiased", 0)])
+def test_nothing_is_said_of_a_shift_that_the_inverse_mends(
+    inverse: Any, said: int
+) -> None:
+    section = Ndsafir(inverse=inverse)
+    noise = PoissonGaussian(gains=(5.0,), offsets=(BRIGHT,))
+    denoiser = section.denoiser(noise=noise, channels=1, threads=1, probed=None)
+    image = MemoryImage(np.full((1, 1, 2, 16, 16), 50, np.float32))
+    told = Survey((ChannelSurvey("GFP", expected=np.full(9, 50.0)),))
+    warnings = [w for w in denoiser.doubts(image, told) if "its total" in w]
+    assert len(warnings) == said
 
 
 def test_nothing_shifts_where_nothing_is() -> None:
