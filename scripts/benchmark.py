@@ -20,6 +20,7 @@ import benchmark_calibration
 import benchmark_engine
 import benchmark_label
 import benchmark_memory
+import benchmark_real_noise
 import benchmark_resume
 import benchmark_speed
 from benchmark_tools import machine
@@ -51,7 +52,10 @@ def main() -> None:
         elif options.mode == "label":
             found = benchmark_label.run(Path(folder), shape)
         elif options.mode == "calibration":
-            found = benchmark_calibration.run(options.seeds)
+            if options.files:
+                found = benchmark_real_noise.run(options.files)
+            else:
+                found = benchmark_calibration.run(options.seeds)
         else:
             found = benchmark_resume.run(Path(folder), repeat or 1)
     facts["machine at the end"] = machine()
@@ -83,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
         choices=benchmark_calibration.SETS,
         default="judge",
         help="calibration: volumes to tune on, or the 40 that judge (default)",
+    )
+    parser.add_argument(
+        "--files", type=Path, metavar="FOLDER", help="calibration: real CZI files"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--folder", type=Path, help="where temporary files go")
