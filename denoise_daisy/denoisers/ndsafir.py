@@ -6,14 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from denoise_daisy.denoisers import ndsafir_engine
 from denoise_daisy.denoisers.base import Denoiser, DenoiserSection, timed
 from denoise_daisy.denoisers.calibration import find_noise
 from denoise_daisy.denoisers.engine_choice import EngineChoice
 from denoise_daisy.denoisers.native_engine import MOST_THREADS, Precision
-from denoise_daisy.denoisers.ndsafir_axes import ImageAxes
+from denoise_daisy.denoisers.ndsafir_axes import ActiveDimensions, ImageAxes
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.ndsafir_time import time_warnings
 from denoise_daisy.denoisers.noise import (
@@ -26,23 +26,13 @@ from denoise_daisy.denoisers.noise import (
 from denoise_daisy.denoisers.noise_doubts import doubts
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.errors import InputError
-from denoise_daisy.geometry import AXES, Stencil
+from denoise_daisy.geometry import Stencil
 from denoise_daisy.images.image import Image
 from denoise_daisy.sections import SpaceTime, by_axis
 
 TRIAL_PATCH = 2
 TRIAL_ITERATIONS = 3
 """Largest patch radius, and most iterations, that its time is measured with."""
-
-
-def _active_dimensions(value: str) -> str:
-    if not value or len(set(value)) < len(value) or not set(value) <= set(AXES):
-        raise ValueError('some of the letters "tzyx", each once')
-    return "".join(axis for axis in AXES if axis in value)
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
 
 
 class Ndsafir(DenoiserSection):
@@ -54,9 +44,7 @@ class Ndsafir(DenoiserSection):
     patch: dict[SpaceTime, Annotated[int, Field(ge=0, le=100)]] = {"y": 3, "x": 3}
     """Patch radius by axis; 0 for an axis not named."""
 
-    active_dimensions: Annotated[
-        str, AfterValidator(_active_dimensions), BeforeValidator(_lower)
-    ] = "zyx"
+    active_dimensions: ActiveDimensions = "zyx"
     """Axes searched for similar patches, some of tzyx (y and x always are)."""
 
     max_iter: Annotated[int, Field(ge=1, le=10)] = 3
@@ -110,6 +98,16 @@ class Ndsafir(DenoiserSection):
         """What an engine is told."""
         patch = by_axis(self.patch, "tzyx", dict.fromkeys("tzyx", 0))
         return Algorithm(patch, self.active_dimensions, self.max_iter, self.pvalue)
+
+    @property
+    def axes(self) -> ImageAxes:
+        """What that means for the axes of an image."""
+        return ImageAxes(self.algorithm, self.time_as_z)
+
+    def choice(self, channels: int, threads: int) -> EngineChoice:
+        """The engine for an image of so many channels."""
+        told = (self.precision, self.inverse, self.algorithm)
+        return EngineChoice(self.engine, *told, channels, threads)
 
     def check_engine(self) -> None:
         """Refuse a version of ndsafir for which the tiling law is not known to hold."""
@@ -170,7 +168,7 @@ class NdsafirDenoiser(Denoiser):
     @property
     def stencil(self) -> Stencil:
         """The tiling law."""
-        return self._axes.stencil
+        return self.section.axes.stencil
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -228,18 +226,18 @@ class NdsafirDenoiser(Denoiser):
     def check(self, shape: Sequence[int]) -> None:
         """Refuse what would crash ndsafir on an image of that shape, or not be it."""
         self._choice.check()
-        self._axes.check(shape)
+        self.section.axes.check(shape)
 
     def padding(self, shape: Sequence[int]) -> Coordinate:
         """As many layers as it takes to have every voxel in a patch, if asked for."""
         if self.section.cover == "ndsafir":
             return super().padding(shape)
-        return self._axes.padding(shape)
+        return self.section.axes.padding(shape)
 
     def warnings(self, shape: Sequence[int], end: Sequence[int]) -> Iterator[str]:
         """What is said of the engine, and layers that lie in no patch."""
         yield from self._choice.warnings()
-        yield from self._axes.warnings(shape, end)
+        yield from self.section.axes.warnings(shape, end)
         if not self.section.time_as_z:
             yield from time_warnings(self.section.algorithm, shape)
 
@@ -257,7 +255,7 @@ class NdsafirDenoiser(Denoiser):
 
     def steps(self, shape: Sequence[int], channels: int) -> float:
         """Elements of patches, times the places that each is compared with."""
-        return channels * self._axes.steps(shape)
+        return channels * self.section.axes.steps(shape)
 
     def seconds_per_step(self, channels: int) -> float:
         """By trial, on one thread, with few iterations; several threads share the work.
@@ -282,7 +280,7 @@ class NdsafirDenoiser(Denoiser):
 
     def denoise(self, image: np.ndarray) -> np.ndarray:
         """As float32."""
-        turned = self._axes.turned
+        turned = self.section.axes.turned
         return turned(self._choice.denoise(turned(image), self._known_noise))
 
     @property
@@ -292,17 +290,5 @@ class NdsafirDenoiser(Denoiser):
         return self.noise
 
     @property
-    def _axes(self) -> ImageAxes:
-        return ImageAxes(self.section.algorithm, self.section.time_as_z)
-
-    @property
     def _choice(self) -> EngineChoice:
-        asked = self.section
-        return EngineChoice(
-            asked.engine,
-            asked.precision,
-            asked.inverse,
-            asked.algorithm,
-            self.channels,
-            self.threads,
-        )
+        return self.section.choice(self.channels, self.threads)

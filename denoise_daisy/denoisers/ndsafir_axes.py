@@ -6,15 +6,33 @@ searches from the second iteration on, and more widely than time points.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from funlib.geometry import Coordinate
+from pydantic import AfterValidator, BeforeValidator
 
 from denoise_daisy.denoisers.ndsafir_engine import Algorithm
 from denoise_daisy.denoisers.ndsafir_layers import layer_warnings, mirrored_layers
 from denoise_daisy.denoisers.ndsafir_steps import elements_compared
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, Stencil, largest_radius, stencil
+
+
+def _active_dimensions(value: str) -> str:
+    if not value or len(set(value)) < len(value) or not set(value) <= set(AXES):
+        raise ValueError('some of the letters "tzyx", each once')
+    return "".join(axis for axis in AXES if axis in value)
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+ActiveDimensions = Annotated[
+    str, AfterValidator(_active_dimensions), BeforeValidator(_lower)
+]
+"""Axes, in the order of `AXES`, however they were written."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def unbiased(compute: Compute) -> Compute:
         transformed = image.astype(np.float32, order="C")
         with np.errstate(all="ignore"):
             stabilize(transformed, noise)
-        result = np.ascontiguousarray(compute(transformed, UNIT, algorithm, threads))
+        result = compute(transformed, UNIT, algorithm, threads)
         pairs = zip(noise.gains or (), noise.offsets or (), strict=True)
         for c, (gain, offset) in enumerate(pairs):
             for t in range(len(result)):

@@ -13,6 +13,7 @@ import pytest
 from scipy import ndimage
 
 from denoise_daisy.algorithms.anscombe import unbiased_inverse
+from denoise_daisy.denoisers import unbiased as unbiased_module
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
 from denoise_daisy.denoisers.noise import GaussianNoise, NoiseNumbers, PoissonGaussian
 from denoise_daisy.denoisers.unbiased import VOXELS_AT_ONCE
@@ -143,6 +144,22 @@ def test_what_is_no_number_is_as_dark_as_can_be() -> None:
     np.testing.assert_array_equal(unbiased(NUMBERS).denoise(image), wanted)
     with pytest.raises(ValueError, match=r"set denoise\.precision to bitwise"):
         unbiased(NUMBERS, precision="float32").denoise(image)
+
+
+def test_its_time_is_measured_with_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all voxels and channels."""
+    inverted: list[int] = []
+
+    def counted(values: np.ndarray, gain: float, offset: float) -> np.ndarray:
+        inverted.append(values.size)
+        return unbiased_inverse(values, gain, offset)
+
+    monkeypatch.setattr(unbiased_module, "unbiased_inverse", counted)
+    one = unbiased(NUMBERS)
+    assert one.seconds_per_step(2) > 0
+    smallest = 3 * 3 * 5
+    assert inverted[:2] == [smallest] * 2
+    assert len(inverted) > 2
 
 
 def test_gaussian_noise_has_nothing_to_invert() -> None:
