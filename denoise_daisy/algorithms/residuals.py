@@ -128,7 +128,8 @@ def _evened(residual: np.ndarray, signal: np.ndarray) -> np.ndarray:
     """A residual whose variance is about 1 at every grey level."""
     levels, variances = variance_by_level(residual, signal)
     expected = np.interp(signal, levels, variances)
-    return residual / np.sqrt(np.maximum(expected, 1e-12))
+    evened: np.ndarray = residual / np.sqrt(np.maximum(expected, 1e-12))
+    return evened
 
 
 def _windows(values: np.ndarray) -> np.ndarray:
@@ -153,4 +154,5 @@ def pure_noise(
     if gain > 0 and variance / gain**2 < 1e6:
         photons = variance / gain**2
         return level + gain * (rng.poisson(photons, shape) - photons)
-    return level + np.sqrt(variance) * rng.standard_normal(shape)
+    noise: np.ndarray = np.sqrt(variance) * rng.standard_normal(shape)
+    return level + noise

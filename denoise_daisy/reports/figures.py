@@ -6,7 +6,7 @@ SVG with transparent ground, whose ink follows the reader's light or dark mode.
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -60,8 +60,10 @@ def axes(
     return figure, plot
 
 
-def legend(plot: "Axes", place: str, columns: int = 1) -> None:
-    """Name what was drawn; `place` is such as ``upper left``."""
+def legend(
+    plot: "Axes", place: Literal["upper left", "upper right"], columns: int = 1
+) -> None:
+    """Name what was drawn."""
     plot.legend(loc=place, ncols=columns, frameon=False, fontsize=8, labelcolor=INK)
 
 

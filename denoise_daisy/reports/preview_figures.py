@@ -20,7 +20,7 @@ def correlation_plot(along_y: Sequence[float], along_x: Sequence[float]) -> str:
     most = max((abs(r) for r in (*along_y[1:], *along_x[1:])), default=0.0)
     limit = max(0.25, 1.15 * most)
     plot.set_ylim(-limit, limit)
-    plot.xaxis.get_major_locator().set_params(integer=True)
+    plot.set_xticks(range(1, max(len(along_y), len(along_x))))
     legend(plot, "upper right")
     return data_uri(figure)
 

@@ -65,10 +65,19 @@ class Tried:
             [left for part in self.parts for left in part.noise_left],
         )
 
-    @cached_property
+    @property
     def core_seconds(self) -> float:
         """For the whole run, on one core of this machine."""
-        return self.trial.core_seconds(self.parts)
+        return self._time[0]
+
+    @property
+    def seconds(self) -> float:
+        """For the whole run, with all its workers."""
+        return self._time[1]
+
+    @cached_property
+    def _time(self) -> tuple[float, float]:
+        return self.trial.time(self.parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +105,6 @@ class Preview:
         if len(known) < max(2, len(scores)):
             return None
         return self.tried[best_of(known, [t.core_seconds for t in self.tried])]
-
-    def hours(self, tried: Tried) -> float:
-        """That the run would take with these settings, all its workers at work."""
-        workers = self.run.config.workers
-        at_work = min(workers.number, self.run.denoising.grid.size)
-        return tried.core_seconds / (at_work * workers.threads) / 3600
 
     def seconds_per_voxel(self, tried: Tried) -> float:
         """Of the output, all its channels, on one core, the context included."""
@@ -179,8 +182,7 @@ def _known_run(
     existing = RunRecord.read(run_dir)
     check_owner(run_dir.output, existing, overwrite=False)
     found = preflight(config, existing, new_id="PREVIEW")
-    run: ResolvedRun = found.run
-    survey = None
+    run, survey = found.run, None
     if run.denoiser.needs_probing:
         say("Calibrating the noise...")
         run, survey = known_denoiser(found)

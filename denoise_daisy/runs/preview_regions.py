@@ -1,7 +1,6 @@
 """Which small regions of an image a preview shows: asked for, or chosen."""
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
-from denoise_daisy.images.image import Image
+from denoise_daisy.images.image import Image, valid_in
 
 PLANES = 9
 """Planes that are looked at, spread over T and Z."""
@@ -119,7 +118,7 @@ def choose_regions(
     ]
     wanted = itertools.chain(criteria, itertools.repeat(criteria[0]))
     chosen: list[_Candidate] = []
-    regions = []
+    regions: list[Region] = []
     for why, worth in itertools.islice(wanted, count):
         free = [c for c in found if not any(c.roi.intersects(o.roi) for o in chosen)]
         if not free:
@@ -149,7 +148,10 @@ def _candidates(
             window = field[:, top : top + height, left : left + width].astype(float)
             if not np.isfinite(window).all() or not np.ptp(window):
                 continue
-            rois.append(Roi((t, z, y.start + top, x.start + left), shape))
+            roi = Roi((t, z, y.start + top, x.start + left), shape)
+            if valid_in(image, roi) is not None:
+                continue
+            rois.append(roi)
             means.append(window.mean(axis=(1, 2)))
             details.append(_detail(window))
     if rois:
@@ -205,8 +207,3 @@ def _over_channels(values: Sequence[np.ndarray]) -> np.ndarray:
 def region_shape(volume: Roi, depth: int, edge: int) -> Coordinate:
     """A shape ``(t, z, y, x)`` of one time point, no larger than the volume."""
     return Coordinate(map(min, (1, depth, edge, edge), volume.shape))
-
-
-def voxels_of(roi: Roi) -> int:
-    """Voxels of one channel."""
-    return math.prod(roi.shape)

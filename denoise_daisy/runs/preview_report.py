@@ -115,7 +115,7 @@ def time_text(preview: Preview, tried: Tried) -> str:
     return (
         f"{preview.seconds_per_voxel(tried) * 1e6:.3g} microseconds per voxel on one"
         f" core of this machine, context included: {_core_time(tried)} for the whole"
-        f" run, about {duration(preview.hours(tried) * 3600)} with {number}"
+        f" run, about {duration(tried.seconds)} with {number}"
         f" worker{'s' * (number > 1)}{threads}"
     )
 
@@ -175,7 +175,7 @@ def page(preview: Preview, config: str) -> str:
             "score": tried.score,
             "variance": _mean_variance(tried),
             "time": _core_time(tried),
-            "wall": duration(preview.hours(tried) * 3600),
+            "wall": duration(tried.seconds),
         }
         for tried in preview.tried
     ]
@@ -183,6 +183,7 @@ def page(preview: Preview, config: str) -> str:
         {
             "why": own.parts[i].region.why,
             "place": place(own.parts[i]),
+            "gaps": own.parts[i].gaps,
             "channels": [
                 {
                     "name": channel.name,

@@ -1,6 +1,5 @@
 """Other settings that a preview tries, and which of them is best."""
 
-import copy
 import itertools
 import json
 import math
@@ -141,18 +140,28 @@ def changed(config: Config, settings: Mapping[str, Any], name: str) -> Config:
     values = config.model_dump(mode="json", exclude_unset=True)
     for key, value in settings.items():
         *path, last = key.split(".")
-        there, known = values, whole
+        there: dict[str, Any] = values
+        known: Any = whole
         for part in path:
-            # The default's other parts stay, such as the y and x of a patch.
             known = known.get(part) if isinstance(known, dict) else None
             if not isinstance(there.get(part), dict):
-                kept = known if isinstance(known, dict) and part not in SECTIONS else {}
-                there[part] = copy.deepcopy(kept)
+                there[part] = _kept(known, is_section=part in SECTIONS)
             there = there[part]
         there[last] = value
     said = " ".join(f"--sweep {text}" for text in in_words(settings))
     data = json.dumps(values).encode()
     return Config.parse(data, name=f"{name} with {said}", folder=Path("/"))
+
+
+def _kept(known: Any, *, is_section: bool) -> dict[str, Any]:
+    """What stays of a default where one of its parts is swept.
+
+    Of a section the kind, for others may mean something to that kind only; of the radii
+    of a patch all the others.
+    """
+    if not isinstance(known, dict):
+        return {}
+    return {k: v for k, v in known.items() if k == "kind" or not is_section}
 
 
 def in_words(settings: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,5 @@
 """Regions of an image, denoised as a run would write them."""
 
-import itertools
 import math
 import time
 from collections.abc import Sequence
@@ -17,16 +16,18 @@ from denoise_daisy.algorithms.residuals import (
 )
 from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.fit import convert, trim
+from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Raw
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.denoisers.noise import NoiseNumbers, floors
 from denoise_daisy.errors import InputError
-from denoise_daisy.geometry import AXES, BlockGrid
-from denoise_daisy.images.image import Image, roi_of
+from denoise_daisy.geometry import AXES
+from denoise_daisy.images.image import Image, roi_of, valid_in
 from denoise_daisy.machine import free_memory
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.runs.plan_hours import Clock
 from denoise_daisy.runs.preview_regions import Region
 from denoise_daisy.tasks.denoise import ranges_of
 
@@ -52,6 +53,8 @@ class Part:
     noise: np.ndarray | None
     """Pure noise of the model at the region's median level; None without a model."""
     noise_denoised: np.ndarray | None
+    gaps: float
+    """Share of its voxels that the file does not hold."""
     core_seconds: float
     """For denoising the region with its context, on one core."""
 
@@ -116,29 +119,33 @@ class Trial:
         noise = self._noise_shape(shape) if self.numbers else (0, 0, 0, 0)
         return sum(self.denoiser.steps(s, channels) for s in (shape, noise) if s[0])
 
-    def core_seconds(self, parts: Sequence[Part]) -> float:
-        """For the whole run, by the time that these parts took."""
-        stage = self.stage(parts[0].region.roi)
-        whole = replace(
-            self.run.denoising.grid,
-            readable_roi=stage.grid.readable_roi,
-            context=stage.grid.context,
-            stencil=stage.grid.stencil,
-        )
-        seconds = sum(part.core_seconds for part in parts)
-        grids = [self.stage(part.region.roi).grid for part in parts]
-        return seconds * self._steps_of(whole) / sum(map(self._steps_of, grids))
+    def time(self, parts: Sequence[Part]) -> tuple[float, float]:
+        """Seconds of the whole run on one core, and with its workers.
 
-    def _steps_of(self, grid: BlockGrid) -> float:
-        """Of all its blocks."""
-        channels = self.run.image.shape[1]
-        axes = [np.unique(n, return_counts=True) for n in grid.read_lengths]
-        counted = ([*zip(*axis, strict=True)] for axis in axes)
-        return sum(
-            self.denoiser.steps([int(n) for n, _ in block], channels)
-            * math.prod(int(count) for _, count in block)
-            for block in itertools.product(*counted)
+        By the time that these parts took, as `plan` counts.
+        """
+        run, channels = self.run, self.run.image.shape[1]
+        stages = [self.stage(part.region.roi) for part in parts]
+        steps = sum(self.denoiser.steps(s.grid.largest_shape, channels) for s in stages)
+        step = sum(part.core_seconds for part in parts) / steps
+        workers = run.config.workers
+        threads = workers.threads if self.denoiser.shares_threads else 1
+        grid = stages[0].grid
+        whole = replace(
+            run.denoising,
+            grid=replace(
+                grid,
+                volume=run.denoising.grid.volume,
+                block_shape=run.denoising.grid.block_shape,
+            ),
+            pace=Pace(
+                lambda shape: self.denoiser.steps(shape, channels),
+                lambda: step / threads,
+            ),
         )
+        clock = Clock()
+        work = clock.work(whole, max(1, workers.number))
+        return work.worker_seconds * threads, clock.start_seconds + work.wall_seconds
 
     def part(self, region: Region, image: Image) -> Part:
         """Denoise a region of the image, and pure noise of its level."""
@@ -149,7 +156,8 @@ class Trial:
         raw = trim(block.arrays[0], block.read_roi, block.write_roi).copy()
         # The processor's time: who else is at work on the machine does not matter.
         started = time.process_time()
-        result = stage.compute(block)
+        left = stage.left(block)
+        result = stage.compute(block) if left is None else left
         seconds = time.process_time() - started
         denoised = np.asarray(stage.target.content(block, result).data)
         models = self.models or (None,) * raw.shape[1]
@@ -168,6 +176,7 @@ class Trial:
             ),
             noise=noise,
             noise_denoised=quiet,
+            gaps=_gaps(image, region.roi),
             core_seconds=seconds,
         )
 
@@ -186,13 +195,18 @@ class Trial:
             axis=1,
         )
         taken, _ = convert(noise, raw.dtype.name)
-        written, _ = convert(self.denoiser.denoise(taken), stage.target.dtype)
+        written, _ = convert(self.denoiser.denoise(taken), self.run.array.dtype)
         return taken, written
 
     def _noise_shape(self, read: Sequence[int]) -> tuple[int, ...]:
         smallest = self.denoiser.stencil.smallest
         axes = zip(read, smallest, NOISE_SHAPE, strict=True)
         return tuple(min(n, max(least, usual)) for n, least, usual in axes)
+
+
+def _gaps(image: Image, roi: Roi) -> float:
+    there = valid_in(image, roi)
+    return 0.0 if there is None else float(np.mean(~there))
 
 
 def _inner_sd(voxels: np.ndarray) -> float:
