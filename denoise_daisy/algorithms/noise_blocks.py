@@ -127,7 +127,7 @@ def levels_of(
     if len(values) > 2:
         steps = np.diff(values)
         is_far = steps[0] > 8 * np.median(steps[1:])
-        if is_far and counts[0] > 1e-3 * counts.sum():
+        if is_far and counts[0] > max(2 * counts[1], 1e-3 * counts.sum()):
             gap, values, counts = float(values[0]), values[1:], counts[1:]
     saturation = None
     if len(values) > 1 and counts[-1] > max(2 * counts[-2], 1e-4 * counts.sum()):
