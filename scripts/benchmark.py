@@ -6,6 +6,7 @@ scripts/benchmark memory    a worker's peak against what `plan` says, by engine
 scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 scripts/benchmark calibration    of the noise: methods on volumes whose noise is known
+scripts/benchmark survey    `calibrate` of 202 GB: its time and memory
 """
 
 import argparse
@@ -23,6 +24,7 @@ import benchmark_memory
 import benchmark_real_noise
 import benchmark_resume
 import benchmark_speed
+import benchmark_survey
 from benchmark_tools import machine
 
 SPEED_SHAPE = (32, 384, 384)
@@ -56,6 +58,8 @@ def main() -> None:
                 found = benchmark_real_noise.run(options.files)
             else:
                 found = benchmark_calibration.run(options.seeds)
+        elif options.mode == "survey":
+            found = benchmark_survey.run(Path(folder))
         else:
             found = benchmark_resume.run(Path(folder), repeat or 1)
     facts["machine at the end"] = machine()
@@ -68,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = ("speed", "engine", "memory", "resume", "label", "calibration")
+    modes = ("speed", "engine", "memory", "resume", "label", "calibration", "survey")
     parser.add_argument("mode", nargs="?", choices=modes, default="speed")
     parser.add_argument(
         "--shape", help="z y x, of speed (default 32x384x384) and label"

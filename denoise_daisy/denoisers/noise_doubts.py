@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from denoise_daisy.algorithms.anscombe import bias_of_algebraic_inverse
-from denoise_daisy.algorithms.noise_fit import NoiseFit
 from denoise_daisy.denoisers.noise import NoiseNumbers, floors, short, six_digits
 from denoise_daisy.denoisers.survey import ChannelSurvey, Survey
 from denoise_daisy.images.image import Image
+
+if TYPE_CHECKING:
+    from denoise_daisy.algorithms.noise_fit import NoiseFit
 
 MOST_CLIPPED = 0.01
 """Part of a channel's sampled voxels that may lie below the floor without a warning."""
@@ -53,7 +55,7 @@ def doubts(
             yield from shifted(channel, gain, offset)
 
 
-def not_white(name: str, fit: NoiseFit) -> Iterator[str]:
+def not_white(name: str, fit: "NoiseFit") -> Iterator[str]:
     """A warning if the noise of neighbouring voxels is not independent."""
     if fit.verdict == "white" and fit.whiteness <= SHARPENED:
         return
@@ -75,7 +77,7 @@ def not_white(name: str, fit: NoiseFit) -> Iterator[str]:
     )
 
 
-def saturated(name: str, fit: NoiseFit) -> Iterator[str]:
+def saturated(name: str, fit: "NoiseFit") -> Iterator[str]:
     """A warning if the detector or the format has cut off what is bright."""
     if fit.saturation is not None:
         yield (

@@ -51,7 +51,7 @@ class Drift:
     def bleaches(self) -> bool:
         """Late time points are much darker than early ones."""
         first, last = self.brightness
-        return self.axis == "T" and last < BLEACHED * first
+        return self.axis == "T" and first > 0 and last < BLEACHED * first
 
 
 def drifts(samples: Sequence[Sample], fit: NoiseFit, levels: Levels) -> Iterator[Drift]:

@@ -1,16 +1,19 @@
 """What an image tells of its noise, channel by channel, from samples all over it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoise_daisy.algorithms.noise_blocks import Levels, levels_of
-from denoise_daisy.algorithms.noise_fit import NoiseFit, fit_noise
 from denoise_daisy.denoisers.expected_levels import expected_levels
-from denoise_daisy.denoisers.noise_drift import Drift, drifts
 from denoise_daisy.denoisers.noise_samples import Window, sample
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.image import Image
+
+if TYPE_CHECKING:
+    from denoise_daisy.algorithms.noise_blocks import Levels
+    from denoise_daisy.algorithms.noise_fit import NoiseFit
+    from denoise_daisy.denoisers.noise_drift import Drift
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,19 +23,19 @@ class ChannelSurvey:
     name: str
     windows: tuple[Window, ...] = ()
     """What was sampled."""
-    levels: Levels | None = None
+    levels: "Levels | None" = None
     """The grey levels in these; None where they can't be read, or are no numbers."""
     expected: np.ndarray | None = None
     """Grey levels as they would be without noise, ascending; None as `levels`."""
-    found: NoiseFit | None = None
+    found: "NoiseFit | None" = None
     """The noise that fits them; None where they tell nothing of it."""
-    drift: tuple[Drift, ...] = ()
+    drift: "tuple[Drift, ...]" = ()
     """Over T and Z, where there are some positions along these, and a fit to trust."""
     problem: str = ""
     """Why they tell nothing of the noise, and what to do."""
 
     @property
-    def fit(self) -> NoiseFit:
+    def fit(self) -> "NoiseFit":
         """The noise that fits.
 
         Raises
@@ -66,6 +69,11 @@ def _of_channel(image: Image, channel: int, name: str) -> ChannelSurvey:
         samples = sample(image, channel)
     except InputError as error:
         return ChannelSurvey(name, problem=str(error))
+    # Half a second to import, which only those spend who calibrate.
+    from denoise_daisy.algorithms.noise_blocks import levels_of  # noqa: PLC0415
+    from denoise_daisy.algorithms.noise_fit import fit_noise  # noqa: PLC0415
+    from denoise_daisy.denoisers.noise_drift import drifts  # noqa: PLC0415
+
     windows = tuple(s.window for s in samples)
     planes, valid = [s.voxels for s in samples], [s.valid for s in samples]
     levels, expected, why = None, None, ""

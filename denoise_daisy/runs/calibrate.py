@@ -153,13 +153,16 @@ def calibrate(config: Config) -> Calibration:
     InputError
         The image can't be opened, or the config has not one number per channel.
     """
-    image = open_image(config.input)
-    given_numbers(config.noise, image.shape[1])
-    found = survey(image)
-    own = _own(image, config.noise.kind)
-    told = config.denoise
+    return calibration_of(open_image(config.input), config)
+
+
+def calibration_of(image: Image, config: Config) -> Calibration:
+    """The same of an image that is open; raises as `calibrate` does."""
+    noise, told = config.noise, config.denoise
+    given_numbers(noise, image.shape[1])
+    own = _own(image, noise.kind)
     is_unbiased = isinstance(told, Ndsafir) and told.inverse == "unbiased"
-    return Calibration(config.input.path, image, config.noise, found, own, is_unbiased)
+    return Calibration(config.input.path, image, noise, survey(image), own, is_unbiased)
 
 
 def write_numbers(calibration: Calibration, path: Path) -> None:

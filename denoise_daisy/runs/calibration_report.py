@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from denoise_daisy.denoisers.noise import NoiseNumbers, floors, short
-from denoise_daisy.denoisers.noise_drift import Drift
 from denoise_daisy.denoisers.survey import ChannelSurvey
 from denoise_daisy.reports.noise_figure import (
     NoisePicture,
@@ -12,6 +12,9 @@ from denoise_daisy.reports.noise_figure import (
     variance_plot,
 )
 from denoise_daisy.reports.page import render
+
+if TYPE_CHECKING:
+    from denoise_daisy.denoisers.noise_drift import Drift
 
 SAID_AT = (0.01, 0.5, 0.99)
 """Shares of the voxels that lie below the levels whose noise is said."""
@@ -138,7 +141,7 @@ def _noise(levels: list[float], numbers: tuple[float, float]) -> str:
     return f"sd {', '.join(said)}"
 
 
-def _drift(drift: Drift) -> str:
+def _drift(drift: "Drift") -> str:
     first, last = drift.brightness
     times = f"sd {drift.noise_change:.2f} times from the first third to the last"
     verdict = (

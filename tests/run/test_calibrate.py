@@ -175,3 +175,27 @@ def test_plots_that_can_not_be_written_are_said(tmp_path: Path) -> None:
     assert "The plots can't be written to" in done.stderr
     assert numbers(done.stdout)
     assert json.loads(path.read_text())["noise"] == POISSON
+
+
+def test_a_config_with_comments_keeps_them(tmp_path: Path) -> None:
+    """And may name no kind of noise."""
+    path = config_file(tmp_path, {})
+    text = path.read_text()
+    first = "{\n   // All of the embryo.\n"
+    path.write_text(text.replace("{\n", first, 1))
+    done = here("calibrate", path, "--write")
+    assert done.returncode == 0, done.stderr
+    assert path.read_text().startswith(first)
+    noise = Config.load(path).noise.model_dump(mode="json")
+    assert noise == numbers(done.stdout) | {"method": "robust"}
+
+
+def test_ndsafir_is_not_asked_of_planes_that_are_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = config_file(tmp_path, POISSON)
+    for pixels, is_asked in ((80 * 90, True), (80 * 90 - 1, False)):
+        monkeypatch.setattr("denoise_daisy.runs.calibrate.MOST_PIXELS", pixels)
+        said = here("calibrate", path).stdout
+        assert ("ndsafir's  gain" in said) is is_asked
+        assert ("ndsafir's  not asked" in said) is not is_asked

@@ -6,6 +6,8 @@ Voxels of most of these images tell where they lie, so that a sample tells what 
 looked at; those of the reference's size are made as they are read.
 """
 
+import subprocess
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +17,7 @@ from demo_czi import add_noise, truth
 
 from denoise_daisy.algorithms.noise_fit import fit_noise
 from denoise_daisy.denoisers.calibration import find_noise
+from denoise_daisy.denoisers.noise_drift import Drift
 from denoise_daisy.denoisers.noise_samples import VOXELS, sample
 from denoise_daisy.denoisers.survey import survey
 from denoise_daisy.errors import InputError
@@ -252,3 +255,56 @@ def test_an_image_that_shows_something_at_its_end_only_is_calibrated(
     image = MemoryImage(np.concatenate([dark.astype(np.uint16), shown], axis))
     numbers, _ = find_noise(image, "poisson-gaussian", "robust", None)
     assert numbers.gains == pytest.approx((3.92,), rel=0.1)
+
+
+def test_most_planes_may_be_missing() -> None:
+    """Of 300 large planes there are 30, which an even choice of 48 mostly misses."""
+    there = np.zeros((300, 1, 1, 1, 1), bool)
+    there[5::10] = True
+    shape = (300, 1, 1, 700, 700)
+    voxels = np.broadcast_to(np.uint8(7), shape)
+    samples = sample(MemoryImage(voxels, np.broadcast_to(there, shape)), 0)
+    assert sorted({s.window.t for s in samples}) == list(range(5, 300, 10))
+
+
+def test_of_many_small_planes_some_hundreds_are_sampled() -> None:
+    samples = sample(MadeWhenRead((3000, 1, 1, 64, 64)), 0)
+    times = [s.window.t for s in samples]
+    assert len(times) == 512
+    assert widest_gap([-1, *times, 3000]) <= 8
+    assert all(s.voxels.shape == (64, 64) for s in samples)
+
+
+@pytest.mark.parametrize(
+    ("noise", "brightness", "said"),
+    [
+        ((1.0, 1.149), (10, 8), (True, False)),
+        ((1.0, 1.151), (10, 7.99), (False, True)),
+        ((1.149, 1.0), (10, 30), (True, False)),
+        ((2.302, 2.0), (-1, -1), (False, False)),
+    ],
+)
+def test_a_change_is_said_from_a_seventh_on_and_bleaching_from_a_fifth(
+    noise: tuple[float, float],
+    brightness: tuple[float, float],
+    said: tuple[bool, bool],
+) -> None:
+    drift = Drift("T", noise, brightness)
+    assert (drift.is_steady, drift.bleaches) == said
+
+
+def test_few_blocks_have_no_drift() -> None:
+    """16 of 8 x 8 voxels in each plane; then 25."""
+    for edge, axes in ((36, []), (44, ["Z"])):
+        image = MemoryImage(small_image((1, 1, 3, edge, edge)))
+        (channel,) = survey(image).channels
+        assert [drift.axis for drift in channel.drift] == axes
+
+
+def test_nobody_who_calibrates_nothing_waits_for_what_calibrates() -> None:
+    script = """
+import sys
+import denoise_daisy.__main__, denoise_daisy.worker.process
+assert not {"scipy", "matplotlib", "jinja2"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
