@@ -55,7 +55,7 @@ def test_a_mosaic_is_denoised_and_labelled_with_its_gaps(
         ],
     )
     planned = here("plan", write_config(tmp_path / "plan.json", config)).stdout
-    assert "\nskip     4 of 12 blocks written as they are\n" in planned
+    assert "\nskip     4 of 12 blocks written as they are, which saves " in planned
     assert "; exact\n" in planned
     said = go(config)
     assert "4 blocks written as they are, not denoised: the file holds noth" in said
@@ -93,7 +93,7 @@ def test_an_empty_block_that_is_damaged_is_left_as_it_is_again(tmp_path: Path) -
         tasks=[{"kind": "threshold", "name": "bright", "value": 104.0}],
     )
     planned = here("plan", write_config(tmp_path / "plan.json", config)).stdout
-    assert "\nskip     10 of 12 blocks written as they are\n" in planned
+    assert "\nskip     10 of 12 blocks written as they are, which saves " in planned
     assert "; NOT exact\n" in planned
     said = go(config)
     assert (
