@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands import (
     calibrate,
+    init,
     inspect,
     plan,
     preview,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "inspect": inspect.add,
+    "init": init.add,
     "calibrate": calibrate.add,
     "plan": plan.add,
     "preview": preview.add,

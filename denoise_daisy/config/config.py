@@ -18,7 +18,7 @@ from denoise_daisy.denoisers import Denoise
 from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.denoisers.noise import Noise, PoissonGaussian
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import FORMATS, Input
 from denoise_daisy.launchers import Workers
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.notify import Notify
@@ -89,9 +89,15 @@ class Config(Section):
         Raises
         ------
         InputError
-            The file is absent, is no JSON, or is no config; the message names the keys.
+            The file is absent, an image, no JSON5, or no config; the message names the
+            keys.
         """
         path = Path(path)
+        if path.suffix.lower() in FORMATS:
+            raise InputError(
+                f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"
+                f" {path}` writes one for it."
+            )
         try:
             data = path.read_bytes()
         except (OSError, ValueError) as error:

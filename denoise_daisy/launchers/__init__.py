@@ -3,13 +3,15 @@
 A new kind of workers is a new module, and its section in `Workers`.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, get_args
 
 from pydantic import Tag
 
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.lsf import LsfWorkers
 from denoise_daisy.launchers.slurm import SlurmWorkers
+from denoise_daisy.launchers.workers import AnyWorkers
 from denoise_daisy.sections import by_kind
 
 Workers = Annotated[
@@ -18,3 +20,8 @@ Workers = Annotated[
     | Annotated[LsfWorkers, Tag("lsf")],
     by_kind("local"),
 ]
+
+KINDS: Mapping[str, type[AnyWorkers]] = {
+    tag.tag: section for section, tag in map(get_args, get_args(get_args(Workers)[0]))
+}
+"""The sections, by kind."""

@@ -10,6 +10,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.tasks.function import Function
 from denoise_daisy.tasks.label import Label
+from denoise_daisy.tasks.pyramid import Pyramid, needless_levels
 
 ROUNDED = 0.5
 """Grey levels beyond a type's range that are rounded into it."""
@@ -32,6 +33,9 @@ def warnings_of(run: ResolvedRun, survey: Survey | None) -> Iterator[str]:
         )
     grid = run.denoising.grid
     yield from run.denoiser.warnings(grid.readable_roi.shape, grid.volume.end)
+    for task in run.config.tasks:
+        if isinstance(task, Pyramid):
+            yield from needless_levels(task, run.stages)
     if survey is not None:
         yield from run.denoiser.doubts(run.image, survey)
         yield from beyond_type(run.array.dtype, survey)

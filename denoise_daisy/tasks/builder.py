@@ -99,7 +99,8 @@ class StageBuilder:
         raise InputError(
             f"Task {task.name!r} reads {name!r}, which is neither raw, denoised, nor"
             f" the output of a task before it. Expected one of: {known}. Tasks stand in"
-            " the order in which they read each other."
+            " the order in which they read each other; an image that is small enough"
+            " for viewers has no pyramid.1."
         )
 
     def array(self, task: AnyTask, name: str) -> tuple[Product, Source]:

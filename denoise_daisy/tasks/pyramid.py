@@ -1,6 +1,7 @@
 """Pyramid: the coarser levels of an image or of labels, a stage each."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, Self
 
@@ -94,6 +95,27 @@ def build_levels(
         finer = _stage(builder, finer, level, f"{name}.{number}", task, factors, chosen)
         builder.add(finer)
         builder.offer(finer.name, finer)
+
+
+def needless_levels(task: Pyramid, stages: Sequence[Stage]) -> Iterator[str]:
+    """A warning of levels that no viewer needs, or of a pyramid without any."""
+    own = [stage for stage in stages if stage.task == task.name]
+    small = [
+        s for s in own if all(max(x.roi.shape[2:]) <= SMALLEST_PLANE for x in s.sources)
+    ]
+    edge = f"{SMALLEST_PLANE} x {SMALLEST_PLANE}"
+    if not own and task.levels != 0:
+        yield (
+            f"Task {task.name!r} makes no levels: the planes of {task.input!r} are"
+            f" {edge} at most in this region. Set its levels to a number to have some."
+        )
+    if small:
+        names = ", ".join(stage.name for stage in small)
+        yield (
+            f"Task {task.name!r} makes {names} of planes that are {edge} at most"
+            " already in this region: viewers need no such levels."
+            f" Expected levels {len(own) - len(small)}, or auto."
+        )
 
 
 def _is_small(level: Level) -> bool:

@@ -91,6 +91,13 @@ def test_bytes_that_are_no_text_are_refused_with_their_place() -> None:
         read_text(b'{"a": "\xe4"}')
 
 
+def test_an_image_in_place_of_a_config_is_not_read(tmp_path: Path) -> None:
+    """It may be larger than memory."""
+    (tmp_path / "embryo.CZI").mkdir()
+    with pytest.raises(InputError, match=r"is an image.*init .*embryo.CZI. writes one"):
+        Config.load(tmp_path / "embryo.CZI")
+
+
 def test_a_config_with_comments_is_that_without() -> None:
     commented = f"{{ // mine\n {PATHS}, denoise: {{max_iter: 4, /* more */}},}}"
     plain = f'{{{PATHS}, "denoise": {{"max_iter": 4}}}}'

@@ -113,8 +113,8 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     first = next(line for line in fences(README, "") if line.startswith("python"))
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
-        *("inspect", "calibrate", "plan", "preview", "config.json", "status", "verify"),
-        *("schema", "--version"),
+        *("inspect", "init", "calibrate", "plan", "preview", "config.json", "status"),
+        *("verify", "schema", "--version"),
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
     for command in (first, *table):

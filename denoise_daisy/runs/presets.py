@@ -1,0 +1,102 @@
+"""Parameters of the denoising that suit an image's axes, and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from denoise_daisy.denoisers.ndsafir_layers import mirrored_layers
+from denoise_daisy.geometry import largest_radius
+
+COARSE = 2.0
+"""From here on a step along z, in steps along y and x, is too coarse for patches that
+reach over several planes: what lies in one has moved on in the next."""
+
+RADIUS = 3
+"""Of patches along y and x; ndsafir's own choice."""
+
+FOR_PLANES = 4
+FOR_VOLUMES = 3
+"""Iterations."""
+
+PLANES_WHY = "A fourth iteration left 4 % less error in planes whose truth is known."
+MOVIE_WHY = "Time is not searched before the fourth."
+VOLUMES_WHY = (
+    "A fourth iteration left 0.4 to 3 % less error in volumes whose truth is known, and"
+    " took three to seven times as long."
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Parameters of the denoising, under their names in the config."""
+
+    name: str
+    """What kind of image it is for."""
+    why: str
+    """In whole sentences."""
+    patch: dict[str, int]
+    active_dimensions: str
+    max_iter: int
+    iterations_why: str
+    cover: Literal["ndsafir", "all"]
+
+
+def preset_for(shape: Sequence[int], scale_um: Sequence[float | None]) -> Preset:
+    """What suits an image of ``(t, c, z, y, x)`` voxels.
+
+    `scale_um` are its voxels' sizes along ``(z, y, x)``, None where not known.
+    """
+    t, _, z, y, x = shape
+    step = _step(scale_um)
+    is_fine = z > 1 and step is not None and step < COARSE
+    asked = {"z": int(is_fine), "y": RADIUS, "x": RADIUS}
+    patch = {
+        axis: min(asked[axis], largest_radius(axis, voxels) or 0)
+        for axis, voxels in (("z", z), ("y", y), ("x", x))
+    }
+    if z == 1:
+        name = "a movie of single planes" if t > 1 else "a single plane"
+        active, iterations = ("tyx" if t > 1 else "yx"), FOR_PLANES
+        iterations_why = MOVIE_WHY if t > 1 else PLANES_WHY
+    else:
+        name = "a volume" if is_fine else "a stack of coarse z"
+        active, iterations, iterations_why = "zyx", FOR_VOLUMES, VOLUMES_WHY
+    layers = mirrored_layers([0, *patch.values()], (t, z, y, x))
+    return Preset(
+        name=name,
+        why=_why(t, z, step),
+        patch=patch,
+        active_dimensions=active,
+        max_iter=iterations,
+        iterations_why=iterations_why,
+        cover="all" if any(layers) else "ndsafir",
+    )
+
+
+def _step(scale_um: Sequence[float | None]) -> float | None:
+    """Along z, in steps along y and x; None where not known."""
+    z, y, x = scale_um
+    return z / max(y, x) if z and y and x else None
+
+
+def _why(t: int, z: int, step: float | None) -> str:
+    if z == 1 and t == 1:
+        return "Similar patches are searched for in the plane."
+    if z == 1:
+        return (
+            "Similar patches are searched for in a plane and in the time points beside"
+            " it. In movies whose truth is known that left 14 to 40 % less error than"
+            " each plane by itself."
+        )
+    size = (
+        "The size of voxels is not recorded"
+        if step is None
+        else f"A voxel is {step:.3g} times as large along z as along y and x"
+    )
+    patches = (
+        "patches reach into the planes beside theirs"
+        if step is not None and step < COARSE
+        else "patches lie in one plane, and similar ones are searched for beside it too"
+    )
+    times = "; time points are independent of each other" if t > 1 else ""
+    return f"{size}: {patches}{times}."
