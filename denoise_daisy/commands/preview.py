@@ -10,7 +10,8 @@ from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
 from denoise_daisy.runs.preview import preview
 from denoise_daisy.runs.preview_file import check_file, preview_file, write_preview
-from denoise_daisy.runs.preview_report import page, summary
+from denoise_daisy.runs.preview_page import page
+from denoise_daisy.runs.preview_report import summary
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs

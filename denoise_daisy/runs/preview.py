@@ -123,19 +123,9 @@ def preview(
 ) -> Preview:
     """Denoise small regions as a run of this config would; nothing is written.
 
-    Parameters
-    ----------
-    config
-        Paths in it must be absolute, as `Config.load` makes them; `name` is its file's.
-    rois
-        Regions such as ``z=0:4,y=0:48,x=0:48``; none: `auto` of them are chosen.
-    sweep
-        Keys of `denoise` or `noise` and values, such as ``pvalue=0.05,0.1``: all
-        combinations are tried.
-    unchecked_ndsafir
-        Accept a version of ndsafir that the tiling law was not checked with.
-    say
-        Takes what a person should read meanwhile.
+    `name` is that of the config's file.  Without `rois`, such as ``z=0:4,y=0:48``,
+    `auto` of them are chosen.  Of a `sweep`, such as ``pvalue=0.05,0.1``, all
+    combinations are tried.  `say` takes what a person should read meanwhile.
 
     Raises
     ------
@@ -154,23 +144,16 @@ def preview(
     if own.parameters not in [other.parameters for other in others]:
         asked.insert(0, ({}, own))
     trials = [Trial(run, denoiser) for _, denoiser in asked]
-    regions = _regions(run, trials, rois, auto, say)
     parts: list[list[Part]] = [[] for _ in trials]
-    for region in regions:
+    for region in _regions(run, trials, rois, auto, say):
         image = held(trials, region)
         for trial, done in zip(trials, parts, strict=True):
             done.append(trial.part(region, image))
-    return Preview(
-        run=run,
-        warnings=warnings,
-        tried=tuple(
-            Tried(changes, trial, tuple(done), denoiser.parameters == own.parameters)
-            for (changes, denoiser), trial, done in zip(
-                asked, trials, parts, strict=True
-            )
-        ),
-        is_sweep=bool(sweep),
-    )
+    tried = [
+        Tried(changes, trial, tuple(done), denoiser.parameters == own.parameters)
+        for (changes, denoiser), trial, done in zip(asked, trials, parts, strict=True)
+    ]
+    return Preview(run, warnings, tuple(tried), bool(sweep))
 
 
 def _known_run(

@@ -1,30 +1,18 @@
-"""A preview for people: its page, and its figures in words."""
+"""The figures of a preview, in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from denoise_daisy.algorithms.residuals import WINDOW, ResidualFigures
-from denoise_daisy.denoisers.noise import short
+from denoise_daisy.algorithms.residuals import ResidualFigures
 from denoise_daisy.geometry import AXES
 from denoise_daisy.progress import duration
-from denoise_daisy.reports.figures import picture
-from denoise_daisy.reports.page import render
-from denoise_daisy.reports.preview_figures import (
-    correlation_plot,
-    profile_plot,
-    variance_plot,
-)
 from denoise_daisy.runs.preview import Preview, Tried
-from denoise_daisy.runs.preview_sweep import NOISE_SHARE, Score, in_words
+from denoise_daisy.runs.preview_sweep import Score, in_words
 from denoise_daisy.runs.preview_trial import Part
 
 MOST_NEIGHBOURS, MOST_STRUCTURE = 0.15, 0.15
-VARIANCE = 0.5, 1.15
+VARIANCES = 0.05, 0.5, 1.15
 MOST_LEFT, MOST_CHANGE, MOST_BELOW = 0.3, 0.01, 0.1
 """Figures beyond these are marked."""
 
@@ -54,19 +42,22 @@ def figures_of(part: Part, c: int) -> dict[str, Figure]:
     below = part.below_floor[c] if part.below_floor else None
     found["below"] = _share(below, MOST_BELOW, "clipped")
     found["change"] = Figure(
-        f"{f.change:+.1%}", "mean shifted" if abs(f.change) > MOST_CHANGE else ""
+        f"{round(f.change, 3) + 0.0:+.1%}",  # never -0.0%
+        "mean shifted" if abs(f.change) > MOST_CHANGE else "",
     )
     return found
 
 
 def _variance(figures: ResidualFigures) -> Figure:
-    low, high = VARIANCE
+    least, low, high = VARIANCES
     if figures.variance is None:
         return Figure("-")
-    doubt = "too large" if figures.variance > high else ""
-    return Figure(
-        f"{figures.variance:.0%}", "noise left" if figures.variance < low else doubt
-    )
+    v, doubt = figures.variance, ""
+    if v < low:
+        doubt = "nothing removed" if v < least else "noise left"
+    elif v > high:
+        doubt = "too large"
+    return Figure(f"{v:.0%}", doubt)
 
 
 def _share(value: float | None, most: float, doubt: str) -> Figure:
@@ -114,13 +105,14 @@ def time_text(preview: Preview, tried: Tried) -> str:
     threads = f" of {workers.threads} threads" if workers.threads > 1 else ""
     return (
         f"{preview.seconds_per_voxel(tried) * 1e6:.3g} microseconds per voxel on one"
-        f" core of this machine, context included: {_core_time(tried)} for the whole"
+        f" core of this machine, context included: {core_time(tried)} for the whole"
         f" run, about {duration(tried.seconds)} with {number}"
         f" worker{'s' * (number > 1)}{threads}"
     )
 
 
-def _core_time(tried: Tried) -> str:
+def core_time(tried: Tried) -> str:
+    """What the whole run takes on one core with these settings."""
     seconds = tried.core_seconds
     for unit, length, most in (("seconds", 1, 120), ("minutes", 60, 7200)):
         if seconds < most:
@@ -158,136 +150,12 @@ def _faults(tried: Tried, score: Score) -> str:
     )
     return (
         f"neighbours in the residual correlate by {score.neighbours:.2f}, its variance"
-        f" is {_mean_variance(tried):.0%} of the noise model's{above}, {eaten};"
+        f" is {mean_variance(tried):.0%} of the noise model's{above}, {eaten};"
         f" {score.noise_left:.0%} of pure noise is left (score {score.total:.2f})."
     )
 
 
-def page(preview: Preview, config: str) -> str:
-    """The preview as an HTML file; `config` is the name of the config's file."""
-    run, own, best = preview.run, preview.own, preview.best
-    shown = [own] if best is None or best is own else [own, best]
-    names = {id(own): "As in the config", id(best): "Recommended"}
-    rows = [
-        {
-            "name": settings_text(tried),
-            "is_best": tried is best,
-            "score": tried.score,
-            "variance": _mean_variance(tried),
-            "time": _core_time(tried),
-            "wall": duration(tried.seconds),
-        }
-        for tried in preview.tried
-    ]
-    regions = [
-        {
-            "why": own.parts[i].region.why,
-            "place": place(own.parts[i]),
-            "gaps": own.parts[i].gaps,
-            "channels": [
-                {
-                    "name": channel.name,
-                    "figures": figures_of(own.parts[i], c),
-                    "views": [
-                        view(t, t.parts[i], c)
-                        | {"name": names[id(t)] if len(shown) > 1 else ""}
-                        for t in shown
-                    ],
-                }
-                for c, channel in enumerate(run.image.channels)
-            ],
-        }
-        for i in range(len(own.parts))
-    ]
-    return render(
-        "preview.html.j2",
-        title=Path(run.config.input.path).name,
-        config=config,
-        version=version("denoise-daisy"),
-        image=" x ".join(map(str, run.image.shape)),
-        dtype=run.image.dtype.name,
-        output_type=run.array.dtype,
-        settings=_settings(run.config.denoise.model_dump(mode="json")),
-        noise=own.trial.denoiser.noise_text,
-        engine=own.trial.denoiser.engine,
-        is_exact=run.is_exact,
-        has_model=own.trial.models is not None,
-        time=time_text(preview, own),
-        warnings=preview.warnings,
-        is_sweep=preview.is_sweep,
-        rows=rows,
-        why=None if best is None else why_best(preview),
-        regions=regions,
-        window=WINDOW,
-        noise_share=NOISE_SHARE,
-    )
-
-
-def _settings(values: dict[str, Any]) -> str:
-    parts = []
-    for key, value in values.items():
-        by_axis = value.items() if isinstance(value, dict) else ()
-        said = " ".join(f"{axis} {n}" for axis, n in by_axis)
-        parts.append(f"{key} {said or value}")
-    return ", ".join(parts)
-
-
-def _mean_variance(tried: Tried) -> float:
+def mean_variance(tried: Tried) -> float:
+    """Of the residuals, over the noise model's; of all regions and channels."""
     figures = [f for part in tried.parts for f in part.figures]
     return sum(f.variance or 0.0 for f in figures) / len(figures)
-
-
-def view(tried: Tried, part: Part, c: int) -> dict[str, Any]:
-    """Pictures and plots of a channel of a region."""
-    z = part.raw.shape[2] // 2
-    raw, denoised = (v[0, c, z].astype(np.float64) for v in (part.raw, part.denoised))
-    residual = raw - denoised
-    low, high = np.percentile(raw, [0.3, 99.7])
-    most = max(3 * float(residual.std()), 1e-6)
-    row = int(np.argmax(denoised.std(axis=1)))
-    _, z0, y0, x0 = part.region.roi.begin
-    models, f = tried.trial.models, part.figures[c]
-    model = None if models is None else models[c]
-    return {
-        "raw": picture(raw, low, high),
-        "denoised": picture(denoised, low, high),
-        "residual": picture(residual, -most, most),
-        "low": short(float(low)),
-        "high": short(float(high)),
-        "most": f"{most:.2g}" if most < 100 else short(most),
-        "z": z0 + z,
-        "y": y0 + row,
-        "profile": profile_plot(x0, raw[row], denoised[row]),
-        "correlation": correlation_plot(f.along_y, f.along_x),
-        "variance": variance_plot(f.levels, f.variances, model),
-        "model": None if model is None else _model_text(*model),
-        "noise": None if part.noise is None else _noise(part, c),
-        "neighbours": f"{f.neighbours:+.2f}",
-        "share": None if f.variance is None else f"{f.variance:.0%}",
-    }
-
-
-def _model_text(gain: float, offset: float) -> str:
-    if not gain:
-        return short(offset)
-    return f"{short(gain)} x level {'-' if offset < 0 else '+'} {short(abs(offset))}"
-
-
-def _noise(part: Part, c: int) -> dict[str, str]:
-    if part.noise is None or part.noise_denoised is None:
-        raise ValueError("there is no noise model")
-    planes = [
-        v[0, c, v.shape[2] // 2].astype(np.float64)
-        for v in (part.noise, part.noise_denoised)
-    ]
-    level, sd = float(planes[0].mean()), max(float(planes[0].std()), 1e-6)
-    before, after = (picture(plane, level - 3 * sd, level + 3 * sd) for plane in planes)
-    return {
-        "before": before,
-        "after": after,
-        "level": short(level),
-        "sd": f"{sd:.3g}",
-        "low": short(level - 3 * sd),
-        "high": short(level + 3 * sd),
-        "left": f"{part.noise_left[c]:.0%}",
-    }

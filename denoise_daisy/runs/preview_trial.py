@@ -31,8 +31,9 @@ from denoise_daisy.runs.plan_hours import Clock
 from denoise_daisy.runs.preview_regions import Region
 from denoise_daisy.tasks.denoise import ranges_of
 
-NOISE_SHAPE = (1, 9, 96, 96)
-"""Of the pure noise that is denoised, ``(t, z, y, x)``, where that is enough."""
+NOISE_SHAPE = (5, 9, 96, 96)
+"""Of the pure noise that is denoised, ``(t, z, y, x)``, where that is enough and a
+block reads as much."""
 
 Models = tuple[tuple[float, float], ...] | None
 """Gain and offset of each channel's noise; None where the denoiser knows of none."""
