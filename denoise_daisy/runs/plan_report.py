@@ -137,7 +137,7 @@ def _hours(time: "PlannedTime", workers: "PlannedWorkers") -> str:
 
 def _skip(plan: "Plan") -> str:
     """Blocks that will not be denoised, which `hours` counts as if they were."""
-    if plan.skipped is None:
+    if plan.skipped is None or not plan.skipped.share:
         return ""
     hours = plan.time.core_hours_by_task.get(DENOISE)
     return skip_text(plan.skipped, plan.blocks.count, hours)
