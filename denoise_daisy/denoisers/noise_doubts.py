@@ -56,7 +56,7 @@ def doubts(
             yield from shifted(channel, gain, offset)
 
 
-def _grows(fit: NoiseFit) -> bool:
+def _grows(fit: "NoiseFit") -> bool:
     """Whether noise grows with the signal, by a fifth over the image's grey levels."""
     levels = dict(fit.quantiles)
     return fit.sd(levels[0.99]) > 1.2 * fit.sd(levels[0.01])
