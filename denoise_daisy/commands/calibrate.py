@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.input import is_image
 from denoise_daisy.runs.calibrate import (
     calibrate,
     config_of,
-    is_image,
     write_numbers,
     write_page,
 )

@@ -1,6 +1,5 @@
 """`inspect`: say what a file holds."""
 
-import argparse
 import json
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,10 @@ def add(verbs: "Verbs") -> None:
     verb = verbs.add_parser("inspect", help="say what a file holds")
     verb.add_argument("file", metavar="FILE")
     verb.add_argument("--json", action="store_true", help="as JSON, for programs")
-    verb.set_defaults(call=_call)
+    verb.set_defaults(call=lambda options: say(options.file, as_json=options.json))
 
 
-def _call(options: argparse.Namespace) -> None:
-    found = inspect(options.file)
-    print_answer(json.dumps(found.json, indent=2) if options.json else str(found))
+def say(file: str, *, as_json: bool) -> None:
+    """Print what a file holds."""
+    found = inspect(file)
+    print_answer(json.dumps(found.json, indent=2) if as_json else str(found))

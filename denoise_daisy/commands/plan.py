@@ -1,12 +1,15 @@
-"""`plan`: say what a run would do."""
+"""`plan`: say what a run would do; of a file that is an image, what it holds."""
 
 import argparse
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denoise_daisy.commands import inspect
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
+from denoise_daisy.images.input import is_image
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.warnings import refuse
 
@@ -30,6 +33,9 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
+    if is_image(Path(options.config)):
+        inspect.say(options.config, as_json=options.json)
+        return
     made = plan(
         Config.load(options.config),
         tasks=options.task,

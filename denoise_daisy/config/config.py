@@ -18,7 +18,7 @@ from denoise_daisy.denoisers import Denoise
 from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.denoisers.noise import Noise, PoissonGaussian
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.input import FORMATS, Input
+from denoise_daisy.images.input import Input, is_image
 from denoise_daisy.launchers import Workers
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.notify import Notify
@@ -93,7 +93,7 @@ class Config(Section):
             keys.
         """
         path = Path(path)
-        if path.suffix.lower() in FORMATS:
+        if is_image(path):
             raise InputError(
                 f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"
                 f" {path}` writes one for it."

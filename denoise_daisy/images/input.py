@@ -43,6 +43,12 @@ def _open_czi(source: Input) -> Image:
 FORMATS: Mapping[str, Callable[[Input], Image]] = {".czi": _open_czi}
 """What opens a file, by the ending of its name."""
 
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image, and no config, by the ending of its name."""
+    return path.suffix.lower() in FORMATS
+
+
 _DESCRIPTION: TypeAdapter[Image] = TypeAdapter(CziImage)
 
 

@@ -22,7 +22,7 @@ from denoise_daisy.denoisers.survey import ChannelSurvey, Survey, survey
 from denoise_daisy.durable import write_atomic
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import FORMATS, Input, open_image
+from denoise_daisy.images.input import Input, is_image, open_image
 from denoise_daisy.outputs.layout import Output
 from denoise_daisy.runs.calibration_report import channel_rows, page
 
@@ -124,11 +124,6 @@ class Calibration:
         with suppress(InputError):
             now.append(f'For the config: "noise": {json.dumps(self.section)}')
         return now
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is an image, and no config, by the ending of its name."""
-    return path.suffix.lower() in FORMATS
 
 
 def config_of(path: Path) -> Config:

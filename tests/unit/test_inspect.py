@@ -82,6 +82,14 @@ def test_what_was_told_is_there_as_text_and_as_json(tmp_path: Path) -> None:
     assert values["scenes"][0]["channels"][0]["grey_levels"] == [7.0, 9.0]
 
 
+def test_a_plan_of_an_image_is_what_it_holds(tmp_path: Path) -> None:
+    path = write_czi(tmp_path / "A.CZI", noise((1, 1, 2, 8, 9)))
+    for options in ((), ("--json",)):
+        said = here("plan", *options, path)
+        assert said.returncode == 0, said.stderr
+        assert said.stdout == here("inspect", *options, path).stdout
+
+
 @pytest.mark.parametrize(
     ("options", "name"), [("zstd0:ExplicitLevel=1", "Zstd0"), ("zstd1:", "Zstd1")]
 )
