@@ -259,7 +259,7 @@ def test_noise_that_does_not_grow_with_the_signal_is_nothing_to_doubt() -> None:
 NO_NOISE: dict[str, tuple[np.ndarray, str]] = {
     "all of one value": (np.ones((1, 1, 2, 160, 160), np.uint16), "of one value"),
     "no numbers": (np.full((1, 1, 2, 160, 160), np.nan, np.float32), "no finite"),
-    "too small": (small_image((1, 1, 9, 11, 160)), "blocks of 8 x 8 voxels"),
+    "too small": (small_image((1, 1, 9, 11, 160)), "12 voxels a side"),
 }
 
 
