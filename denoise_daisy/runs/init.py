@@ -15,12 +15,14 @@ from denoise_daisy.images.input import Input, open_image
 from denoise_daisy.launchers import KINDS
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.runs.commented import commented
-from denoise_daisy.runs.init_noise import noise_section, noise_text
+from denoise_daisy.runs.init_noise import is_shifted, noise_section, noise_text
 from denoise_daisy.runs.presets import Preset, preset_for
 from denoise_daisy.runs.warnings import warnings_of
 
 SCHEMA = "denoise_daisy.schema.json"
 """Beside the config, for editors."""
+
+UNBIASED = "unbiased: ndsafir's own would change a channel's total by over 1 %."
 
 JOBS = 8
 """Workers of a batch system to begin with."""
@@ -91,6 +93,9 @@ class _Draft:
             "denoise": f"For {preset.name}. {preset.why}",
             "denoise.max_iter": preset.iterations_why,
             "denoise.cover": mirrored if preset.cover == "all" else "",
+            "denoise.inverse": UNBIASED
+            if self.values["denoise"]["inverse"] != "ndsafir"
+            else "",
             "denoise.precision": "float32: the same within rounding, much faster.",
             "blocks": f"Chosen from memory and time; here and now {self.blocks}.",
         }
@@ -125,6 +130,8 @@ def _draft(
             "max_iter": preset.max_iter,
             "pvalue": 0.1,
             "cover": preset.cover,
+            "time_as_z": preset.time_as_z,
+            "inverse": "ndsafir",
             "precision": "bitwise",
         },
         "blocks": {"shape": "auto", "memory_gib": "auto"},
@@ -133,6 +140,8 @@ def _draft(
     problems = []
     try:
         values["noise"] = noise_section(found)
+        if values["noise"]["kind"] != "gaussian" and is_shifted(found):
+            values["denoise"]["inverse"] = "unbiased"
     except InputError as error:
         problems.append(str(error))
     config = Config.parse(json.dumps(values).encode(), name=str(target), folder=folder)

@@ -5,6 +5,7 @@ from typing import Any
 
 from denoise_daisy.denoisers.calibration import robust_numbers
 from denoise_daisy.denoisers.noise import short
+from denoise_daisy.denoisers.noise_doubts import shifted
 from denoise_daisy.denoisers.survey import ChannelSurvey, Survey
 
 
@@ -27,6 +28,14 @@ def noise_section(found: Survey) -> dict[str, Any]:
         is_plain = len(set(names)) < len(names)
         section[key] = listed if is_plain else dict(zip(names, listed, strict=True))
     return section
+
+
+def is_shifted(found: Survey) -> bool:
+    """Whether ndsafir's own inverse would change a total by more than is warned of."""
+    numbers = robust_numbers(found, "poisson-gaussian")
+    pairs = zip(numbers.gains or (), numbers.offsets or (), strict=True)
+    channels = zip(found.channels, pairs, strict=True)
+    return any([*shifted(channel, *pair)] for channel, pair in channels)
 
 
 def noise_text(found: Survey) -> str:

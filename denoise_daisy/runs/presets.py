@@ -19,7 +19,10 @@ FOR_VOLUMES = 3
 """Iterations."""
 
 PLANES_WHY = "A fourth iteration left 4 % less error in planes whose truth is known."
-MOVIE_WHY = "Time is not searched before the fourth."
+MOVIES_WHY = (
+    "A fourth iteration left 2 % less error in movies whose truth is known, and took"
+    " four times as long."
+)
 VOLUMES_WHY = (
     "A fourth iteration left 0.4 to 3 % less error in volumes whose truth is known, and"
     " took three to seven times as long."
@@ -39,6 +42,7 @@ class Preset:
     max_iter: int
     iterations_why: str
     cover: Literal["ndsafir", "all"]
+    time_as_z: bool
 
 
 def preset_for(shape: Sequence[int], scale_um: Sequence[float | None]) -> Preset:
@@ -54,22 +58,22 @@ def preset_for(shape: Sequence[int], scale_um: Sequence[float | None]) -> Preset
         axis: min(asked[axis], largest_radius(axis, voxels) or 0)
         for axis, voxels in (("z", z), ("y", y), ("x", x))
     }
+    name, why = ("a volume" if is_fine else "a stack of coarse z"), VOLUMES_WHY
     if z == 1:
-        name = "a movie of single planes" if t > 1 else "a single plane"
-        active, iterations = ("tyx" if t > 1 else "yx"), FOR_PLANES
-        iterations_why = MOVIE_WHY if t > 1 else PLANES_WHY
-    else:
-        name = "a volume" if is_fine else "a stack of coarse z"
-        active, iterations, iterations_why = "zyx", FOR_VOLUMES, VOLUMES_WHY
+        name, why = "a movie of single planes", MOVIES_WHY
+    is_plane = z == t == 1
+    if is_plane:
+        name, why = "a single plane", PLANES_WHY
     layers = mirrored_layers([0, *patch.values()], (t, z, y, x))
     return Preset(
         name=name,
         why=_why(t, z, step),
         patch=patch,
-        active_dimensions=active,
-        max_iter=iterations,
-        iterations_why=iterations_why,
+        active_dimensions="yx" if is_plane else "zyx",
+        max_iter=FOR_PLANES if is_plane else FOR_VOLUMES,
+        iterations_why=why,
         cover="all" if any(layers) else "ndsafir",
+        time_as_z=z == 1 < t,
     )
 
 
@@ -84,9 +88,9 @@ def _why(t: int, z: int, step: float | None) -> str:
         return "Similar patches are searched for in the plane."
     if z == 1:
         return (
-            "Similar patches are searched for in a plane and in the time points beside"
-            " it. In movies whose truth is known that left 14 to 40 % less error than"
-            " each plane by itself."
+            "Similar patches are searched for in time as along the z of a stack. In"
+            " movies whose truth is known that left 19 to 24 % less error than each"
+            " plane by itself."
         )
     size = (
         "The size of voxels is not recorded"

@@ -26,7 +26,7 @@ IMAGES: dict[str, tuple[tuple[int, ...], float | None, dict[str, Any]]] = {
     "a movie of single planes": (
         (6, 1, 1, 64, 64),
         None,
-        {"active_dimensions": "tyx", "max_iter": 4, "patch": {"z": 0, "y": 3, "x": 3}},
+        {"active_dimensions": "zyx", "max_iter": 3, "time_as_z": True},
     ),
     "a stack of coarse z": (
         (1, 2, 4, 64, 64),
@@ -121,6 +121,22 @@ def test_noise_that_does_not_grow_with_the_signal_is_gaussian(tmp_path: Path) ->
     found = written(tmp_path / "c.json")["noise"]
     assert found["kind"] == "gaussian"
     assert found["noise_std"] == pytest.approx(20, rel=0.1)
+
+
+def test_totals_are_kept_where_ndsafirs_inverse_would_change_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of counted photons, most of them none; a camera's many photons need nothing."""
+    rng = np.random.default_rng(0)
+    rate = np.linspace(0.1, 3, 128) * np.ones((1, 1, 2, 128, 1))
+    write_czi(tmp_path / "few.czi", rng.poisson(rate).astype(np.uint8))
+    made(tmp_path / "many.czi", (1, 1, 2, 96, 96))
+    for name, inverse in (("few", "unbiased"), ("many", "ndsafir")):
+        said = init(tmp_path / f"{name}.czi", tmp_path / f"{name}.json")
+        assert "total is predicted to change" not in said
+        assert written(tmp_path / f"{name}.json")["denoise"]["inverse"] == inverse
+        assert main(["plan", str(tmp_path / f"{name}.json")]) == 0
+        assert "total is predicted to change" not in capsys.readouterr().out
 
 
 def test_an_image_that_tells_nothing_of_its_noise_gets_a_config_that_says_so(
