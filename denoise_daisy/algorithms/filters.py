@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-GAUSSIAN_BYTES = 15
+GAUSSIAN_BYTES = 13
 """Peak memory of a Gaussian per voxel beside the input, until it is of the output's
 type."""
 

@@ -44,8 +44,10 @@ def convert(block: np.ndarray, dtype: str) -> tuple[np.ndarray, int]:
     fits = (block >= limits.min) & (block <= limits.max)
     clipped = block.size - int(np.count_nonzero(fits))
     if clipped:
-        is_float = block.dtype.kind == "f"
-        if is_float:
-            np.nan_to_num(block, copy=False, nan=0.0)
-        block = np.clip(block, limits.min, limits.max, out=block if is_float else None)
+        if block.dtype.kind == "f":
+            # In place, for there may be little memory; of NaN and 0 this takes 0.
+            np.fmax(block, limits.min, out=block)
+            np.fmin(block, limits.max, out=block)
+        else:
+            block = np.clip(block, limits.min, limits.max)
     return np.ascontiguousarray(block, wanted), clipped

@@ -50,6 +50,8 @@ class Clock:
     factor: float = 1.0
     """Of what a block of the denoising was measured to take to what was expected."""
     start_seconds: float = START_SECONDS
+    share: float = 1.0
+    """Of the blocks of the denoising, those that are not written as they are."""
 
     def set_by(self, measured: Measured, denoising: Stage) -> Self:
         """The clock that knows what the block took that reads most."""
@@ -74,7 +76,12 @@ class Clock:
 
     def work(self, stage: Stage, workers: int) -> Work:
         """What its blocks take so many workers, 0 where that is not known."""
-        return work_of(stage.grid, lambda n: self.seconds(stage, n) or 0.0, workers)
+        share = self.share if stage.name == DENOISE else 1.0
+
+        def seconds(shape: Sequence[int]) -> float:
+            return share * (self.seconds(stage, shape) or 0.0)
+
+        return work_of(stage.grid, seconds, workers)
 
     def time_of(
         self,

@@ -136,10 +136,12 @@ def _hours(time: "PlannedTime", workers: "PlannedWorkers") -> str:
 
 
 def _skip(plan: "Plan") -> str:
-    """Blocks that will not be denoised, which `hours` counts as if they were."""
+    """Blocks that will not be denoised, and what `hours` does not count for them."""
     if plan.skipped is None or not plan.skipped.share:
         return ""
-    hours = plan.time.core_hours_by_task.get(DENOISE)
+    share, hours = plan.skipped.share, plan.time.core_hours_by_task.get(DENOISE)
+    if hours is not None:
+        hours = hours / (1 - share) if share < 1 else None
     return skip_text(plan.skipped, plan.blocks.count, hours)
 
 

@@ -63,7 +63,8 @@ def plan(
     missing = _missing_system(found)
     run, survey = known_denoiser(found)
     run.denoiser.load(run.image.dtype)
-    clock, measured = Clock(), None
+    skipped, measured = share_of(run), None
+    clock = Clock(share=1.0 - skipped.share if skipped else 1.0)
     if probe:
         say(_is_probing(found, clock))
         measured = measure_block(run)
@@ -77,7 +78,7 @@ def plan(
         workers=_workers(run.config.workers, run.denoising.grid.size),
         stages=tuple(_stage(found, stage, clock) for stage in found.run.tasks),
         time=clock.time_of(found.asked_stages, found.run.pool_of, found.share_left),
-        skipped=share_of(run),
+        skipped=skipped,
         measured=measured,
         alternatives=tuple(alternatives(config, found, clock)),
         warnings=(*warnings_of(run, survey), *missing),

@@ -116,7 +116,7 @@ def test_a_worker_loads_once_what_denoiser_and_tasks_need(
     image: Any = SimpleNamespace(dtype=np.dtype("uint16"), shape=(1, 3, 1, 1, 1))
     work = asked.workload(image)
     assert work.base == base_mib << 20
-    assert work.bytes_per_voxel == 3 * (15 + 2)
+    assert work.bytes_per_voxel == 3 * (13 + 2)
 
 
 def test_a_table_counts_time_points_from_the_images_first(

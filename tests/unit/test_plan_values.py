@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo_czi import write_czi
 
 from denoise_daisy import plan, run
 from denoise_daisy.blockwise.block_shape import WORKER_BYTES
@@ -311,3 +312,20 @@ def test_a_run_that_has_begun_keeps_its_precision(
 
 def test_resolving_again_asks_nothing_of_the_image(large: dict[str, Any]) -> None:
     assert resolved(load(large)).denoising.grid.size > 1
+
+
+def test_blocks_that_are_left_as_they_are_take_no_hours(
+    config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of three time points is dark: a third is saved, and said to be."""
+    steady(monkeypatch, 1.0)
+    image = small_image((3, 1, 4, 40, 32))
+    image[0] = 1
+    write_czi(tmp_path / "dark.czi", image)
+    config["workers"] |= {"block_timeout_minutes": 1e6}
+    config["input"] = {"path": str(tmp_path / "dark.czi")}
+    all_of_it = plan(load(config)).time
+    config["blocks"] |= {"skip": {"below": 2}}
+    found = plan(load(config))
+    assert found.time.core_hours == pytest.approx(all_of_it.core_hours * 2 / 3)
+    assert row(found, "skip").endswith(f"saves {5120 / 3600:.3g} of 4.27 core hours")
