@@ -1,5 +1,6 @@
 """A preview as a page."""
 
+import json
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -101,7 +102,8 @@ def _settings(values: dict[str, Any]) -> str:
     for key, value in values.items():
         by_axis = value.items() if isinstance(value, dict) else ()
         said = " ".join(f"{axis} {n}" for axis, n in by_axis)
-        parts.append(f"{key} {said or value}")
+        plain = value if isinstance(value, str) else json.dumps(value)
+        parts.append(f"{key} {said or plain}")
     return ", ".join(parts)
 
 
