@@ -14,6 +14,8 @@ import pytest
 from demo_czi import write_czi
 from funlib.geometry import Coordinate, Roi
 
+from denoise_daisy.geometry import stencil
+from denoise_daisy.images.czi import CziImage
 from denoise_daisy.runs.preview import Preview, preview
 from harness import (
     config_for,
@@ -160,6 +162,28 @@ def test_each_row_of_a_sweep_is_what_a_run_with_it_would_write(tmp_path: Path) -
     other = shown(config, "z=0:3,y=4:44,x=9:60", sweep=["pvalue=0.3"])
     assert [t.is_own for t in other.tried] == [True, False]
     assert other.own.settings == {}
+
+
+def test_a_region_is_read_once_with_its_context_whatever_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the widest reach of all, from a position of ndsafir's grid, every second."""
+    source = write_czi(tmp_path / "in.czi", small_image((2, 1, 3, 90, 130)))
+    config = config_for(source, tmp_path / "out.zarr")
+    read: list[tuple[int, ...]] = []
+    whole = CziImage.__getitem__
+
+    def counted(image: CziImage, key: tuple[slice, ...]) -> np.ndarray:
+        voxels = whole(image, key)
+        if voxels.size:
+            read.append(voxels.shape)
+        return voxels
+
+    monkeypatch.setattr(CziImage, "__getitem__", counted)
+    shown(config, "z=1,y=0:10,x=60:70", sweep=["max_iter=1,2,3"])
+    reach = max(stencil(Coordinate(0, 0, 1, 1), "zyx", n).reach[3] for n in (1, 2, 3))
+    begin = (60 - reach) // 2 * 2
+    assert read == [(1, 1, 3, 10 + reach, 70 + reach - begin)]
 
 
 def test_a_filter_that_knows_no_noise_is_shown_without_what_needs_it(
