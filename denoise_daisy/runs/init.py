@@ -64,7 +64,8 @@ def init(
         ) from error
     warnings = [f"Warning: {warning}" for warning in draft.warnings]
     said = f"{output}: for {draft.preset.name}. {draft.preset.why}"
-    return "\n".join([said, *warnings, f"Next: denoise-daisy plan {output}"])
+    verbs = [f"denoise-daisy {verb} {output}" for verb in ("preview", "plan")]
+    return "\n".join([said, *warnings, f"Next: {', '.join(verbs)}"])
 
 
 @dataclass(frozen=True)

@@ -386,6 +386,18 @@ MORE: dict[str, Change] = {
     "the whole image by its numbers": Change(
         "median", "input.roi", {"y": [0, 64]}, GOES_ON
     ),
+    "the whole image by open ends": Change(
+        "median", "input.roi", {"y": [None, 64], "x": [0, None]}, GOES_ON
+    ),
+    "a part of it by an open end": Change(
+        "median",
+        "input.roi",
+        {"x": [8, None]},
+        Refused(
+            "input.roi was [[0, 2], [0, 4], [0, 64], [0, 48]],"
+            " is [[0, 2], [0, 4], [0, 64], [8, 48]]"
+        ),
+    ),
     "shards as they were chosen": Change(
         "median", "output.shards", {"z": 4, "y": 32, "x": 48}, GOES_ON
     ),

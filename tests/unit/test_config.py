@@ -18,7 +18,9 @@ from pydantic import ValidationError
 
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.ndsafir import Ndsafir
+from denoise_daisy.denoisers.noise import PoissonGaussian
 from denoise_daisy.errors import InputError
+from denoise_daisy.launchers.local import LocalWorkers
 from harness import ROOT, load
 
 MINIMAL: dict[str, Any] = {"input": {"path": "in.czi"}, "output": {"path": "out.zarr"}}
@@ -299,6 +301,26 @@ def test_integers_are_fine_where_numbers_are_asked_for() -> None:
     denoise = load(changed("denoise.pvalue", 1)).denoise
     assert isinstance(denoise, Ndsafir)
     assert denoise.pvalue == 1.0
+
+
+def test_sections_without_a_kind_are_of_the_usual_one() -> None:
+    task = {"kind": "label", "name": "cells", "workers": {"count": 4}}
+    values = MINIMAL | {"workers": {"count": 4}, "tasks": [task]}
+    values["noise"] = {"gains": [2], "offsets": [3]}
+    config = load(values)
+    assert config.workers == config.tasks[0].workers == LocalWorkers(count=4)
+    assert config.noise == PoissonGaussian(gains=(2.0,), offsets=(3.0,))
+    said = {"workers": LocalWorkers(count=4).model_dump(mode="json")}
+    assert load(values | said).workers == config.workers
+
+
+@pytest.mark.parametrize(("kind", "key"), [("gaussian", "sigma"), ("median", "size")])
+def test_one_number_stands_for_all_axes_of_space(kind: str, key: str) -> None:
+    denoise = load(MINIMAL | {"denoise": {"kind": kind, key: 3}}).denoise
+    assert getattr(denoise, key) == {"z": 3, "y": 3, "x": 3}
+    task = {"kind": "smooth", "name": "soft", "sigma": 1.5}
+    (smooth,) = load(MINIMAL | {"tasks": [task]}).tasks
+    assert smooth.model_dump()["sigma"] == {"z": 1.5, "y": 1.5, "x": 1.5}
 
 
 def test_active_dimensions_have_one_order_and_one_case() -> None:

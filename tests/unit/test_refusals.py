@@ -216,11 +216,11 @@ def test_an_image_whose_planes_are_damaged_is_no_bug_of_ours(
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("absent.json", ("absent.json", "No such file", "Expected a JSON file")),
-        (".", ("directory", "Expected a JSON file")),
-        ("a\0b", ("Expected a JSON file",)),
-        ("a" * 300, ("File name too long", "Expected a JSON file")),
-        ("in.czi", ("in.czi", "no valid JSON")),
+        ("absent.json", ("absent.json", "No such file", "Expected a file in JSON")),
+        (".", ("directory", "Expected a file in JSON")),
+        ("a\0b", ("Expected a file in JSON",)),
+        ("a" * 300, ("File name too long", "Expected a file in JSON")),
+        ("in.czi", ("in.czi", "is an image", "denoise-daisy init in.czi")),
         ("in.czi/config.json", ("Not a directory",)),
     ],
 )
