@@ -213,6 +213,17 @@ def test_an_image_whose_planes_are_damaged_is_no_bug_of_ours(
     assert (tmp_path / "out.zarr").exists() == (code == 3)
 
 
+def test_a_run_of_an_image_is_refused_with_what_makes_a_config(
+    tmp_path: Path, image_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = shutil.copy(image_file, tmp_path / "in.czi")
+    before = listing(tmp_path)
+    assert main([str(path)]) == 2
+    words = ("in.czi", "is an image", "denoise-daisy init")
+    assert_one_paragraph(capsys.readouterr().err, words)
+    assert listing(tmp_path) == before
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -220,7 +231,6 @@ def test_an_image_whose_planes_are_damaged_is_no_bug_of_ours(
         (".", ("directory", "Expected a file in JSON")),
         ("a\0b", ("Expected a file in JSON",)),
         ("a" * 300, ("File name too long", "Expected a file in JSON")),
-        ("in.czi", ("in.czi", "is an image", "denoise-daisy init in.czi")),
         ("in.czi/config.json", ("Not a directory",)),
     ],
 )
