@@ -28,6 +28,7 @@ DEFAULTS = {
     "overwrite": False,
     "grace_seconds": 30.0,
     "unchecked_ndsafir": False,
+    "strict": False,
 }
 
 
