@@ -18,8 +18,12 @@ MOST_BINS = 32
 FREEDOM = 17
 """Independent voxels that the residuals of a block are worth."""
 
-_FLAT = 0.3
+FLAT = 0.3
 """Share of the blocks of a bin that are its flattest."""
+
+AS_FLAT = 1.1
+"""Where the widest filter leaves less than so many times what it does in the flattest
+blocks, all are flat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,11 @@ class Bins:
         return np.stack(columns, axis=1)
 
 
-def binned(blocks: Blocks) -> Bins:
-    """Up to 32 bins, equal in the root of the mean above the least."""
+def binned(blocks: Blocks, share: float = FLAT) -> Bins:
+    """Up to 32 bins, equal in the root of the mean above the least.
+
+    Of each, this share of its blocks counts: the flattest.
+    """
     root = np.sqrt(blocks.mean - blocks.mean.min())
     number = np.minimum(root / (root.max() or 1) * MOST_BINS, MOST_BINS - 1)
     order = np.argsort(blocks.mean, kind="stable")
@@ -75,7 +82,7 @@ def binned(blocks: Blocks) -> Bins:
             begins.append(int(end))
     limits = itertools.pairwise([*begins, len(blocks)])
     groups = [blocks[order[i:j]] for i, j in limits]
-    return Bins.of([_flattest(group) for group in groups])
+    return Bins.of([_flattest(group, share) for group in groups])
 
 
 def _capped(values: np.ndarray) -> np.ndarray:
@@ -85,6 +92,13 @@ def _capped(values: np.ndarray) -> np.ndarray:
     return capped
 
 
-def _flattest(group: Blocks) -> Blocks:
-    count = max(3, round(_FLAT * len(group)))
+def more_if_flat(bins: Bins, blocks: Blocks) -> Bins:
+    """The bins of all blocks, where these are as flat as the flattest; or the same."""
+    whole = binned(blocks, 1.0)
+    ratio = whole.left[:, 1, 1] / bins.left[:, 1, 1]
+    return whole if np.average(ratio, weights=bins.count) < AS_FLAT else bins
+
+
+def _flattest(group: Blocks, share: float) -> Blocks:
+    count = max(3, round(share * len(group)))
     return group[np.argsort(group.texture, kind="stable")[:count]]

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import ndtr
 
-from denoise_daisy.algorithms.noise_bins import Bins, binned
+from denoise_daisy.algorithms.noise_bins import Bins, binned, more_if_flat
 from denoise_daisy.algorithms.noise_blocks import Blocks, Levels, levels_of, measure
 from denoise_daisy.algorithms.noise_line import MISFIT, Line
 
@@ -137,6 +137,7 @@ def fit_noise(
 def _fitted(blocks: Blocks, levels: Levels) -> NoiseFit:
     bins = binned(blocks)
     verdict, taps, whiteness = _verdict(bins)
+    bins = more_if_flat(bins, blocks)
     variances = bins.left[:, *taps]
     line = _line(bins, blocks, levels, variances)
     held = partial(
