@@ -2,7 +2,8 @@
 
 scripts/benchmark           against whole-image ndsafir and the dask ways
 scripts/benchmark engine    the engine in C against ndsafir: time, and differences
-scripts/benchmark memory    a worker's peak against what `plan` says, by engine
+scripts/benchmark memory    a worker's peak against what `plan` says, by stage
+scripts/benchmark time      how long runs take against what `plan` says
 scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 scripts/benchmark calibration    of the noise: methods on volumes whose noise is known
@@ -25,6 +26,7 @@ import benchmark_real_noise
 import benchmark_resume
 import benchmark_speed
 import benchmark_survey
+import benchmark_time
 from benchmark_tools import machine
 
 SPEED_SHAPE = (32, 384, 384)
@@ -51,6 +53,8 @@ def main() -> None:
             )
         elif options.mode == "memory":
             found = benchmark_memory.run(Path(folder))
+        elif options.mode == "time":
+            found = benchmark_time.run(Path(folder))
         elif options.mode == "label":
             found = benchmark_label.run(Path(folder), shape)
         elif options.mode == "calibration":
@@ -72,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = ("speed", "engine", "memory", "resume", "label", "calibration", "survey")
-    parser.add_argument("mode", nargs="?", choices=modes, default="speed")
+    modes = ("speed", "engine", "memory", "time", "resume", "label", "calibration")
+    parser.add_argument("mode", nargs="?", choices=(*modes, "survey"), default="speed")
     parser.add_argument(
         "--shape", help="z y x, of speed (default 32x384x384) and label"
     )

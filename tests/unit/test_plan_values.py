@@ -13,13 +13,13 @@ from denoise_daisy import plan, run
 from denoise_daisy.blockwise.block_shape import WORKER_BYTES
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.denoisers.median import MedianDenoiser
+from denoise_daisy.images.input import open_image
 from denoise_daisy.launchers import local
 from denoise_daisy.resolved import resolve
 from denoise_daisy.runs import alternatives
 from denoise_daisy.runs.plan import Alternative, Plan
 from harness import config_for, here, load, small_czi, small_image, write_config
 from harness.images import MemoryImage
-from harness.prepared import resolved
 
 GIB = 1 << 30
 
@@ -75,7 +75,8 @@ def test_a_plan_tells_what_ndsafir_is_told(config: dict[str, Any]) -> None:
     said = plan(load(config | {"denoise": {"patch": {"z": 1, "y": 2}, "max_iter": 2}}))
     assert row(said, "denoise") == (
         "ndsafir: patch z 1 y 2, active_dimensions zyx, max_iter 2, pvalue 0.1,"
-        " precision bitwise, engine auto, cover ndsafir"
+        " precision bitwise, engine auto, cover ndsafir,"
+        " inverse ndsafir, time_as_z False"
     )
     assert said.denoiser.is_calibrated_now
     assert set(said.denoiser.noise or {}) == {"gains", "offsets", "noise_std"}
@@ -220,8 +221,8 @@ def test_the_size_on_disk_is_about_what_is_written(
 
 # What other settings would change.
 
-MEMORY = (WORKER_BYTES + (24 << 20)) / GIB
-"""GiB that a worker has, for a third of the image with context."""
+MEMORY = (WORKER_BYTES + (12 << 20)) / GIB
+"""GiB that a worker has, for a fifth of the image with its context."""
 
 TWICE = f"{2 * MEMORY:.3g}"
 
@@ -248,7 +249,7 @@ def told(config: dict[str, Any], setting: str) -> dict[str, Any]:
 def test_other_settings_come_to_what_a_plan_with_them_says(
     large: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "cores", lambda: 8)
+    monkeypatch.setattr(local, "cores", lambda: 4)
     monkeypatch.setattr(alternatives, "free_memory", lambda: 64 * GIB)
     large["workers"]["count"] = "auto"
     found = plan(load(large))
@@ -310,8 +311,18 @@ def test_a_run_that_has_begun_keeps_its_precision(
     assert not [s for s in settings if "precision" in s]
 
 
-def test_resolving_again_asks_nothing_of_the_image(large: dict[str, Any]) -> None:
-    assert resolved(load(large)).denoising.grid.size > 1
+def test_the_image_is_opened_once_for_all_settings(
+    large: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def noted(section: Any) -> Any:
+        opened.append(section)
+        return open_image(section)
+
+    monkeypatch.setattr(resolve, "open_image", noted)
+    assert plan(load(large)).alternatives
+    assert len(opened) == 1
 
 
 def test_blocks_that_are_left_as_they_are_take_no_hours(
