@@ -125,9 +125,9 @@ def implausible(
 
 
 def clipped(channel: ChannelSurvey, gain: float, offset: float) -> Iterator[str]:
-    """A warning if more than 1 % of the sampled voxels lie below ndsafir's floor.
+    """A warning if many of the sampled voxels lie below ndsafir's floor.
 
-    Or if nothing is known of these.
+    That is 1 % more than do so by noise alone.  Or if nothing is known of these.
     """
     if channel.levels is None:
         yield (
@@ -136,15 +136,28 @@ def clipped(channel: ChannelSurvey, gain: float, offset: float) -> Iterator[str]
         return
     (floor,) = floors(NoiseNumbers((gain,), (offset,)))
     share = channel.levels.share_below(floor)
-    if share > MOST_CLIPPED:
+    most = MOST_CLIPPED + _by_noise(channel.expected, gain, offset, floor)
+    if share > most:
         yield (
             f"Channel {channel.name!r}: {share:.1%} of the sampled voxels lie below"
             f" grey level {short(floor)}, where ndsafir clips with gain {short(gain)}"
             f" and offset {short(offset)} (-offset / gain - 3/8 gain): they come out as"
-            f" one value, and the mean rises. Expected at most {MOST_CLIPPED:.0%}. Set"
+            f" one value, and the mean rises. Expected at most {most:.1%}. Set"
             " this channel's numbers in noise.gains and noise.offsets (a higher offset"
             " clips less), or noise.kind to gaussian with noise.noise_std."
         )
+
+
+def _by_noise(
+    levels: np.ndarray | None, gain: float, offset: float, floor: float
+) -> float:
+    """Part of voxels whose noise takes them below a floor that they are not below."""
+    if levels is None or not len(levels):
+        return 0.0
+    with np.errstate(all="ignore"):  # any float can be named as gain or offset
+        above = levels[levels > floor]
+        distance = (above - floor) / np.sqrt(np.maximum(gain * above + offset, 0))
+    return sum(math.erfc(n / math.sqrt(2)) / 2 for n in distance) / len(levels)
 
 
 def shifted(channel: ChannelSurvey, gain: float, offset: float) -> Iterator[str]:

@@ -18,7 +18,7 @@ from denoise_daisy.denoisers.calibration import find_noise, sample_image
 from denoise_daisy.denoisers.ndsafir import Ndsafir, NdsafirDenoiser
 from denoise_daisy.denoisers.noise import NoiseMethod, NoiseNumbers, describe, floors
 from denoise_daisy.denoisers.noise_doubts import clipped, doubts, implausible
-from denoise_daisy.denoisers.survey import ChannelSurvey
+from denoise_daisy.denoisers.survey import ChannelSurvey, survey
 from denoise_daisy.errors import InputError
 from denoise_daisy.runs.run import known_denoiser
 from harness import cli, config_for, small_czi, small_image, write_config
@@ -85,6 +85,25 @@ def test_more_than_one_per_cent_below_the_floor_is_said(below: int, edge: int) -
         assert "grey level 49.25" in warning
         assert "noise.gains and noise.offsets" in warning
         assert "noise.kind to gaussian with noise.noise_std" in warning
+
+
+@pytest.mark.parametrize(("offset", "said"), [(-367.0, False), (-390.0, True)])
+def test_what_noise_takes_below_the_floor_is_not_said(
+    offset: float, said: bool
+) -> None:
+    """Darkness is 100 with a standard deviation of 5; the floors are 92.2 and 98.0.
+
+    So 6 and 34 % lie below.  The second model has a deviation of 1.4 there, which
+    explains 8 %.
+    """
+    voxels = np.random.default_rng(0).normal(100, 5, (1, 1, 1, 256, 256))
+    (channel,) = survey(MemoryImage(voxels.round().astype(np.uint16))).channels
+    warnings = list(clipped(channel, 3.92, offset))
+    assert len(warnings) == said
+    for warning in warnings:
+        assert re.search(
+            r": 3\d\.\d% of the sampled .* Expected at most 9\.\d%", warning
+        )
 
 
 def test_each_channel_has_its_own_floor() -> None:
