@@ -48,7 +48,7 @@ class MedianDenoiser(Denoiser):
     section: MedianFilter
 
     kind: ClassVar[str] = "median"
-    bytes_per_voxel: ClassVar[int] = 12
+    bytes_per_voxel: ClassVar[int] = 7
     process_bytes: ClassVar[int] = SCIPY_BYTES
 
     @property

@@ -243,8 +243,8 @@ class NdsafirDenoiser(Denoiser):
 
     def probe(self, image: Image) -> tuple[Denoiser, Survey]:
         """With noise numbers, found in the image unless known."""
-        method = self.noise_method
-        numbers, survey = find_noise(image, self.noise_kind, method, self.noise)
+        kind, method = self.noise_kind, self.noise_method
+        numbers, survey = find_noise(image, kind, method, self.noise)
         return replace(self, noise=numbers), survey
 
     def doubts(self, image: Image, survey: Survey) -> Iterator[str]:
@@ -269,9 +269,8 @@ class NdsafirDenoiser(Denoiser):
             few["patch"] = {a: min(n, TRIAL_PATCH) for a, n in section.patch.items()}
         # The photons of the image that it is timed on: 100 of them, within 10.
         photons = NoiseNumbers(gains=(1.0,) * channels, offsets=(0.0,) * channels)
-        told = replace(
-            self, section=section.model_copy(update=few), noise=photons, threads=1
-        )
+        easy = section.model_copy(update=few)
+        told = NdsafirDenoiser(easy, photons.kind, photons, 1, channels)
         return timed(told, channels) / min(self._choice.threads_used, MOST_THREADS)
 
     def load(self, dtype: np.dtype[Any]) -> None:

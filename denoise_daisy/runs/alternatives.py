@@ -8,6 +8,7 @@ from denoise_daisy.blockwise.block_shape import GIB
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
+from denoise_daisy.denoisers.native_engine import MOST_THREADS
 from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.local import MEMORY_SHARE, LocalWorkers
@@ -134,6 +135,8 @@ def _timed(run: ResolvedRun, before: ResolvedRun) -> Stage:
         or run.denoiser.engine != before.denoiser.engine
     ):
         return stage
-    threads = before.config.workers.threads / run.config.workers.threads
+    was, now = (
+        min(each.config.workers.threads, MOST_THREADS) for each in (before, run)
+    )
     steps = stage.pace.steps
-    return replace(stage, pace=Pace(steps, lambda: known.seconds_per_step * threads))
+    return replace(stage, pace=Pace(steps, lambda: known.seconds_per_step * was / now))

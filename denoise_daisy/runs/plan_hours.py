@@ -10,6 +10,7 @@ counts as long as its worker is at work.
 import heapq
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -106,7 +107,7 @@ class Clock:
         for stage in stages:
             pool, who = pool_of(stage).name, pool_of(stage).workers
             work = self.work(stage, max(1, who.number))
-            hours = work.worker_seconds * who.threads / HOUR
+            hours = work.worker_seconds * min(who.threads, sys.maxsize) / HOUR
             cores[stage.task] = cores.get(stage.task, 0.0) + hours
             wall[pool] = wall.get(pool, 0.0) + work.wall_seconds
             more = work.wall_seconds * left(stage)

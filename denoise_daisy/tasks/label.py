@@ -7,7 +7,6 @@ same way, and its pieces get their objects' ids.  Voxels are in memory a block a
 time; of the rest, only faces and tables.
 """
 
-import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,11 +25,11 @@ from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
 from denoise_daisy.errors import InputError
 from denoise_daisy.outputs.layout import Layout
-from denoise_daisy.outputs.object_table import Format, check_format, to_file
+from denoise_daisy.outputs.object_table import Format, check_format
 from denoise_daisy.tasks.base import InputName, OneInput
 from denoise_daisy.tasks.builder import Product, StageBuilder, task_parameters
 from denoise_daisy.tasks.label_files import Ids, joined, npz, packed
-from denoise_daisy.tasks.places import TABLE
+from denoise_daisy.tasks.label_table import table_stage
 
 PIECES_BYTES = 15
 LABEL_BYTES = 9
@@ -96,7 +95,8 @@ class Label(OneInput):
         labels = _labels(self, builder, read, pieces, union)
         builder.add(pieces, union, labels)
         if self.table and image is not None:
-            builder.add(_table(self, self.table, builder, read, image, union))
+            table = table_stage(self.name, self.table, builder, mask, image, union)
+            builder.add(table)
         builder.offer(self.name, labels)
 
 
@@ -215,11 +215,7 @@ def _labels(
             own = ids.of_block(t, channel, place)
             here = result[0, channel]
             labels, count = label_block(voxels, task.connectivity, here.view(np.int32))
-            if len(own) != count:
-                raise ValueError(
-                    f"the block has {count} pieces now and had {len(own)} before: what"
-                    f" it read has changed; `verify` finds the cause"
-                )
+            _check_count(count, len(own))
             names = np.concatenate(([0], own)).astype(np.uint32)
             for plane, plane_labels in zip(here, labels, strict=True):
                 plane[...] = names[plane_labels]
@@ -248,50 +244,13 @@ def _labels(
     )
 
 
-def _table(
-    task: Label,
-    kind: Format,
-    builder: StageBuilder,
-    read: _Read,
-    image: Source,
-    union: Stage,
-) -> Stage:
-    volume, mask = union.grid.volume, read.mask
-    factors, origin = union.transform.factor[1:], union.transform.origin[1:]
-    sizes = zip(builder.image.scale_um, factors, strict=True)
-    scale_um = [size * factor if size else None for size, factor in sizes]
-    shift = [
-        (o + (0.0 if mask.method == "nearest" else (f - 1) / 2)) / f
-        for o, f in zip(origin, factors, strict=True)
-    ]
-
-    def parts() -> Iterator[tuple[int, str, np.ndarray]]:
-        for index in union.grid.indices():
-            with np.load(io.BytesIO(union.read_file(index))) as archive:
-                for i, channel in enumerate(mask.channels):
-                    t = union.transform.origin[0] + volume.begin[0] + index[0]
-                    yield t, channel.name, archive[f"objects{i}"]
-
-    def compute(_: Block) -> bytes:
-        names = [channel.name for channel in image.channels]
-        return to_file(parts(), names, scale_um, volume.begin[1:], shift, kind)
-
-    name = f"{task.name}{TABLE}"
-    grid = builder.cutting.grid([], union.transform, volume.shape)
-    more = {"table": kind, "scale_um": scale_um, "shift": shift}
-    return Stage(
-        name=name,
-        task=task.name,
-        grid=grid,
-        sources=(),
-        after=(union.name,),
-        compute=compute,
-        parameters={**union.parameters, **more},
-        target=builder.places.file(
-            name, grid, builder.places.beside(f"{task.name}.{kind}")
-        ),
-        transform=union.transform,
-    )
+def _check_count(now: int, before: int) -> None:
+    """The pieces of a block are as many as when they were described."""
+    if now != before:
+        raise ValueError(
+            f"the block has {now} pieces now and had {before} before: what it read has"
+            " changed; `verify` finds the cause"
+        )
 
 
 def _parameters(

@@ -150,10 +150,10 @@ CONFIGS = {
         ("'blocks.context.y' is -1",), {"blocks.context": {"y": -1}}
     ),
     "too little memory": Case(
-        ("0.22 GiB", "0.10 GiB", "blocks.memory_gib"), {"blocks.memory_gib": 0.1}
+        ("0.20 GiB", "0.10 GiB", "blocks.memory_gib"), {"blocks.memory_gib": 0.1}
     ),
     "too little memory for that block": Case(
-        ("0.22 GiB", "0.10 GiB", "blocks.memory_gib"),
+        ("0.20 GiB", "0.10 GiB", "blocks.memory_gib"),
         {"blocks.memory_gib": 0.1, "blocks.shape": {"y": 40}},
     ),
     "too little memory for so many": Case(

@@ -264,7 +264,7 @@ def test_what_workers_of_an_earlier_start_showed_is_forgotten(
         config=SimpleNamespace(tasks=()),
     )
     found: Any = SimpleNamespace(
-        run=run, asked_stages=[], asked=(), ledgers={}, left_alone=()
+        run=run, asked_stages=[], asked=(), ledgers={}, left_alone=(), warnings=()
     )
     assert len(read_states(run_dir)) == 1
     run_dir.run_file.touch()

@@ -80,7 +80,7 @@ def test_a_threshold_is_found_in_the_region_that_is_written(tmp_path: Path) -> N
 
 def test_a_channel_is_counted_from_0(tmp_path: Path) -> None:
     bright = {"kind": "threshold", "name": "bright", "value": 9, "channel": 1}
-    with pytest.raises(InputError, match="Expected an index below 1, or a name"):
+    with pytest.raises(InputError, match=r"Expected some of \[0\], or of these names"):
         resolved(config_with(tmp_path, bright))
 
 

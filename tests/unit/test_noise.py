@@ -94,7 +94,7 @@ def test_what_noise_takes_below_the_floor_is_not_said(
     """Darkness is 100 with a standard deviation of 5; the floors are 92.2 and 98.0.
 
     So 6 and 34 % lie below.  The second model has a deviation of 1.4 there, which
-    explains 8 %.
+    explains 8 % at most.
     """
     voxels = np.random.default_rng(0).normal(100, 5, (1, 1, 1, 256, 256))
     (channel,) = survey(MemoryImage(voxels.round().astype(np.uint16))).channels
@@ -102,7 +102,7 @@ def test_what_noise_takes_below_the_floor_is_not_said(
     assert len(warnings) == said
     for warning in warnings:
         assert re.search(
-            r": 3\d\.\d% of the sampled .* Expected at most 9\.\d%", warning
+            r": 3\d\.\d% of the sampled .* Expected at most [6-9]\.\d%", warning
         )
 
 

@@ -201,7 +201,7 @@ def grainy(rate: float, width: float) -> np.ndarray:
     """Hills full of grain, as strong as they are bright."""
     random = np.random.default_rng(4)
     grain = ndimage.gaussian_filter(random.standard_normal(SHAPE), (0, width, width))
-    return camera(5 + rate * hills(2) * np.exp(0.6 * grain / grain.std()))
+    return camera(5 + rate * hills(1) * np.exp(0.6 * grain / grain.std()))
 
 
 def test_texture_near_the_voxels_size_is_not_to_be_trusted() -> None:
