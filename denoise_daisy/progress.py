@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
+from denoise_daisy.amounts import duration
+
 LISTED = 20
 """Lines of a list that a message has; the ledger has all."""
 
@@ -108,14 +110,3 @@ def listing(lines: Sequence[str]) -> list[str]:
     more = len(lines) - LISTED
     rest = [f"  and {more} more"] if more > 0 else []
     return [f"  {line}" for line in lines[:LISTED]] + rest
-
-
-def duration(seconds: float) -> str:
-    """A time span as people say it: 45 s, 12 min, 3.5 h, 2.1 days."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"

@@ -17,8 +17,6 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid
 from denoise_daisy.sections import FinitePositive, Section, SpaceTime, by_axis
 
-GIB = 1 << 30
-
 WORKER_BYTES = 200 << 20
 """Memory of a worker before its first block: Python and its libraries.
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.errors import InputError
-from denoise_daisy.progress import duration
 
 TIME_SHARE = 0.25
 """Part of the time that a block may take for which blocks are cut.

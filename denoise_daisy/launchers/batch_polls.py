@@ -3,9 +3,9 @@
 import logging
 import time
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.launchers.batch_command import run_command
 from denoise_daisy.launchers.batch_system import BatchSystem, JobState, has_none
-from denoise_daisy.progress import duration
 from denoise_daisy.waits import WAITS
 
 SAID_FAILURES = 3

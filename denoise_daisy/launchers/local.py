@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import PositiveInt
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.launchers.base import Exit, Launcher
 from denoise_daisy.launchers.workers import AnyWorkers, Count
 from denoise_daisy.machine import cores, free_memory

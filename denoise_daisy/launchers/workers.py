@@ -11,7 +11,7 @@ from pydantic import (
     field_validator,
 )
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
 from denoise_daisy.launchers.base import Launcher

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config

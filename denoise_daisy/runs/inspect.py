@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from denoise_daisy.amounts import size
 from denoise_daisy.images.czi_inspection import inspect_czi
 from denoise_daisy.images.inspection import ChannelFacts, FileFacts, SceneFacts
 
@@ -13,8 +14,6 @@ INSPECTORS: Mapping[str, Callable[[str], FileFacts]] = {".czi": inspect_czi}
 
 MOST_SCENES = 12
 """Scenes that are described one by one."""
-
-GIB = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def inspect(path: str | Path) -> Inspection:
 def _lines(file: FileFacts) -> Iterator[str]:
     scenes = file.scenes
     rows = {
-        "file": f"{file.path} ({file.format}, {_size(file.bytes)}, whole)",
+        "file": f"{file.path} ({file.format}, {size(file.bytes)}, whole)",
         "written by": file.software or "not recorded",
         "acquired": file.acquired or "not recorded",
         "processing": ", then ".join(file.processing) or "none recorded",
@@ -95,10 +94,6 @@ def _levels(channel: ChannelFacts) -> str:
         return "grey levels not looked at"
     low, high = channel.grey_levels
     return f"grey levels {low:g} to {high:g} in some of its planes"
-
-
-def _size(size: int) -> str:
-    return f"{size / GIB:.3g} GiB" if size >= GIB / 100 else f"{size / 2**20:.3g} MiB"
 
 
 def _compressions(file: FileFacts) -> str:

@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB, core_time, duration, size
 from denoise_daisy.geometry import AXES
-from denoise_daisy.progress import duration
 from denoise_daisy.runs.skipping import skip_text
 from denoise_daisy.tasks.denoise import DENOISE
 
@@ -89,10 +88,10 @@ def _voxels(image: "PlannedImage") -> str:
 def _size(output: "PlannedOutput") -> str:
     about = ""
     if output.compressed_bytes is not None:
-        about = f", about {output.compressed_bytes / GIB:.3g} GiB compressed"
+        about = f", about {size(output.compressed_bytes)} compressed"
     return (
-        f"{output.bytes / GIB:.3g} GiB uncompressed in {output.files} files{about};"
-        f" {output.free_bytes / GIB:.3g} GiB free"
+        f"{size(output.bytes)} uncompressed in {output.files} files{about};"
+        f" {size(output.free_bytes)} free"
     )
 
 
@@ -124,13 +123,14 @@ def _hours(time: "PlannedTime", workers: "PlannedWorkers") -> str:
     if not time.hours:
         return ""
     of_tasks = [
-        f"{task} {_number(hours)}" for task, hours in time.core_hours_by_task.items()
+        f"{task} {core_time(hours * 3600)}"
+        for task, hours in time.core_hours_by_task.items()
     ]
     parts = f" ({', '.join(of_tasks)})" if len(of_tasks) > 1 else ""
     unknown = ", ".join(time.not_known)
     return (
         f"about {duration(time.hours * 3600)} in all with all workers at work,"
-        f" {_number(time.core_hours)} core hours{parts}"
+        f" {core_time(time.core_hours * 3600)}{parts}"
         + (f"; not counted, as not known beforehand: {unknown}" if unknown else "")
     )
 
@@ -196,7 +196,7 @@ def _alternative(other: "Alternative") -> str:
     return (
         f"{other.setting}: {other.blocks} blocks, {other.read_factor:.2f} x read,"
         f" {other.workers} workers with {_gib(other.memory_bytes)} GiB at most, about"
-        f" {duration(other.hours * 3600)}, {_number(other.core_hours)} core hours"
+        f" {duration(other.hours * 3600)}, {core_time(other.core_hours * 3600)}"
     )
 
 
@@ -206,11 +206,6 @@ def _seconds(seconds: float | None) -> str:
 
 def _gib(number: int) -> str:
     return f"{number / GIB:.2f}"
-
-
-def _number(hours: float) -> str:
-    """Two digits at least, and no more than matter."""
-    return f"{hours:.0f}" if hours >= 100 else f"{hours:.2g}"
 
 
 def _times(shape: Sequence[int]) -> str:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.images.image import roi_of
 from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.launchers.workers import AnyWorkers
 from denoise_daisy.machine import free_disk
-from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir

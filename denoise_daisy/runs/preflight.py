@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config

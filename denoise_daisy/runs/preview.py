@@ -8,11 +8,11 @@ from typing import Any
 
 from funlib.geometry import Roi
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.images.image import roi_of
 from denoise_daisy.machine import cores
-from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir

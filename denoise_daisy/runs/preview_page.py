@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.algorithms.residuals import WINDOW
+from denoise_daisy.amounts import core_time, duration
 from denoise_daisy.denoisers.noise import short
-from denoise_daisy.progress import duration
 from denoise_daisy.reports.figures import picture
 from denoise_daisy.reports.page import render
 from denoise_daisy.reports.preview_figures import (
@@ -20,7 +20,6 @@ from denoise_daisy.reports.preview_figures import (
 )
 from denoise_daisy.runs.preview import Preview, Tried
 from denoise_daisy.runs.preview_report import (
-    core_time,
     figures_of,
     mean_variance,
     place,
@@ -67,7 +66,7 @@ def _row(preview: Preview, tried: Tried) -> dict[str, Any]:
         "is_best": tried is preview.best,
         "score": tried.score,
         "variance": mean_variance(tried),
-        "time": core_time(tried),
+        "time": core_time(tried.core_seconds),
         "wall": duration(tried.seconds),
     }
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_daisy.algorithms.residuals import ResidualFigures
+from denoise_daisy.amounts import core_time, duration
 from denoise_daisy.geometry import AXES
-from denoise_daisy.progress import duration
 from denoise_daisy.runs.preview import Preview, Tried
 from denoise_daisy.runs.preview_sweep import Score, in_words
 from denoise_daisy.runs.preview_trial import Part
@@ -105,19 +105,10 @@ def time_text(preview: Preview, tried: Tried) -> str:
     threads = f" of {workers.threads} threads" if workers.threads > 1 else ""
     return (
         f"{preview.seconds_per_voxel(tried) * 1e6:.3g} microseconds per voxel on one"
-        f" core of this machine, context included: {core_time(tried)} for the whole"
-        f" run, about {duration(tried.seconds)} with {number}"
+        f" core of this machine, context included: {core_time(tried.core_seconds)} for"
+        f" the whole run, about {duration(tried.seconds)} with {number}"
         f" worker{'s' * (number > 1)}{threads}"
     )
-
-
-def core_time(tried: Tried) -> str:
-    """What the whole run takes on one core with these settings."""
-    seconds = tried.core_seconds
-    for unit, length, most in (("seconds", 1, 120), ("minutes", 60, 7200)):
-        if seconds < most:
-            return f"{seconds / length:.3g} core {unit}"
-    return f"{seconds / 3600:.3g} core hours"
 
 
 def settings_text(tried: Tried) -> str:

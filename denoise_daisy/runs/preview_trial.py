@@ -14,7 +14,7 @@ from denoise_daisy.algorithms.residuals import (
     pure_noise,
     residual_figures,
 )
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.fit import convert, trim
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Raw

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from denoise_daisy.blockwise.block_shape import GIB
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.durable import persistently, remove_partials
 from denoise_daisy.errors import BlocksFailed, RunStopped

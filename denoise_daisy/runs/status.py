@@ -4,9 +4,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
-from denoise_daisy.progress import duration
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE

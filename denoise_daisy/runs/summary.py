@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
+from denoise_daisy.amounts import duration
 from denoise_daisy.blockwise.stage import Stage
-from denoise_daisy.progress import duration, listing
+from denoise_daisy.progress import listing
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE

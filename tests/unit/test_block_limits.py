@@ -308,7 +308,7 @@ def test_a_plan_tells_memory_and_time_of_every_block(
     rows = {line.split()[0].rstrip(":"): line for line in lines if line}
     assert rows["time"] == "time     about 10 min per block, on this machine"
     for name in ("soft", "mask", "cells.pieces", "cells"):
-        assert "0.22 GiB per worker at most, about 0 s per block" in rows[name]
+        assert "0.22 GiB per worker at most, about 0.1 s per block" in rows[name]
     for name in ("cells.union", "own"):
         assert "memory and time of a block not known beforehand" in rows[name]
 

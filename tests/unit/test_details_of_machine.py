@@ -21,7 +21,7 @@ from denoise_daisy.machine import (
     own_address,
     peak_memory,
 )
-from denoise_daisy.progress import Progress, duration, listing
+from denoise_daisy.progress import Progress, listing
 from denoise_daisy.run_dir.run_dir import RunDir
 from harness import config_for, write_config
 from harness.stand_ins import FakeTime
@@ -204,23 +204,3 @@ def test_the_bar_in_a_terminal_is_where_the_run_is(
         assert f"denoise {percent}|" in text
         assert status in text
         assert "\n" not in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (45, "45 s"),
-        (89, "89 s"),
-        (90, "2 min"),
-        (12 * 60, "12 min"),
-        (5399, "90 min"),
-        (5400, "1.5 h"),
-        (3.5 * 3600, "3.5 h"),
-        (48 * 3600 - 1, "48.0 h"),
-        (48 * 3600, "2.0 days"),
-        (2.1 * 86400, "2.1 days"),
-        (40 * 86400, "40.0 days"),
-    ],
-)
-def test_a_time_span_is_said_as_people_say_it(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

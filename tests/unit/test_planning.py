@@ -20,8 +20,8 @@ from funlib.geometry import Coordinate, Roi
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.block_shape import (
-    GIB,
     Workload,
     check_shape,
     choose_shape,

@@ -1,0 +1,37 @@
+"""Amounts in words: time spans, work, sizes."""
+
+GIB = 1 << 30
+
+_MIB = 1 << 20
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it: 0.3 s, 45 s, 12 min, 3.5 h, 2.1 days."""
+    if seconds < 2:
+        return f"{max(seconds, 0.1):.1f} s"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def core_time(seconds: float) -> str:
+    """What one core does in that time: 0.35 core seconds, 1.4 core hours."""
+    for unit, length, most in (("seconds", 1, 120), ("minutes", 60, 7200)):
+        if seconds < most:
+            return f"{_digits(seconds / length)} core {unit}"
+    return f"{_digits(seconds / 3600)} core hours"
+
+
+def size(number: int) -> str:
+    """A number of bytes: 0.51 MiB, 188 GiB."""
+    unit, length = ("GiB", GIB) if number >= GIB / 100 else ("MiB", _MIB)
+    return f"{number / length:.3g} {unit}"
+
+
+def _digits(number: float) -> str:
+    """Two digits at least, and no more than matter."""
+    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
