@@ -65,6 +65,10 @@ class StageState:
         self._upstream = [
             _Upstream(u, stage.block_ranges_of(u.stage)) for u in upstream
         ]
+        self.downstream: list[StageState] = []
+        """The stages that read it."""
+        for state in self.upstream:
+            state.downstream.append(self)
         self._writer: LedgerWriter | None = None
         self._handed_out = bytearray(stage.grid.size)
         self._late: dict[int, float] = {}
@@ -165,9 +169,13 @@ class StageState:
         return Verdict.NOT_YET
 
     def abandon(self) -> None:
-        """Do no more blocks of it, nor of what reads it."""
+        """Do no more blocks of it, nor of what reads it: that is so at once."""
         self.is_abandoned = True
-        self.update()
+        self.trial = None
+        below = [self]
+        for state in below:
+            state.update()
+            below += state.downstream
 
     def record(self, entry: Entry) -> None:
         """Write down a failure that its worker can't any more."""
