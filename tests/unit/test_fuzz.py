@@ -101,7 +101,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 BRIEF = settings(
-    max_examples=300,
+    max_examples=100,
     deadline=None,
     derandomize=True,
     # Shrinking would wait for the time limit again and again.
@@ -205,7 +205,7 @@ def test_every_mutated_config_is_planned_or_refused(
     """And some are the one, and some the other."""
     codes: Counter[int] = Counter()
 
-    @BRIEF
+    @settings(BRIEF, max_examples=300)
     @given(configs())
     def hold(config: dict[str, Any]) -> None:
         path = folder / "config.json"
