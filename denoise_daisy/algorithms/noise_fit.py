@@ -10,8 +10,8 @@ Anscombe transformation for Poisson-Gaussian noise") takes the root of ``gain * 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,9 @@ from denoise_daisy.algorithms.noise_blocks import Blocks, Levels, levels_of, mea
 from denoise_daisy.algorithms.noise_line import MISFIT, Line
 
 Verdict = Literal["white", "correlated", "not to be trusted"]
+
+Interval = tuple[float, float]
+"""From the least to the most."""
 
 SHARES = (0.001, 0.005, 0.01, 0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 0.99, 0.995, 0.999)
 """Shares of the voxels whose grey level a fit tells."""
@@ -48,7 +51,7 @@ REFITS = 100
 """To blocks drawn anew: their spread is the interval."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NoiseFit:
     """Noise of one channel: variance = gain * mean + offset, in grey levels."""
 
@@ -57,12 +60,6 @@ class NoiseFit:
 
     offset: float
     """Variance at level 0, in squared grey levels; < 0 with a background level."""
-
-    gain_interval: tuple[float, float]
-    """95 %, by bootstrap over blocks."""
-
-    offset_interval: tuple[float, float]
-    """The same of the offset."""
 
     is_gaussian: bool
     """The variance does not grow with the mean."""
@@ -97,6 +94,26 @@ class NoiseFit:
 
     saturation: float | None
     """That level; None if the image is not saturated."""
+
+    find_intervals: Callable[[], tuple[Interval, Interval]] = field(
+        repr=False, compare=False
+    )
+    """Finds those of gain and offset, for who wants them: it takes a hundred fits."""
+
+    @cached_property
+    def intervals(self) -> tuple[Interval, Interval]:
+        """Of gain and offset: 95 %, by bootstrap over blocks."""
+        return self.find_intervals()
+
+    @property
+    def gain_interval(self) -> Interval:
+        """Where 95 % of true gains lie."""
+        return self.intervals[0]
+
+    @property
+    def offset_interval(self) -> Interval:
+        """Where 95 % of true offsets lie."""
+        return self.intervals[1]
 
     @property
     def floor(self) -> float:
@@ -144,14 +161,11 @@ def _fitted(blocks: Blocks, levels: Levels) -> NoiseFit:
         _held, levels=levels, most_raised=_most_raised(line, blocks, levels, verdict)
     )
     gain, offset = held(line)
-    (least_gain, most_gain), offsets = _intervals(bins, taps, line, held)
     low, high = (gain * levels.quantile(q) + offset for q in (0.01, 0.99))
     is_gaussian = bool(high < 1.1 * low)
     return NoiseFit(
         gain=gain,
         offset=offset,
-        gain_interval=(0.0 if is_gaussian else max(0.0, least_gain), most_gain),
-        offset_interval=offsets,
         is_gaussian=is_gaussian,
         noise_std=math.sqrt(max(0.0, gain * levels.quantile(0.5) + offset)),
         verdict=verdict,
@@ -163,6 +177,9 @@ def _fitted(blocks: Blocks, levels: Levels) -> NoiseFit:
         clipped=levels.share_below(_floor(gain, offset)),
         saturated=levels.saturated,
         saturation=levels.saturation,
+        find_intervals=partial(
+            _intervals, bins, taps, line, held, is_gaussian=is_gaussian
+        ),
     )
 
 
@@ -171,7 +188,9 @@ def _intervals(
     taps: tuple[int, int],
     line: Line,
     held: Callable[[Line], tuple[float, float]],
-) -> list[tuple[float, float]]:
+    *,
+    is_gaussian: bool,
+) -> tuple[Interval, Interval]:
     """Where 95 % of true gains and offsets lie, given fits to blocks drawn anew.
 
     What is drawn is as far from what was found as that is from the truth, on whichever
@@ -187,7 +206,8 @@ def _intervals(
     low, high = np.quantile(others, (0.025, 0.975), axis=0)
     lowest = np.minimum(low, 2 * found - high)
     highest = np.maximum(high, 2 * found - low)
-    return list(zip(lowest.tolist(), highest.tolist(), strict=True))
+    gains, offsets = zip(lowest.tolist(), highest.tolist(), strict=True)
+    return (0.0 if is_gaussian else max(0.0, gains[0]), gains[1]), offsets
 
 
 def _line(bins: Bins, blocks: Blocks, levels: Levels, variances: np.ndarray) -> Line:

@@ -25,8 +25,6 @@ from denoise_daisy.runs.calibration_report import channel_rows, page
 FIT = NoiseFit(
     gain=4.0,
     offset=-300.0,
-    gain_interval=(3.5, 4.5),
-    offset_interval=(-340.0, -260.0),
     is_gaussian=False,
     noise_std=22.4,
     verdict="white",
@@ -38,6 +36,7 @@ FIT = NoiseFit(
     clipped=0.0,
     saturated=0.0,
     saturation=None,
+    find_intervals=lambda: ((3.5, 4.5), (-340.0, -260.0)),
 )
 
 PLANE = np.arange(75, 275, dtype=np.uint16).reshape(10, 20)
