@@ -103,7 +103,7 @@ def test_a_worker_that_has_no_block_is_said_to_be_idle(
             write_state(run_dir, state)
         said = status(run_dir).splitlines()
     assert "  w1: idle, peak 9 MiB" in said
-    assert "  w2: block [0, 0, 1, 0] of denoise for 0 s, peak 9 MiB" in said
+    assert "  w2: block [0, 0, 1, 0] of denoise for 0.1 s, peak 9 MiB" in said
 
 
 def test_a_task_that_awaits_being_done_again_is_not_verified(
