@@ -39,7 +39,7 @@ CASES = (
     Case(
         "ndsafir itself",
         (1, 1, 16, 256, 256),
-        {"y": 64},
+        {"y": 128, "x": 128},
         {"patch": {"y": 3, "x": 3}, "engine": "ndsafir"},
     ),
     Case("planes, two channels", (16, 2, 1, 512, 512), {}, {"max_iter": 4}),

@@ -2,16 +2,16 @@
 
 A block takes its steps (`Pace.steps`) times the seconds of a step on this machine, and
 some for reading and writing.  Workers share the blocks of a stage: each takes the next
-one when it has done one, and none waits for a disk, a queue, or another's memory.
-Stages of one pool of workers come after each other; pools work side by side.  A core
-counts as long as its worker is at work.
+one when it has done one, or of the next stage of their pool when none is left; none
+waits for a disk, a queue, or another's memory.  Pools work side by side.  A core counts
+as long as its worker is at work.
 """
 
 import heapq
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -25,8 +25,11 @@ from denoise_daisy.runs.plan import PlannedTime
 from denoise_daisy.runs.probing import Measured
 from denoise_daisy.tasks.denoise import DENOISE
 
-START_SECONDS = 4.0
-"""What a run and its workers need before the first block."""
+RUN_SECONDS = 3.5
+"""What a run needs before its workers and after them."""
+
+START_SECONDS = 3.0
+"""What a worker needs before its first block."""
 
 IO_SECONDS = 3e-8
 """For reading and writing a voxel of one channel, where its pace leaves that out."""
@@ -42,6 +45,19 @@ class Work:
     """Of all workers together."""
     wall_seconds: float
     """Until the last one is done."""
+
+    def __mul__(self, share: float) -> "Work":
+        """A share of it."""
+        return Work(share * self.worker_seconds, share * self.wall_seconds)
+
+    def beside(self, other: "Work", workers: int) -> "Work":
+        """Both: those who have no block of the one left do blocks of the other."""
+        total = self.worker_seconds + other.worker_seconds
+        shared = total / workers
+        return Work(total, max(self.wall_seconds, other.wall_seconds, shared))
+
+
+NOTHING = Work(0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +118,30 @@ class Clock:
             The share of a stage that is not done.
         """
         cores: dict[str, float] = {}
-        wall: dict[str, float] = {}
-        wall_left: dict[str, float] = {}
+        whole: dict[str, Work] = {}
+        rest: dict[str, Work] = {}
         for stage in stages:
             pool, who = pool_of(stage).name, pool_of(stage).workers
-            work = self.work(stage, max(1, who.number))
+            workers = max(1, who.number)
+            work = self.work(stage, workers)
             hours = work.worker_seconds * min(who.threads, sys.maxsize) / HOUR
             cores[stage.task] = cores.get(stage.task, 0.0) + hours
-            wall[pool] = wall.get(pool, 0.0) + work.wall_seconds
-            more = work.wall_seconds * left(stage)
-            wall_left[pool] = wall_left.get(pool, 0.0) + more
+            whole[pool] = whole.get(pool, NOTHING).beside(work, workers)
+            more = work * left(stage)
+            rest[pool] = rest.get(pool, NOTHING).beside(more, workers)
         return PlannedTime(
-            hours=self._hours(wall),
+            hours=self._hours(whole.values()),
             core_hours=sum(cores.values()),
             core_hours_by_task=cores,
-            hours_left=self._hours(wall_left),
+            hours_left=self._hours(rest.values()),
             not_known=tuple(stage.name for stage in stages if stage.pace is None),
         )
 
-    def _hours(self, wall: Mapping[str, float]) -> float:
+    def _hours(self, pools: Iterable[Work]) -> float:
         """Of the pool that takes longest, with a start if there is anything to do."""
-        longest = max(wall.values(), default=0.0)
-        return (longest + self.start_seconds) / HOUR if longest else 0.0
+        longest = max((pool.wall_seconds for pool in pools), default=0.0)
+        start = RUN_SECONDS + self.start_seconds
+        return (longest + start) / HOUR if longest else 0.0
 
 
 def work_of(grid: BlockGrid, seconds: Callable[[Index], float], workers: int) -> Work:

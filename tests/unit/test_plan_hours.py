@@ -7,7 +7,7 @@ import pytest
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.geometry import BlockGrid, neighbourhood, stencil
-from denoise_daisy.runs.plan_hours import work_of
+from denoise_daisy.runs.plan_hours import Work, work_of
 
 
 def row(voxels: int, block: int, reach: int = 0) -> BlockGrid:
@@ -24,6 +24,15 @@ def test_few_blocks_go_to_whoever_is_done_first(workers: int, wall: float) -> No
     """Blocks of 10, 10 and 5 voxels, a second each."""
     work = work_of(row(25, 10), math.prod, workers)
     assert (work.worker_seconds, work.wall_seconds) == (25.0, wall)
+
+
+def test_the_last_blocks_of_a_stage_keep_nobody_from_the_next() -> None:
+    """Three blocks of a second each take two workers two seconds; six take three."""
+    three = Work(3.0, 2.0)
+    assert three.beside(three, workers=2) == Work(6.0, 3.0)
+    assert three.beside(Work(0.5, 0.5), workers=2) == Work(3.5, 2.0)
+    assert Work(0.5, 0.5).beside(three, workers=2) == Work(3.5, 2.0)
+    assert three * 0.5 == Work(1.5, 1.0)
 
 
 def test_many_blocks_are_done_in_rounds_of_the_mean_block() -> None:

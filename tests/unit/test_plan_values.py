@@ -23,7 +23,7 @@ from harness.images import MemoryImage
 
 GIB = 1 << 30
 
-START = 4 / 3600
+START = 6.5 / 3600
 """Hours until the first block."""
 
 MEDIAN = {"kind": "median", "size": {"y": 3, "x": 5}}
@@ -136,6 +136,7 @@ def test_workers_of_its_own_work_beside_the_runs(
 ) -> None:
     """The longer of the two tells when all is done."""
     steady(monkeypatch, 1e-3)
+    config["workers"] |= {"count": 1}
     beside = {**SOFT, "workers": {"kind": "local", "count": 1}}
     alone = plan(load(config))
     both = plan(load(config | {"tasks": [beside]}))
