@@ -26,7 +26,7 @@ def core_time(seconds: float) -> str:
     return f"{_digits(seconds / 3600)} core hours"
 
 
-def size(number: int) -> str:
+def size(number: float) -> str:
     """A number of bytes: 0.51 MiB, 188 GiB."""
     unit, length = ("GiB", GIB) if number >= GIB / 100 else ("MiB", _MIB)
     return f"{number / length:.3g} {unit}"

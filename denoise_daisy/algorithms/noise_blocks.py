@@ -57,6 +57,11 @@ class Levels:
         return float(self.values[0])
 
     @property
+    def highest(self) -> float:
+        """The highest level of the image."""
+        return float(self.values[-1])
+
+    @property
     def is_black_clipped(self) -> bool:
         """What is darker was clipped to the lowest level, by how many voxels are there.
 

@@ -25,6 +25,9 @@ class PlannedImage:
     voxel_size_um: tuple[float | None, ...]
     """``(z, y, x)``; null where the file does not tell."""
     time_step_s: float | None
+    grey_levels: tuple[tuple[float, float] | None, ...]
+    """By channel, the darkest and the brightest of samples all over it; null where they
+    are of no use, and none where the denoiser asks for no samples."""
     region: tuple[tuple[int, int], ...]
     """Begin and end of what is denoised, by axis."""
 

@@ -45,6 +45,7 @@ def _rows(plan: "Plan") -> dict[str, str]:
         "input": image.path,
         "image": f"{_times(image.shape)} (t c z y x) {image.dtype}: {channels}",
         "voxels": _voxels(image),
+        "levels": _levels(image),
         "region": ", ".join(f"{axis} {begin}:{end}" for axis, (begin, end) in axes),
         "output": output.path,
         "array": (
@@ -83,6 +84,13 @@ def _voxels(image: "PlannedImage") -> str:
         return size
     step = image.time_step_s
     return f"{size}, time step {'?' if step is None else f'{step:.4g} s'}"
+
+
+def _levels(image: "PlannedImage") -> str:
+    """The range of each channel's samples; nothing where none were taken."""
+    pairs = zip(image.channels, image.grey_levels, strict=False)
+    ranges = [f"{name} {ends[0]:g} to {ends[1]:g}" for name, ends in pairs if ends]
+    return f"{', '.join(ranges)} (in samples)" if ranges else ""
 
 
 def _size(output: "PlannedOutput") -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from denoise_daisy.amounts import duration
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
+from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.images.image import roi_of
 from denoise_daisy.launchers.base import NotHereError
 from denoise_daisy.launchers.workers import AnyWorkers
@@ -71,7 +72,7 @@ def plan(
         clock = clock.set_by(measured, found.run.denoising)
     pools = run.pools_for(found.asked)
     return Plan(
-        image=_image(run),
+        image=_image(run, survey),
         output=_output(run, measured, is_left=found.denoises),
         denoiser=_denoiser(found, run),
         blocks=_blocks(found, run, clock),
@@ -102,8 +103,9 @@ def _is_probing(found: Preflight, clock: Clock) -> str:
     return f"Denoising a block of {shape} voxels (t z y x), about {about}..."
 
 
-def _image(run: ResolvedRun) -> PlannedImage:
+def _image(run: ResolvedRun, survey: Survey | None) -> PlannedImage:
     image, volume = run.image, run.denoising.grid.volume
+    levels = [channel.levels for channel in survey.channels] if survey else []
     return PlannedImage(
         path=run.config.input.path,
         shape=tuple(image.shape),
@@ -111,6 +113,9 @@ def _image(run: ResolvedRun) -> PlannedImage:
         channels=tuple(channel.name for channel in image.channels),
         voxel_size_um=tuple(image.scale_um),
         time_step_s=image.time_step_s,
+        grey_levels=tuple(
+            (found.lowest, found.highest) if found else None for found in levels
+        ),
         region=tuple(zip(volume.begin, volume.end, strict=True)),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from denoise_daisy.amounts import GIB
+from denoise_daisy.amounts import size
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config
@@ -254,16 +254,16 @@ def _check_disk(found: Preflight) -> None:
     too_many = free_files is not None and files > free_files
     if needed / BEST_COMPRESSION > free or too_many:
         raise InputError(
-            f"The output needs up to {needed / GIB:.3g} GiB in {files} files, but only"
-            f" {free / GIB:.3g} GiB and {free_files} files are free at"
+            f"The output needs up to {size(needed)} in {files} files, but only"
+            f" {size(free)} and {free_files} files are free at"
             f" {str(run.output.parent)!r}. Make room, or choose another output.path."
         )
     if needed > free:
         logger.warning(
-            "The output needs %.3g GiB uncompressed, and %.3g GiB are free: it fits"
-            " only if it compresses well.",
-            needed / GIB,
-            free / GIB,
+            "The output needs %s uncompressed, and %s are free: it fits only if it"
+            " compresses well.",
+            size(needed),
+            size(free),
         )
 
 

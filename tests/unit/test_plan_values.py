@@ -82,6 +82,24 @@ def test_a_plan_tells_what_ndsafir_is_told(config: dict[str, Any]) -> None:
     assert set(said.denoiser.noise or {}) == {"gains", "offsets", "noise_std"}
 
 
+def test_a_plan_tells_the_grey_levels_of_each_channel(tmp_path: Path) -> None:
+    """So small an image is sampled whole; a median needs no samples."""
+    shape = (1, 2, 4, 64, 64)
+    source = small_czi(tmp_path / "in.czi", shape)
+    config = config_for(source, tmp_path / "out.zarr", noise_channels=2)
+    first, second = ((int(c.min()), int(c.max())) for c in small_image(shape)[0])
+    said = plan(load(config))
+    assert said.image.grey_levels == (first, second)
+    a, b = said.image.channels
+    assert row(said, "levels") == (
+        f"{a} {first[0]} to {first[1]}, {b} {second[0]} to {second[1]} (in samples)"
+    )
+    del config["noise"]
+    said = plan(load(config | {"denoise": MEDIAN}))
+    assert said.image.grey_levels == ()
+    assert "levels" not in str(said)
+
+
 def test_a_movie_without_times_and_sizes_says_so(
     config: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
