@@ -13,8 +13,9 @@ from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.denoisers.noise import NoiseNumbers, PoissonGaussian, floors
 from denoise_daisy.denoisers.survey import Survey, survey
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.formats import open_image
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import Input, open_image
+from denoise_daisy.images.input import Input
 
 CROP = (1, 8, 224, 224)
 """Voxels along (t, z, y, x) that are denoised at most, from the image's middle."""

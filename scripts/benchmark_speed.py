@@ -176,7 +176,7 @@ def _result(folder: Path, name: str) -> np.ndarray:
         output = "one.zarr" if "1" in name else "many.zarr"
         return np.asarray(zarr.open_array(folder / output)[...])
     if (folder / "tiled.ome.tif").exists():
-        return tifffile.imread(folder / "tiled.ome.tif")
+        return np.asarray(tifffile.imread(folder / "tiled.ome.tif"))
     return np.asarray(zarr.open_array(folder / "tiled.zarr")[...])
 
 

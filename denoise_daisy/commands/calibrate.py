@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.input import is_image
+from denoise_daisy.images.formats import is_image
 from denoise_daisy.runs.calibrate import (
     calibrate,
     config_of,

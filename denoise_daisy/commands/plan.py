@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from denoise_daisy.commands import inspect
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
-from denoise_daisy.images.input import is_image
+from denoise_daisy.images.formats import is_image
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.warnings import refuse
 

@@ -18,7 +18,8 @@ from denoise_daisy.denoisers import Denoise
 from denoise_daisy.denoisers.ndsafir import Ndsafir
 from denoise_daisy.denoisers.noise import Noise, PoissonGaussian
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.input import Input, is_image
+from denoise_daisy.images.formats import is_image
+from denoise_daisy.images.input import Input
 from denoise_daisy.launchers import Workers
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.notify import Notify

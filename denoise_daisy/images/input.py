@@ -1,29 +1,27 @@
 """The image to denoise, as the config names it."""
 
 import json
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 from funlib.geometry import Roi
-from pydantic import Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import Field, NonNegativeInt
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
-from denoise_daisy.images.czi import CziImage, open_czi
 from denoise_daisy.images.image import Image, roi_of
-from denoise_daisy.sections import Range, Section, SpaceTime, Text
-from denoise_daisy.wording import wrong
+from denoise_daisy.sections import FinitePositive, Range, Section, SpaceTime, Text
+
+Space = Literal["z", "y", "x"]
 
 
 class Input(Section):
     """The image to denoise."""
 
     path: Annotated[str, Field(min_length=1)]
-    """CZI file; a relative path counts from the config file."""
+    """File, or folder of a Zarr; a relative path counts from the config file."""
 
     scene: NonNegativeInt | None = None
-    """Scene of the CZI; null or 0 for a file with none or one."""
+    """Scene of the file; null or 0 for a file with none or one."""
 
     roi: dict[SpaceTime, Range] = {}
     """Half-open voxel ranges by axis, counted from the image's first voxel; null: the
@@ -35,55 +33,19 @@ class Input(Section):
     ) = None
     """Channels to denoise, jointly, each by its number or name; null is all of them."""
 
+    axes: Annotated[str, Field(pattern="^[tczyx]{2,5}$")] | None = None
+    """What the axes of a bare array are, the slowest first, such as "tzyx"; null: what
+    the file says.  Each of t c z y x once at most, y and x among them."""
 
-def _open_czi(source: Input) -> Image:
-    return open_czi(source.path, source.scene, source.channels)
+    voxel_size_um: dict[Space, FinitePositive] = {}
+    """Micrometers by axis, in the place of what the file says; an axis not named: the
+    file's."""
 
+    time_step_s: FinitePositive | None = None
+    """Seconds between time points, in the place of what the file says."""
 
-FORMATS: Mapping[str, Callable[[Input], Image]] = {".czi": _open_czi}
-"""What opens a file, by the ending of its name."""
-
-
-def is_image(path: Path) -> bool:
-    """Whether a file is an image, and no config, by the ending of its name."""
-    return path.suffix.lower() in FORMATS
-
-
-_DESCRIPTION: TypeAdapter[Image] = TypeAdapter(CziImage)
-
-
-def open_image(source: Input) -> Image:
-    """The image that a config names; what its path's ending does not tell is a CZI.
-
-    Raises
-    ------
-    InputError
-        It can't be read, or is of a kind that can't be denoised.
-    """
-    open_format = FORMATS.get(Path(source.path).suffix.lower(), _open_czi)
-    return open_format(source)
-
-
-def describe(image: Image) -> dict[str, Any]:
-    """An image as plain values, for a file of JSON."""
-    description: dict[str, Any] = _DESCRIPTION.dump_python(image, mode="json")
-    return description
-
-
-def described_image(description: Mapping[str, Any]) -> Image:
-    """The image that was described; its file is opened by the first read.
-
-    Raises
-    ------
-    ValueError
-        It is no description of an image.
-    """
-    try:
-        return _DESCRIPTION.validate_python(description)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {wrong(first)}") from error
+    channel_names: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Names of all channels of the file, in the place of its own."""
 
 
 def volume_of(source: Input, image: Image) -> Roi:

@@ -1,10 +1,12 @@
 """What a file holds, as plain values, whatever its format."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from denoise_daisy.errors import InputError
 from denoise_daisy.images.image import Image
 
 WINDOWS = 48
@@ -97,3 +99,57 @@ def grey_levels(image: Image, windows: int) -> list[tuple[float, float] | None]:
 def windows_of(scenes: int) -> int:
     """Windows of each of so many scenes; at least one."""
     return max(1, WINDOWS // max(1, scenes))
+
+
+def facts_of_scenes(
+    path: str,
+    name: str,
+    scenes: Sequence[int | None],
+    open_scene: Callable[[int | None], Image],
+) -> FileFacts:
+    """What a file of a format holds, as far as its scenes tell once they are opened."""
+    found = [_scene(scene, open_scene, len(scenes)) for scene in scenes]
+    images = [image for _, image in found if image]
+    scale = images[0].scale_um if images else (None, None, None)
+    return FileFacts(
+        path=path,
+        format=name,
+        bytes=_bytes(Path(path)),
+        compressions={},
+        reduced_copies=0,
+        voxel_size_um=dict(zip("zyx", scale, strict=True)),
+        time_step_s=images[0].time_step_s if images else None,
+        software=None,
+        acquired=None,
+        processing=(),
+        scenes=tuple(scene for scene, _ in found),
+    )
+
+
+def _scene(
+    scene: int | None, open_scene: Callable[[int | None], Image], scenes: int
+) -> tuple[SceneFacts, Image | None]:
+    try:
+        image = open_scene(scene)
+        levels = grey_levels(image, windows_of(scenes))
+    except InputError as error:
+        return SceneFacts(scene, {}, str(error)), None
+    ranges = {a.upper(): (0, n) for a, n in zip("TCZYX", image.shape, strict=True)}
+    pairs = zip(image.channels, levels, strict=True)
+    facts = SceneFacts(
+        scene=scene,
+        ranges=ranges,
+        problem=None,
+        shape=image.shape,
+        dtype=image.dtype.name,
+        channels=tuple(ChannelFacts(c.name, c.color, found) for c, found in pairs),
+        warnings=image.warnings,
+    )
+    return facts, image
+
+
+def _bytes(path: Path) -> int:
+    """Of a file, or of all files in a folder; 0 where it is neither."""
+    if not path.is_dir():
+        return path.stat().st_size if path.exists() else 0
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

@@ -15,8 +15,9 @@ from denoise_daisy.config import Config
 from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.images.formats import described_image, open_image
 from denoise_daisy.images.image import Image, roi_of
-from denoise_daisy.images.input import described_image, open_image, volume_of
+from denoise_daisy.images.input import volume_of
 from denoise_daisy.resolved.by_number import channels_by_number
 from denoise_daisy.resolved.pools import make_pools
 from denoise_daisy.resolved.run import ResolvedRun
@@ -253,5 +254,6 @@ class _Resolving:
             source={
                 "input.scene": config.input.scene,
                 "input.channels": config.input.channels,
+                "input.axes": config.input.axes,
             },
         )

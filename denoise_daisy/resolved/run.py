@@ -10,15 +10,15 @@ from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.base import Denoiser
+from denoise_daisy.images.formats import describe, versions_of
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import describe
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.tasks.denoise import is_exact, missing_context
 
-ENGINES = ("denoise-daisy", "ndsafir", "daisy", "zarr", "pylibCZIrw")
-"""Packages whose versions are recorded."""
+ENGINES = ("denoise-daisy", "ndsafir", "daisy", "zarr")
+"""Packages whose versions are recorded, with those that read the image."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,6 @@ class ResolvedRun:
             config=self.config.recorded,
             image=describe(self.image),
             stages=self.stage_records(),
-            versions={name: version(name) for name in ENGINES},
+            versions=versions_of(self.image) | {n: version(n) for n in ENGINES},
             engine=self.denoiser.engine,
         )

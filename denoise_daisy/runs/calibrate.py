@@ -21,8 +21,9 @@ from denoise_daisy.denoisers.noise_doubts import doubts
 from denoise_daisy.denoisers.survey import ChannelSurvey, Survey, survey
 from denoise_daisy.durable import write_atomic
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.formats import is_image, open_image
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import Input, is_image, open_image
+from denoise_daisy.images.input import Input
 from denoise_daisy.outputs.layout import Output
 from denoise_daisy.runs.calibration_report import channel_rows, page
 

@@ -10,8 +10,9 @@ from denoise_daisy.denoisers.survey import Survey, survey
 from denoise_daisy.durable import write_atomic
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
+from denoise_daisy.images.formats import open_image
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import Input, open_image
+from denoise_daisy.images.input import Input
 from denoise_daisy.launchers import KINDS
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.runs.commented import commented

@@ -1,16 +1,13 @@
 """`inspect`: what a file holds, in words and as JSON."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from denoise_daisy.amounts import size
-from denoise_daisy.images.czi_inspection import inspect_czi
+from denoise_daisy.images.formats import inspect_image
 from denoise_daisy.images.inspection import ChannelFacts, FileFacts, SceneFacts
-
-INSPECTORS: Mapping[str, Callable[[str], FileFacts]] = {".czi": inspect_czi}
-"""What inspects a file, by the ending of its name."""
 
 MOST_SCENES = 12
 """Scenes that are described one by one."""
@@ -39,8 +36,7 @@ def inspect(path: str | Path) -> Inspection:
     InputError
         It is absent, of another format, cut short or damaged.
     """
-    inspector = INSPECTORS.get(Path(path).suffix.lower(), inspect_czi)
-    return Inspection(inspector(str(path)))
+    return Inspection(inspect_image(str(path)))
 
 
 def _lines(file: FileFacts) -> Iterator[str]:

@@ -26,6 +26,7 @@ from harness.fingerprinted import (
     Fields,
     GoesOn,
     Refused,
+    Unusable,
     again,
     bright_again,
     soft_again,
@@ -61,6 +62,16 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 ),
             ),
             "channels": ([1, 0], Refused("input.channels was None, is [1, 0]")),
+            "axes": ("tczyx", Unusable("input.axes is 'tczyx'")),
+            "voxel_size_um": (
+                {"z": 2.0},
+                again(
+                    "scale_um was [None, None, None], is [2.0, None, None]",
+                    "cells.table",
+                ),
+            ),
+            "time_step_s": (2.0, GOES_ON),
+            "channel_names": (["a", "b"], GOES_ON),
         },
     ),
     "Output": (

@@ -36,6 +36,13 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Unusable:
+    """The image of this run has no use for it; the message has these words."""
+
+    words: str
+
+
+@dataclass(frozen=True)
 class DoneAgain:
     """Just these stages are done anew: by name, what of them was something else.
 
@@ -57,7 +64,7 @@ class AnotherRun:
     """It has nothing to do with the one before."""
 
 
-Effect = Refused | DoneAgain | GoesOn | AnotherRun
+Effect = Refused | Unusable | DoneAgain | GoesOn | AnotherRun
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from denoise_daisy import run
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.images import czi_directory
 from denoise_daisy.images.czi import open_czi
-from denoise_daisy.images.input import describe, described_image
+from denoise_daisy.images.formats import describe, described_image
 from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir

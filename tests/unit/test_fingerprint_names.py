@@ -20,6 +20,7 @@ EVERY_RUN = {
     "input.scene",
     "input.roi",
     "input.channels",
+    "input.axes",
     "output.dtype",
     "output.chunks",
     "output.shards",

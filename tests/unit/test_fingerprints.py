@@ -27,7 +27,7 @@ from pylibCZIrw import czi
 
 from denoise_daisy import run
 from denoise_daisy.config import Config
-from denoise_daisy.errors import RefusedError
+from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.preflight import Preflight
@@ -45,6 +45,7 @@ from harness.fingerprinted import (
     DoneAgain,
     GoesOn,
     Refused,
+    Unusable,
     config_of,
     put,
     soft_again,
@@ -194,6 +195,11 @@ def test_a_change_of_a_field_has_the_effect_that_the_table_says(
         with pytest.raises(RefusedError) as caught:
             start(config, folder)
         assert change.effect.words in changes_of(caught.value)
+        return
+    if isinstance(change.effect, Unusable):
+        with pytest.raises(InputError) as unusable:
+            start(config, folder)
+        assert change.effect.words in str(unusable.value)
         return
     plan = start(config, folder)
     if isinstance(change.effect, AnotherRun):

@@ -13,7 +13,7 @@ from denoise_daisy import plan, run
 from denoise_daisy.blockwise.block_shape import WORKER_BYTES
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.denoisers.median import MedianDenoiser
-from denoise_daisy.images.input import open_image
+from denoise_daisy.images.formats import open_image
 from denoise_daisy.launchers import local
 from denoise_daisy.resolved import resolve
 from denoise_daisy.runs import alternatives

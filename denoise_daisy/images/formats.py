@@ -1,0 +1,159 @@
+"""All formats of images, and opening one by whichever it has."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images import czi_format
+from denoise_daisy.images.channels import channel_numbers
+from denoise_daisy.images.format import Format, SceneName
+from denoise_daisy.images.image import Image
+from denoise_daisy.images.input import Input
+from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
+from denoise_daisy.images.overrides import overridden
+from denoise_daisy.wording import wrong
+
+OWN: tuple[Format, ...] = (czi_format.FORMAT,)
+"""The formats of this program; the first that fits a path has it."""
+
+ENTRY_POINTS = "denoise_daisy.images"
+"""The group by which packages add formats."""
+
+OPTIONAL_KEYS = ("scene", "axes")
+"""Keys of the input's section that some formats have no use for."""
+
+
+@cache
+def formats() -> tuple[Format, ...]:
+    """Those of this program, and those of other packages that are installed."""
+    return (*OWN, *(entry.load() for entry in entry_points(group=ENTRY_POINTS)))
+
+
+def is_image(path: Path) -> bool:
+    """Whether a path is an image's, and no config's, by the ending of its name."""
+    name = path.name.lower()
+    return any(name.endswith(ending) for f in formats() for ending in f.endings)
+
+
+def format_of(path: str) -> Format:
+    """The format of a path, by its ending, else by what lies there, else CZI."""
+    name = Path(path).name.lower()
+    by_ending = {e: f for f in reversed(formats()) for e in f.endings}
+    for ending in sorted(by_ending, key=len, reverse=True):
+        if name.endswith(ending):
+            return by_ending[ending]
+    begins = b""
+    with suppress(OSError, ValueError):
+        if Path(path).is_file():
+            with Path(path).open("rb") as file:
+                begins = file.read(16)
+    for known in formats():
+        if begins.startswith(known.magic or (b"\0" * 17,)) or known.owns(path):
+            return known
+    return czi_format.FORMAT
+
+
+def open_image(source: Input) -> Image:
+    """The image that a config names, of the channels that it names.
+
+    Raises
+    ------
+    InputError
+        It can't be read, or is of a kind that can't be denoised.
+    """
+    found = format_of(source.path)
+    for key in OPTIONAL_KEYS:
+        value = getattr(source, key)
+        # Scene 0 is the only one of a file without scenes.
+        if key not in found.takes and value not in (None, 0):
+            raise InputError(
+                f"input.{key} is {value!r}, but {source.path!r} is {found.name}, where"
+                " it means nothing. Leave it out."
+            )
+    image = overridden(found.open(source), source)
+    return image if source.channels is None else selecting(image, source)
+
+
+def selecting(image: Any, source: Input) -> Image:
+    """An image of the channels that a config names, of one of all channels."""
+    names = [channel.name for channel in image.channels]
+    numbers = channel_numbers(
+        source.channels or (), names, "input.channels", repr(source.path)
+    )
+    chosen: Image = replace(
+        image,
+        selected=tuple(image.selected[i] for i in numbers),
+        channels=tuple(image.channels[i] for i in numbers),
+    )
+    return chosen
+
+
+def scenes_of(path: str) -> tuple[SceneName, ...]:
+    """The scenes of a file; raises InputError where it can't be read."""
+    return format_of(path).scenes(path)
+
+
+def inspect_image(path: str) -> FileFacts:
+    """What a file holds.
+
+    Raises
+    ------
+    InputError
+        It is absent, of no known format, cut short or damaged.
+    """
+    found = format_of(path)
+    if found.inspect is not None:
+        return found.inspect(path)
+    numbers = [scene.number for scene in found.scenes(path)]
+    return facts_of_scenes(
+        path,
+        found.name,
+        numbers,
+        lambda scene: open_image(Input(path=path, scene=scene)),
+    )
+
+
+def describe(image: Image) -> dict[str, Any]:
+    """An image as plain values, for a file of JSON."""
+    found = _format_of_image(image)
+    described: dict[str, Any] = TypeAdapter(found.image).dump_python(image, mode="json")
+    return {"format": found.name} | described
+
+
+def described_image(description: Mapping[str, Any]) -> Image:
+    """The image that was described; its file is opened by the first read.
+
+    Raises
+    ------
+    ValueError
+        It is no description of an image.
+    """
+    values = dict(description)
+    # Records of old have none: there was one format.
+    name = values.pop("format", czi_format.FORMAT.name)
+    known = {each.name: each for each in formats()}
+    if name not in known:
+        raise ValueError(f"format: {name!r}, which is none of {', '.join(known)}")
+    try:
+        image: Image = TypeAdapter(known[name].image).validate_python(values)
+        return image
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{where}: {wrong(first)}") from error
+
+
+def versions_of(image: Image) -> dict[str, str]:
+    """The versions of the packages that read an image."""
+    return {name: version(name) for name in _format_of_image(image).packages}
+
+
+def _format_of_image(image: Image) -> Format:
+    return next(each for each in formats() if type(image) is each.image)
