@@ -94,10 +94,8 @@ class ReaderContract:
         voxels = noise(self.shapes[0])
         image = self.opened(tmp_path, voxels)
         image[ALL]  # what was opened by a read must not hinder
-        for copy in (
-            pickle.loads(pickle.dumps(image)),
-            described_image(describe(image)),
-        ):
+        pickled = pickle.loads(pickle.dumps(image))  # noqa: S301 - our own
+        for copy in (pickled, described_image(describe(image))):
             assert copy == image
             key = some_keys(image.shape, 1, seed=7)[0]
             ended = subprocess.run(
