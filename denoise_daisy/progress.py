@@ -30,12 +30,15 @@ class Progress:
         work: float,
         done: Mapping[str, int],
         work_done: float,
+        noun: str = "blocks",
     ) -> None:
         """`blocks` of each stage, of which `done` were done before this start.
 
-        Work is counted in voxels to be denoised, or what takes as long as these.
+        Work is counted in voxels to be denoised, or what takes as long as these; of
+        many images, in images, which is the `noun` then.
         """
         self._blocks = blocks
+        self._noun = noun
         self._work = work
         self._before = work_done
         self._started = time.monotonic()
@@ -66,7 +69,7 @@ class Progress:
         elapsed = time.monotonic() - self._started
         rate = (work_done - self._before) / elapsed if elapsed else 0.0
         status = f"{self._counts(done)}, {busy} in work"
-        if rate:
+        if rate and self._noun == "blocks":
             status += f", {rate / 1e6:.2f} Mvoxel/s"
         if waiting:
             status += f", {waiting}"
@@ -89,7 +92,7 @@ class Progress:
         """Blocks done of all, stage by stage where there are several."""
         if len(self._blocks) == 1:
             return "".join(
-                f"{done[n]}/{all_} blocks" for n, all_ in self._blocks.items()
+                f"{done[n]}/{all_} {self._noun}" for n, all_ in self._blocks.items()
             )
         unfinished = {n: b for n, b in self._blocks.items() if done[n] < b}
         parts = [f"{name} {done[name]}/{b}" for name, b in unfinished.items()]

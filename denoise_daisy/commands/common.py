@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from denoise_daisy.config import Config
 from denoise_daisy.errors import RunStopped
+from denoise_daisy.run_dir.many_record import is_of_many
 from denoise_daisy.run_dir.run_dir import RunDir, find
+from denoise_daisy.runs.many_images import is_many, run_dir_of_many
 from denoise_daisy.streams import print_whole
 
 if TYPE_CHECKING:
@@ -41,7 +43,14 @@ def add_path_of_run(verb: argparse.ArgumentParser) -> None:
 def find_run(path: Path) -> RunDir:
     """The run directory that a config, an output or a run directory stands for."""
     if path.is_file():
-        path = Path(Config.load(path).output.path)
+        config = Config.load(path)
+        together = run_dir_of_many(config)
+        if is_many(config) and is_of_many(together):
+            return together
+        path = Path(config.output.path)
+    for place in (path.absolute(), path.absolute().with_name(f"{path.name}.run")):
+        if is_of_many(RunDir(place)):
+            return RunDir(place)
     return find(path)
 
 

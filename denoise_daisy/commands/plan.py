@@ -10,6 +10,8 @@ from denoise_daisy.commands import inspect
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
 from denoise_daisy.images.formats import is_image
+from denoise_daisy.runs.many_images import is_many
+from denoise_daisy.runs.many_views import plan_many
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.warnings import refuse
 
@@ -36,8 +38,9 @@ def _call(options: argparse.Namespace) -> None:
     if is_image(Path(options.config)):
         inspect.say(options.config, as_json=options.json)
         return
-    made = plan(
-        Config.load(options.config),
+    config = Config.load(options.config)
+    made = (plan_many if is_many(config) else plan)(
+        config,
         tasks=options.task,
         unchecked_ndsafir=options.unchecked_ndsafir,
         probe=options.probe,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
+from denoise_daisy.runs.many_images import first_of
 from denoise_daisy.runs.preview import preview
 from denoise_daisy.runs.preview_file import check_file, preview_file, write_preview
 from denoise_daisy.runs.preview_page import page
@@ -62,7 +63,9 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    config = Config.load(options.config)
+    config, said = first_of(Config.load(options.config))
+    if said:
+        print(said, file=sys.stderr, flush=True)
     file = preview_file(Path(options.config), options.output)
     check_file(file, config)
     found = preview(

@@ -4,6 +4,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import add_path_of_run, find_run, print_answer
+from denoise_daisy.run_dir.many_record import is_of_many
+from denoise_daisy.runs.many_views import status_of_many
 from denoise_daisy.runs.status import status
 
 if TYPE_CHECKING:
@@ -18,4 +20,6 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    print_answer(status(find_run(options.path)))
+    run_dir = find_run(options.path)
+    look = status_of_many if is_of_many(run_dir) else status
+    print_answer(look(run_dir))

@@ -4,6 +4,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import add_path_of_run, find_run
+from denoise_daisy.run_dir.many_record import is_of_many
+from denoise_daisy.runs.many_views import verify_many
 from denoise_daisy.runs.verify import verify
 
 if TYPE_CHECKING:
@@ -20,4 +22,6 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    print(verify(find_run(options.path)), flush=True)
+    run_dir = find_run(options.path)
+    read_back = verify_many if is_of_many(run_dir) else verify
+    print(read_back(run_dir), flush=True)

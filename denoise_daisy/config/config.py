@@ -129,7 +129,10 @@ class Config(Section):
 
     def with_paths_from(self, folder: Path) -> Self:
         """The config with every relative path made absolute."""
-        source = {"path": absolute(folder, self.input.path)}
+        asked = self.input.path
+        paths = (asked,) if isinstance(asked, str) else asked
+        whole = tuple(absolute(folder, path) for path in paths)
+        source = {"path": whole[0] if isinstance(asked, str) else whole}
         target = {"path": absolute(folder, self.output.path)}
         return self.model_copy(
             update={

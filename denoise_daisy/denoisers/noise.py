@@ -38,6 +38,9 @@ class PoissonGaussian(Section):
     """What calibrates.  robust: a fit to the flattest places of samples all over the
     image; ndsafir: ndsafir's own calibration, of fewer samples."""
 
+    shared: bool = False
+    """Of many images: whether they are calibrated once for all, from some of them."""
+
     @model_validator(mode="after")
     def _both_or_neither(self) -> Self:
         if (self.gains is None) != (self.offsets is None):
@@ -57,6 +60,9 @@ class GaussianNoise(Section):
     method: NoiseMethod = "robust"
     """What calibrates.  robust: a fit to the flattest places of samples all over the
     image; ndsafir: ndsafir's own calibration, of fewer samples."""
+
+    shared: bool = False
+    """Of many images: whether they are calibrated once for all, from some of them."""
 
 
 Noise = Annotated[

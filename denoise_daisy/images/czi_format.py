@@ -5,10 +5,10 @@ from denoise_daisy.images.czi_directory import read_directory
 from denoise_daisy.images.czi_inspection import inspect_czi
 from denoise_daisy.images.czi_scene import scenes_of
 from denoise_daisy.images.format import Format, SceneName
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import OneInput
 
 
-def _open(source: Input) -> CziImage:
+def _open(source: OneInput) -> CziImage:
     return open_czi(source.path, source.scene)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.inspection import FileFacts
 
 
@@ -36,7 +36,7 @@ class Format:
     """A frozen dataclass of plain values, which go into ``run.json``, with
     ``channels``, ``selected``, ``scale_um``, ``time_step_s`` and ``warnings`` among its
     fields."""
-    open: Callable[[Input], Image]
+    open: Callable[[OneInput], Image]
     """All channels of the scene that a config names.  Channels are selected, and what
     the config says of sizes and names put in, by the caller.  Raises InputError."""
     scenes: Callable[[str], tuple[SceneName, ...]]

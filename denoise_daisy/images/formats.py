@@ -42,6 +42,12 @@ def is_image(path: Path) -> bool:
     return any(name.endswith(ending) for f in formats() for ending in f.endings)
 
 
+def ending_of(name: str) -> str:
+    """What of the end of a name tells the format; else what follows a full stop."""
+    endings = [e for f in formats() for e in f.endings if name.lower().endswith(e)]
+    return max(endings, key=len, default=Path(name).suffix)
+
+
 def format_of(path: str) -> Format:
     """The format of a path, by its ending, else by what lies there, else CZI."""
     name = Path(path).name.lower()
@@ -60,7 +66,7 @@ def format_of(path: str) -> Format:
     return czi_format.FORMAT
 
 
-def open_image(source: Input) -> Image:
+def open_image(asked: Input) -> Image:
     """The image that a config names, of the channels that it names.
 
     Raises
@@ -68,6 +74,7 @@ def open_image(source: Input) -> Image:
     InputError
         It can't be read, or is of a kind that can't be denoised.
     """
+    source = asked.one
     found = format_of(source.path)
     for key in OPTIONAL_KEYS:
         value = getattr(source, key)

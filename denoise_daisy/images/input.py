@@ -15,13 +15,16 @@ Space = Literal["z", "y", "x"]
 
 
 class Input(Section):
-    """The image to denoise."""
+    """The image to denoise, or images."""
 
-    path: Annotated[str, Field(min_length=1)]
-    """File, or folder of a Zarr; a relative path counts from the config file."""
+    path: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
+    """File, or folder of a Zarr; a relative path counts from the config file.  With *
+    or ? in it all that fit it, ** also those in folders below, and of a list all in it:
+    each is an image of its own."""
 
-    scene: NonNegativeInt | None = None
-    """Scene of the file; null or 0 for a file with none or one."""
+    scene: NonNegativeInt | Literal["all"] | None = None
+    """Scene of the file; null or 0 for a file with none or one; all: each by itself, an
+    image of its own."""
 
     roi: dict[SpaceTime, Range] = {}
     """Half-open voxel ranges by axis, counted from the image's first voxel; null: the
@@ -46,6 +49,29 @@ class Input(Section):
 
     channel_names: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
     """Names of all channels of the file, in the place of its own."""
+
+    @property
+    def one(self) -> "OneInput":
+        """The same, where it is one image.
+
+        Raises
+        ------
+        InputError
+            It is several.
+        """
+        if not isinstance(self.path, str) or self.scene == "all":
+            raise InputError(
+                "The config names several images (input.path is a list, or input.scene"
+                " is all), and this takes one. Name one of them."
+            )
+        return OneInput(**dict(self))
+
+
+class OneInput(Input):
+    """One image to denoise."""
+
+    path: Text
+    scene: NonNegativeInt | None = None
 
 
 def volume_of(source: Input, image: Image) -> Roi:

@@ -20,7 +20,7 @@ def channels_by_number(config: Config, image: Image) -> Config:
     if isinstance(noise, PoissonGaussian):
         names = [channel.name for channel in image.channels]
         update = {
-            key: by_number(numbers, names, f"noise.{key}", repr(source.path))
+            key: by_number(numbers, names, f"noise.{key}", repr(source.one.path))
             for key, numbers in (("gains", noise.gains), ("offsets", noise.offsets))
             if isinstance(numbers, dict)
         }

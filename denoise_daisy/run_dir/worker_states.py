@@ -25,6 +25,18 @@ class WorkerState:
     peak_mib: int
     engine: str | None = None
     """What computes the block, see `Entry`."""
+    run: str = ""
+    """Run directory of the block, of a worker that goes from run to run."""
+
+    @property
+    def place(self) -> str:
+        """The stage that it is at, told from those of other runs."""
+        return place_of(self.stage, self.run)
+
+
+def place_of(stage: str, run: str) -> str:
+    """A stage of a run directory, told from others where `run` is not empty."""
+    return f"{run}:{stage}" if run else stage
 
 
 def write_state(run_dir: RunDir, state: WorkerState) -> None:

@@ -158,7 +158,9 @@ def calibration_of(image: Image, config: Config) -> Calibration:
     given_numbers(noise, image.shape[1])
     own = _own(image, noise.kind)
     is_unbiased = isinstance(told, Ndsafir) and told.inverse == "unbiased"
-    return Calibration(config.input.path, image, noise, survey(image), own, is_unbiased)
+    return Calibration(
+        config.input.one.path, image, noise, survey(image), own, is_unbiased
+    )
 
 
 def write_numbers(calibration: Calibration, path: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,30 @@ def log_file(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def log_of_thread(path: Path) -> Iterator[None]:
+    """Log what this thread says to a file as well, for a run among others."""
+    mine = threading.get_ident()
+    with ExitStack() as stack:
+        try:
+            file = persistently(lambda: _opened(path))
+        except OSError as error:
+            logger.warning("There is no log of this start: %s.", error)
+        else:
+            stack.callback(_close, file)
+            handler = _handler(file)
+            handler.addFilter(lambda record: record.thread == mine)
+            logger.addHandler(handler)
+            stack.callback(logger.removeHandler, handler)
+        yield
+
+
+def _handler(file: TextIO) -> logging.Handler:
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
 def _opened(path: Path) -> TextIO:
     file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.fchmod(file, 0o600)
@@ -41,8 +66,7 @@ def _opened(path: Path) -> TextIO:
 def _log_to(file: TextIO, stack: ExitStack) -> None:
     """Until the stack is closed."""
     stack.callback(_close, file)
-    handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler = _handler(file)
     stack.callback(logger.setLevel, logger.level)
     logger.addHandler(handler)
     stack.callback(logger.removeHandler, handler)

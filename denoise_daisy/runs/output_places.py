@@ -28,7 +28,7 @@ def check_output(config: Config, run_dir: RunDir) -> None:
     InputError
         With what to change.
     """
-    output, source = Path(config.output.path), Path(config.input.path)
+    output, source = Path(config.output.path), Path(config.input.one.path)
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
         raise InputError(
             f"output.path {str(output)!r} lies at or in the input {str(source)!r}."

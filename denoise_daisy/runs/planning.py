@@ -29,7 +29,7 @@ from denoise_daisy.runs.plan import (
 from denoise_daisy.runs.plan_hours import Clock
 from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.probing import Measured, measure_block
-from denoise_daisy.runs.run import known_denoiser
+from denoise_daisy.runs.run_one import known_denoiser
 from denoise_daisy.runs.skipping import share_of
 from denoise_daisy.runs.warnings import warnings_of
 
@@ -107,7 +107,7 @@ def _image(run: ResolvedRun, survey: Survey | None) -> PlannedImage:
     image, volume = run.image, run.denoising.grid.volume
     levels = [channel.levels for channel in survey.channels] if survey else []
     return PlannedImage(
-        path=run.config.input.path,
+        path=run.config.input.one.path,
         shape=tuple(image.shape),
         dtype=str(image.dtype),
         channels=tuple(channel.name for channel in image.channels),

@@ -31,7 +31,7 @@ from denoise_daisy.runs.preview_sweep import (
     combinations,
 )
 from denoise_daisy.runs.preview_trial import Part, Trial, held
-from denoise_daisy.runs.run import known_denoiser
+from denoise_daisy.runs.run_one import known_denoiser
 from denoise_daisy.runs.warnings import warnings_of
 
 REGIONS = 4

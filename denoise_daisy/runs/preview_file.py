@@ -30,7 +30,7 @@ def check_file(file: Path, config: Config) -> None:
     """
     there = Path(os.path.realpath(file))
     output = Path(config.output.path)
-    for taken in (output, RunDir.of_output(output).path, Path(config.input.path)):
+    for taken in (output, RunDir.of_output(output).path, Path(config.input.one.path)):
         if there.is_relative_to(os.path.realpath(taken)):
             raise _unfit(file, f"lies at or in {str(taken)!r}")
     try:

@@ -37,7 +37,7 @@ def page(preview: Preview, config: str) -> str:
     shown = [own] if best is None or best is own else [own, best]
     return render(
         "preview.html.j2",
-        title=Path(run.config.input.path).name,
+        title=Path(run.config.input.one.path).name,
         config=config,
         version=version("denoise-daisy"),
         image=" x ".join(map(str, run.image.shape)),

@@ -4,7 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from denoise_daisy.amounts import GIB
@@ -20,10 +21,24 @@ from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.preflight import Preflight, unneeded_stages
 from denoise_daisy.runs.summary import failures, summary
-from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.scheduling.crew import Crew
+from denoise_daisy.scheduling.run_progress import ShowsProgress
+from denoise_daisy.scheduling.scheduler import Scheduler, Shared
+from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState, stage_states
 
 logger = logging.getLogger("denoise_daisy")
+
+
+@dataclass(frozen=True)
+class Among:
+    """Where a run stands that is done with others, by the same workers."""
+
+    crew: Crew
+    signals: Signals
+    progress: ShowsProgress
+    begins: Callable[[Preflight], None]
+    """Told what is to be done, once all is prepared, or was done before."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,8 @@ class Start:
     grace_seconds: float
     say: Callable[[str], None]
     notifier: Notifier
+    among: Among | None = None
+    """The others that share its workers; None: it is alone."""
 
     def run(self) -> None:
         """Do the blocks that are left, and say how it went.
@@ -77,8 +94,9 @@ class Start:
 
         Where there is no such batch system, nobody can tell.
         """
-        for pool in self.found.run.pools:
-            pool.launcher.end_all()
+        if self.among is None:
+            for pool in self.found.run.pools:
+                pool.launcher.end_all()
 
     def _do_blocks(self, states: dict[str, StageState], pools: Sequence[Pool]) -> None:
         run = self.found.run
@@ -90,14 +108,16 @@ class Start:
         sweep.start()
         self._announce(states, before, pools)
         try:
-            Scheduler(
-                states,
-                pools,
-                run.run_dir,
-                epoch=self.epoch,
-                grace_seconds=self.grace_seconds,
-                given_up=self.notifier.block_given_up,
-            ).run()
+            with self._shared(states, pools) as shared:
+                Scheduler(
+                    states,
+                    pools,
+                    run.run_dir,
+                    epoch=self.epoch,
+                    grace_seconds=self.grace_seconds,
+                    given_up=self.notifier.block_given_up,
+                    shared=shared,
+                ).run()
         finally:
             sweep.join()
             if not read_states(run.run_dir):
@@ -109,6 +129,18 @@ class Start:
             said = summary(run, states, before, seconds, self.found.warnings)
             logger.info("%s", said)
             self.say(said)
+
+    @contextmanager
+    def _shared(
+        self, states: dict[str, StageState], pools: Sequence[Pool]
+    ) -> Iterator[Shared | None]:
+        """What it shares with other runs meanwhile, if there are some."""
+        if self.among is None:
+            yield None
+            return
+        among = self.among
+        with among.crew.joined(self.found.run.run_dir, pools, states) as workforce:
+            yield Shared(workforce, among.signals, among.progress)
 
     def _announce(
         self,

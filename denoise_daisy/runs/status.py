@@ -48,7 +48,7 @@ def status(run_dir: RunDir) -> str:
         )
         failures += [f"failed: {stage.name} block {list(block)}" for block in failed]
         failures += [f"ledger lines left out: {name}" for name in ledger.unreadable]
-    lines += [*_scheduler_lines(run_dir), *failures]
+    lines += [*scheduler_lines(run_dir), *failures]
     left = engines.pop(NO_ENGINE, 0)
     if engines:
         lines.append(f"engine: {engines_text(engines)}")
@@ -66,7 +66,8 @@ def _is_kept(run: ResolvedRun, stage: Stage) -> bool:
     return all(task.keep for task in run.config.tasks if task.name == stage.task)
 
 
-def _scheduler_lines(run_dir: RunDir) -> Iterator[str]:
+def scheduler_lines(run_dir: RunDir) -> Iterator[str]:
+    """Who schedules a run, and what its workers are at."""
     holder = LockHolder.read(run_dir)
     if holder is None or not holder.running:
         yield "scheduler: none at work"

@@ -33,6 +33,8 @@ FOR_EVER = 2**31 - 1
 
 logger = logging.getLogger(__name__)
 
+_STARTING = threading.Lock()
+
 GetVerdict = Callable[[str, Index], Verdict]
 """What is to become of a block of a stage."""
 
@@ -82,10 +84,14 @@ class BlockServer:
             )
         self._unfinished = set(self._tasks)
         self._pipeline = _pipeline_of(stages, self._tasks)
-        before = _listening_ports()
-        self._thread = threading.Thread(target=self._serve, name="daisy", daemon=True)
-        self._thread.start()
-        self.port = self._find_port(before)
+        # Of two that start at once, neither could tell which port is its own.
+        with _STARTING:
+            before = _listening_ports()
+            self._thread = threading.Thread(
+                target=self._serve, name="daisy", daemon=True
+            )
+            self._thread.start()
+            self.port = self._find_port(before)
 
     @property
     def is_alive(self) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from denoise_daisy.geometry import Index
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.ready_hint import ReadyHint
-from denoise_daisy.scheduling.run_progress import RunProgress
+from denoise_daisy.scheduling.run_progress import ShowsProgress
 from denoise_daisy.scheduling.run_state import RunState
-from denoise_daisy.scheduling.workforce import Workforce
+from denoise_daisy.scheduling.workforce import AnyWorkforce
 from denoise_daisy.waits import WAITS
 
 REFRESH_SHARE = 20
@@ -22,14 +22,19 @@ class News:
     """Reads the ledgers now and then, and passes on what is new."""
 
     def __init__(
-        self, state: RunState, workforce: Workforce, run_dir: RunDir, given_up: GivenUp
+        self,
+        state: RunState,
+        workforce: AnyWorkforce,
+        run_dir: RunDir,
+        given_up: GivenUp,
+        progress: ShowsProgress,
     ) -> None:
         """`given_up` may be told of a block often."""
         self._state = state
         self._workforce = workforce
         self._given_up = given_up
         self._ready_hint = ReadyHint(run_dir, state.stages)
-        self._progress = RunProgress(state.stages)
+        self._progress = progress
         self._next = 0.0
 
     def read(self) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
@@ -49,10 +49,10 @@ class Reaper:
         self,
         pool: Pool,
         run_dir: RunDir,
-        stages: Mapping[str, StageState],
+        stages: Callable[[], Mapping[str, StageState]],
         starts: StartLimits,
     ) -> None:
-        """`stages` are those of the pool."""
+        """`stages` tells those of the pool, by place."""
         self._pool = pool
         self._run_dir = run_dir
         self._stages = stages
@@ -73,8 +73,8 @@ class Reaper:
         """
         state = read_state(self._run_dir, end.worker)
         tail = log_tail(self._run_dir, end.worker)
-        self._stop_run_for(end, tail)
-        held = state if state and state.block and state.stage in self._stages else None
+        self._stop_run_for(end, tail, of_several=bool(state and state.run))
+        held = state if state and self._state_of(state) else None
         if was_overdue or not (end.by == "system" or end.code in WILLING):
             self._reap_dead(end, held, tail, was_overdue=was_overdue)
         elif held:
@@ -87,7 +87,7 @@ class Reaper:
     def forget(self, state: WorkerState) -> None:
         """See to what a manually started worker has left, which shows no more life."""
         logger.warning("The manually started worker %s is gone.", state.worker)
-        if state.block and state.stage in self._stages:
+        if self._state_of(state):
             self._note_interruption(state, "it shows no more life")
         remove_state(self._run_dir, state.worker)
 
@@ -102,8 +102,10 @@ class Reaper:
         self._starts.note_end(deaths=0)
         self._starts.check(f"this: {error}", lambda: self._is_anybody_at_work(""))
 
-    def _stop_run_for(self, end: Exit, tail: str) -> None:
+    def _stop_run_for(self, end: Exit, tail: str, *, of_several: bool) -> None:
         """Stop the run at an end that no other worker would be spared.
+
+        A run of several looks after its own output.
 
         Raises
         ------
@@ -117,9 +119,9 @@ class Reaper:
                 " quota or read-only; what is done is kept. Make room and start again"
                 " to go on."
             )
-        if end.code == EXIT_GONE:
+        if end.code == EXIT_GONE and not of_several:
             # Where it is there, that worker's host has lost it.
-            check_output(self._run_dir, self._stages.values())
+            check_output(self._run_dir, self._stages().values())
 
     def _reap_dead(
         self, end: Exit, state: WorkerState | None, tail: str, *, was_overdue: bool
@@ -143,29 +145,31 @@ class Reaper:
         logger.warning("Worker %s: %s", end.worker, cause.error)
         if cause.reason in ("crash", "lost"):
             self._note_death(end, state)
-        if state is None:
+        stage = self._state_of(state)
+        if state is None or stage is None:
             self._note_fruitless(end, tail, deaths=1)
         else:
-            record_failure(self._stages[state.stage], state, cause, tail)
+            record_failure(stage, state, cause, tail)
 
     def _note_interruption(self, state: WorkerState, why: str) -> None:
         """A worker left its block, or was taken away, maybe at no fault of the block.
 
         So often it may be: the block does not go round for ever.
         """
-        key = (state.stage, state.block)
+        key = (state.place, state.block)
         self._interruptions[key] += 1
-        if self._interruptions[key] >= MAX_INTERRUPTIONS:
+        stage = self._state_of(state)
+        if stage and self._interruptions[key] >= MAX_INTERRUPTIONS:
             text = f"was taken away ({why})" if why else "was taken away"
             cause = Cause("lost", f"{text}, {MAX_INTERRUPTIONS} times now")
-            record_failure(self._stages[state.stage], state, cause, "")
+            record_failure(stage, state, cause, "")
             del self._interruptions[key]
 
     def _note_death(self, end: Exit, state: WorkerState | None) -> None:
         """A host where one worker after the other dies gets no more of them."""
         host = end.host or (state.host if state else "")
         done: Counter[str] = Counter()
-        for stage in self._stages.values():
+        for stage in self._stages().values():
             done += stage.ledger.totals.hosts
         if self._bad_hosts.note_death(host, done):
             self._pool.launcher.exclude(host)
@@ -184,6 +188,12 @@ class Reaper:
             f" of its log, {self._run_dir.worker_log(end.worker)}:\n{tail}",
             lambda: self._is_anybody_at_work(end.worker),
         )
+
+    def _state_of(self, state: WorkerState | None) -> StageState | None:
+        """The stage of the block that a worker has."""
+        if state is None or not state.block:
+            return None
+        return self._stages().get(state.place)
 
     def _is_anybody_at_work(self, dead: str) -> bool:
         states = [s for s in read_states(self._run_dir) if s.pool == self._pool.name]

@@ -1,10 +1,24 @@
 """The progress of a run, from the states of its stages and its workers."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from denoise_daisy.progress import Progress
 from denoise_daisy.scheduling.stage_state import StageState
-from denoise_daisy.scheduling.workforce import Workforce
+from denoise_daisy.scheduling.workforce import AnyWorkforce
+
+
+class ShowsProgress(Protocol):
+    """Something that shows a person where a run is."""
+
+    def show(self, workforce: AnyWorkforce) -> None:
+        """Show it; call it often."""
+
+    def write(self, line: str) -> None:
+        """A line of its own."""
+
+    def close(self) -> None:
+        """Leave it as it is."""
 
 
 class RunProgress:
@@ -19,7 +33,7 @@ class RunProgress:
             work_done=self._work_done(),
         )
 
-    def show(self, workforce: Workforce) -> None:
+    def show(self, workforce: AnyWorkforce) -> None:
         """Show it; call it often."""
         self._progress.update(
             self._done(),

@@ -1,10 +1,10 @@
 """One start of a run, scheduler side: a server and workers, until all is finished."""
 
 import logging
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from denoise_daisy.durable import persistently
@@ -18,17 +18,27 @@ from denoise_daisy.scheduling.giving_up import give_up_hopeless
 from denoise_daisy.scheduling.hiccups import Hiccups
 from denoise_daisy.scheduling.news import GivenUp, News
 from denoise_daisy.scheduling.output_watch import OutputWatch
+from denoise_daisy.scheduling.run_progress import RunProgress, ShowsProgress
 from denoise_daisy.scheduling.run_state import RunState
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.trial import has_blocks, kept_back
-from denoise_daisy.scheduling.workforce import Workforce
+from denoise_daisy.scheduling.workforce import AnyWorkforce, Workforce
 from denoise_daisy.waits import WAITS
 
 MAX_SERVER_STARTS = 10
 """Servers that may end early in a row, without a block done, before the run stops."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What a run shares with others of the same start."""
+
+    workforce: AnyWorkforce
+    signals: Signals
+    progress: ShowsProgress
 
 
 class Scheduler:
@@ -43,15 +53,22 @@ class Scheduler:
         epoch: int,
         grace_seconds: float,
         given_up: GivenUp,
+        shared: Shared | None = None,
     ) -> None:
-        """`states` are of the stages to be done, each after those that it reads."""
+        """`states` are of the stages to be done, each after those that it reads.
+
+        A run among others shares its workers and the signals that end it.
+        """
         self._state = RunState(states)
-        self._workforce = Workforce(pools, run_dir, states)
+        self._workforce: AnyWorkforce = (
+            shared.workforce if shared else Workforce(pools, run_dir, states)
+        )
         self._run_dir = run_dir
         self._epoch = epoch
         self._grace_seconds = grace_seconds
-        self._signals = Signals()
-        self._news = News(self._state, self._workforce, run_dir, given_up)
+        self._signals = shared.signals if shared else Signals()
+        progress = shared.progress if shared else RunProgress(states)
+        self._news = News(self._state, self._workforce, run_dir, given_up, progress)
         self._output_watch = OutputWatch(run_dir, states.values())
         self._give_up_hopeless = partial(give_up_hopeless, pools, states, run_dir)
         self._hiccups = Hiccups()
@@ -94,9 +111,9 @@ class Scheduler:
                     f" ({server.error!r}). What is done is kept; start again to go on."
                 )
         if self._signals.count:
-            first = signal.Signals(self._signals.first)
             text = "What is done is kept; start again to go on."
-            raise Interrupted(f"Stopped by {first.name}. {text}", first)
+            said = f"Stopped by {self._signals.name}. {text}"
+            raise Interrupted(said, self._signals.first)
         withdraw_connection(self._run_dir, self._epoch)
         self._workforce.let_leave()
 

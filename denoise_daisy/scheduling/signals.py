@@ -29,6 +29,11 @@ class Signals:
         """Number of the first."""
         return self._taken[0]
 
+    @property
+    def name(self) -> str:
+        """Name of the first."""
+        return signal.Signals(self.first).name
+
     @contextmanager
     def handled(self) -> Iterator[None]:
         """Take signals meanwhile, and leave things as they were."""

@@ -1,6 +1,7 @@
 """A pool of workers: as many as there is work for, and a reason for each that died."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 
 from denoise_daisy.launchers.base import Exit
@@ -26,18 +27,18 @@ class WorkerPool:
     def __init__(
         self, pool: Pool, run_dir: RunDir, states: Mapping[str, StageState]
     ) -> None:
-        """`states` are of the stages of the whole run."""
+        """`states` are of the stages of the whole run; both may change meanwhile."""
         self.pool = pool
         self._launcher = pool.launcher
         self._run_dir = run_dir
-        self._stages = {name: states[name] for name in pool.stages}
+        self._states_of_run = states
         self._stuck = StuckWorkers(pool.timeout_seconds)
         self._manual_workers = ManualWorkers(run_dir)
         self._starts = StartLimits()
-        self._reaper = Reaper(pool, run_dir, self._stages, self._starts)
+        self._reaper = Reaper(pool, run_dir, self.stages, self._starts)
         self._ends: list[Exit] = []
         self._overdue: set[str] = set()
-        self._progress = 0
+        self._progress: Counter[str] = Counter()
         self._next_look = 0.0
         self._at_work: list[str] = []
 
@@ -75,16 +76,23 @@ class WorkerPool:
                 self._reaper.note_failed_start(error)
                 raise
 
+    def stages(self) -> dict[str, StageState]:
+        """The stages whose blocks its workers do, by place."""
+        states = dict(self._states_of_run)
+        return {name: states[name] for name in self.pool.stages if name in states}
+
     @property
     def ready(self) -> int:
         """Number of blocks that its workers could do now, had nobody any."""
-        return sum(stage.ready for stage in self._stages.values())
+        return sum(stage.ready for stage in self.stages().values())
 
     def abandon(self) -> bool:
         """Do without what its workers do; whether that is news."""
-        is_news = not all(state.is_abandoned for state in self._stages.values())
-        for state in self._stages.values():
-            state.abandon()
+        states = self.stages().values()
+        is_news = not all(state.is_abandoned for state in states)
+        for state in states:
+            if not state.is_abandoned:
+                state.abandon()
         return is_news
 
     def waits_for(self) -> str:
@@ -103,7 +111,7 @@ class WorkerPool:
         return sum(s.block is not None and s.worker in living for s in states)
 
     def at_work(self) -> list[str]:
-        """The stages whose blocks workers had lately, once for each block.
+        """The places whose blocks workers had lately, once for each block.
 
         Those of manually started workers as well.
         """
@@ -126,16 +134,18 @@ class WorkerPool:
 
     def _note_progress(self) -> None:
         """Blocks that are done or failed show that workers can be started."""
-        ledgers = [stage.ledger for stage in self._stages.values()]
-        progress = sum(len(each.failures) + each.totals.blocks for each in ledgers)
-        if progress > self._progress:
-            self._progress = progress
+        ledgers = {name: state.ledger for name, state in self.stages().items()}
+        progress = Counter(
+            {k: len(each.failures) + each.totals.blocks for k, each in ledgers.items()}
+        )
+        if progress - self._progress:
             self._starts.note_progress()
+        self._progress = progress
 
     def _look(self) -> None:
         """End workers of ours that do the same thing for too long."""
         states = {state.worker: state for state in self._states()}
-        self._at_work = [s.stage for s in states.values() if s.block is not None]
+        self._at_work = [s.place for s in states.values() if s.block is not None]
         if self._at_work:
             self._starts.note_work()
         for worker in self._launcher.running():

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from denoise_daisy.launchers.base import CannotStartError
 from denoise_daisy.resolved.pools import Pool
@@ -17,14 +18,57 @@ LOOPBACK = "127.0.0.1"
 logger = logging.getLogger(__name__)
 
 
+class AnyWorkforce(Protocol):
+    """What the scheduler of a run asks of those who work for it."""
+
+    @property
+    def address(self) -> str:
+        """Where all of them find the scheduler."""
+
+    @property
+    def timeouts(self) -> dict[str, float]:
+        """How long a block may take, in seconds, by stage."""
+
+    def maintain(self) -> None:
+        """See to them; raises RunStopped where that is hopeless."""
+
+    def cancel_waiting(self) -> None:
+        """Take back the workers that have not begun."""
+
+    def end_all(self) -> None:
+        """End every worker at once."""
+
+    def let_leave(self) -> None:
+        """Give workers that find nothing to do a while to leave by themselves."""
+
+    def in_flight(self) -> int:
+        """How many workers have a block right now."""
+
+    def at_work(self) -> list[str]:
+        """The stages whose blocks workers had lately, once for each block."""
+
+    def waits_for(self) -> str:
+        """What workers, or blocks, wait for, in words."""
+
+
 class Workforce:
     """The pools of a run, for one start of the scheduler."""
 
     def __init__(
         self, pools: Sequence[Pool], run_dir: RunDir, states: Mapping[str, StageState]
     ) -> None:
-        self.pools = pools
         self._workers = [WorkerPool(pool, run_dir, states) for pool in pools]
+
+    def add(
+        self, pool: Pool, run_dir: RunDir, states: Mapping[str, StageState]
+    ) -> None:
+        """Another pool."""
+        self._workers.append(WorkerPool(pool, run_dir, states))
+
+    @property
+    def pools(self) -> list[Pool]:
+        """Who they are, and the stages that they do."""
+        return [workers.pool for workers in self._workers]
 
     @property
     def address(self) -> str:

@@ -88,6 +88,7 @@ class BlockRequester(threading.Thread):
         self.idle.set()
         self.has_connected = False
         self._is_over = False
+        self._is_closed = False
 
     @property
     def is_over(self) -> bool:
@@ -110,12 +111,19 @@ class BlockRequester(threading.Thread):
             self._wanted.release()
         return True
 
+    def close(self) -> None:
+        """Ask no more; a block that comes yet is given back."""
+        self._is_closed = True
+        self._wanted.release()
+
     def run(self) -> None:
-        """Until the server is gone."""
+        """Until the server is gone, or it is closed."""
         client: daisy.Client | None = None
         try:
             while True:
                 self._wanted.acquire()
+                if self._is_closed:
+                    break
                 self._asked_at = time.monotonic()
                 client = client or self._connected()
                 if client is None:
@@ -123,7 +131,9 @@ class BlockRequester(threading.Thread):
                 with client.acquire_block() as block:
                     self._asked_at = math.inf
                     if block is not None:
-                        done = self._assignments.offer(self, block.write_roi)
+                        done = not self._is_closed and self._assignments.offer(
+                            self, block.write_roi
+                        )
                         if not done:
                             block.status = daisy.BlockStatus.FAILED
                 if block is None:

@@ -56,19 +56,29 @@ class WorkerLoop:
         assignments: Assignments,
         *,
         job_time: JobTime,
+        idle_seconds: float = WAITS.idle,
     ) -> None:
+        """`idle_seconds` is how long it waits for something to do."""
         self._run_dir = run_dir
         self._stages = stages
         self._recorder = recorder
         self._assignments = assignments
         self._job_time = job_time
+        self._idle_seconds = idle_seconds
         self._is_leaving = False
         self._gives_way = False
         """To another process, which is to try what has failed in this one."""
         self._busy_at = time.monotonic()
+        self.blocks = 0
+        """How many it has done, or has tried to."""
         self._has_connected = False
         self._lost_at: float | None = None
         self.exit_code = 0
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this process is to take no other block, of any run."""
+        return self._is_leaving or self._gives_way
 
     def leave_soon(self, number: int, _: object) -> None:
         """Take a signal as the wish to leave after the block in flight."""
@@ -88,6 +98,15 @@ class WorkerLoop:
             The run is over, its output gone, or its disk full.
         """
         requesters: dict[str, BlockRequester] = {}
+        try:
+            return self._serve(connection, requesters)
+        finally:
+            for requester in requesters.values():
+                requester.close()
+
+    def _serve(
+        self, connection: Connection, requesters: dict[str, BlockRequester]
+    ) -> bool:
         while self._goes_on(connection):
             block = self._next_block(connection, requesters)
             if any(requester.has_connected for requester in requesters.values()):
@@ -112,7 +131,7 @@ class WorkerLoop:
         idle = time.monotonic() - self._busy_at
         if not any(h.ready > 0 for name, h in hints.items() if name in self._stages):
             self._lost_at = None
-            return idle < WAITS.idle
+            return idle < self._idle_seconds
         if self._lost_at is None:
             return idle < WAITS.network_away
         limit = WAITS.network_away if self._has_connected else WAITS.connect
@@ -155,6 +174,7 @@ class WorkerLoop:
             stopped_by = error
         finally:
             self._assignments.end(block, done=outcome is Outcome.DONE)
+        self.blocks += 1
         self._gives_way = outcome is Outcome.NOT_OURS
         if stopped_by is not None:
             raise stopped_by
@@ -172,4 +192,4 @@ class WorkerLoop:
             self._is_leaving = True
         if self._is_leaving:
             self.exit_code = EXIT_LEFT
-        return not (self._is_leaving or self._gives_way)
+        return not self.is_leaving

@@ -17,6 +17,8 @@ class Presence:
     def __init__(self, run_dir: RunDir, worker: str, pool: str) -> None:
         self.worker = worker
         self.pool = pool
+        self.run = ""
+        """Run directory of its blocks, where it goes from run to run."""
         self._run_dir = run_dir
         self._stage = ""
         self._block: Index | None = None
@@ -51,6 +53,7 @@ class Presence:
             since=self._since,
             peak_mib=peak_memory() >> 20,
             engine=self._engine,
+            run=self.run,
         )
         write_state(self._run_dir, state)
 

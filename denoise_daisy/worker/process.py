@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from denoise_daisy.blockwise.process_block import UnwantedError
-from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import OutputGoneError
-from denoise_daisy.errors import DenoiseDaisyError, RefusedError
+from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.images.image import read_serially
 from denoise_daisy.outputs.ome_zarr import limit_threads
-from denoise_daisy.resolved.resolve import check_input, restore
-from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.run_dir.connection import Connection, read_ready
+from denoise_daisy.run_dir.at_work import read_at_work
+from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.exit_codes import (
     DISK_ERRORS,
     EXIT_DISK,
@@ -29,13 +27,13 @@ from denoise_daisy.run_dir.exit_codes import (
     EXIT_UNREACHABLE,
 )
 from denoise_daisy.run_dir.lock import LockHolder, scheduler_is_alive
-from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import WAITS
 from denoise_daisy.worker.block_requester import Assignments
-from denoise_daisy.worker.loop import JobTime, UnreachableError, WorkerLoop
+from denoise_daisy.worker.loop import JobTime, UnreachableError
 from denoise_daisy.worker.presence import Presence
-from denoise_daisy.worker.recording import BlockRecorder
+from denoise_daisy.worker.rounds import Rounds
+from denoise_daisy.worker.visit import Visit, on_signals
 from denoise_daisy.worker.watchdog import watch
 
 logger = logging.getLogger(__name__)
@@ -125,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _work(run_dir: RunDir, name: str, pool: str, job_time: JobTime) -> int:
-    connection, record = _announced(run_dir), RunRecord.read(run_dir)
-    if not (connection and record):
+    goes_round = read_at_work(run_dir) is not None
+    if not (goes_round or _announced(run_dir)):
         logger.info("No scheduler is at work on %s.", run_dir.path)
         return 0
     presence = Presence(run_dir, name, pool)
@@ -134,7 +132,12 @@ def _work(run_dir: RunDir, name: str, pool: str, job_time: JobTime) -> int:
         if not scheduler_is_alive(run_dir, name):
             logger.info("The scheduler of %s is dead.", run_dir.path)
             return 0
-        return _serve(run_dir, presence, record, connection, job_time)
+        assignments = Assignments()
+        watched = (run_dir, presence, assignments)
+        threading.Thread(target=watch, args=watched, daemon=True).start()
+        if goes_round:
+            return Rounds(run_dir, presence, assignments, job_time).serve()
+        return _serve(run_dir, presence, assignments, job_time)
     finally:
         # It goes last: until then the scheduler lets this process be.
         presence.remove()
@@ -153,72 +156,18 @@ def _announced(run_dir: RunDir) -> Connection | None:
 
 
 def _serve(
-    run_dir: RunDir,
-    presence: Presence,
-    record: RunRecord,
-    first: Connection,
-    job_time: JobTime,
+    run_dir: RunDir, presence: Presence, assignments: Assignments, job_time: JobTime
 ) -> int:
     """Work for a scheduler, and for every server that it starts."""
-    resolved = restore(record, run_dir)
-    check_input(resolved, record)
-    stages = _own_stages(resolved, record, presence.pool)
-    assignments = Assignments()
-    loop = WorkerLoop(
-        run_dir,
-        list(stages),
-        BlockRecorder(resolved, stages, presence, first.epoch),
-        assignments,
-        job_time=job_time,
-    )
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, loop.leave_soon)
-    watched = (run_dir, presence, assignments)
-    threading.Thread(target=watch, args=watched, daemon=True).start()
-    connection: Connection | None = first
+    visit = Visit.begin(run_dir, presence, assignments, job_time, WAITS.idle)
+    if visit is None:
+        return 0
+    on_signals(visit.loop.leave_soon)
     try:
         # A scheduler that has to start another server listens elsewhere.
-        while connection and connection.epoch == first.epoch and loop.serve(connection):
-            served, connection = connection, Connection.read(run_dir)
-            if connection == served:
+        while (connection := visit.connection()) and visit.loop.serve(connection):
+            if visit.connection() == connection:
                 time.sleep(WAITS.reconnect)
     finally:
-        for stage in stages.values():
-            _unload(stage)
-    return loop.exit_code
-
-
-def _unload(stage: Stage) -> None:
-    try:
-        stage.unload()
-    except BaseException:
-        logger.exception("The teardown of %s failed.", stage.name)
-
-
-def _own_stages(
-    resolved: ResolvedRun, record: RunRecord, pool: str
-) -> dict[str, Stage]:
-    """The stages of this worker's pool that are being done, all they need loaded.
-
-    Raises
-    ------
-    RefusedError
-        There are none, or they are others than when the scheduler started.
-    """
-    stages = [s for s in resolved.stages if resolved.pool_of(s).name == pool]
-    if not stages:
-        raise RefusedError(
-            f"The run has no task {pool!r} with workers of its own. Leave --task away"
-            " to serve all tasks without."
-        )
-    asked = read_ready(resolved.run_dir)
-    own = {s.name: s for s in stages if asked is None or s.name in asked}
-    for name, stage in own.items():
-        kept = record.stages.get(name)
-        if kept is None or kept.parameters != stage.parameters:
-            raise RefusedError(
-                f"What {name} computes has changed since the run was started. Start the"
-                " run again, so that its blocks are done again."
-            )
-        stage.load()
-    return own
+        visit.end()
+    return visit.loop.exit_code

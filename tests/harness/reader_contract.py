@@ -108,8 +108,8 @@ class ReaderContract:
 
     def test_a_path_tells_what_it_is(self, tmp_path: Path) -> None:
         source = self.source(tmp_path, noise(self.shapes[1]))
-        assert is_image(Path(source.path))
-        facts = inspect_image(source.path) if source.axes is None else None
+        assert is_image(Path(source.one.path))
+        facts = inspect_image(source.one.path) if source.axes is None else None
         if facts:
             assert [scene.problem for scene in facts.scenes] == [None]
             assert facts.scenes[0].shape == self.shapes[1]
@@ -130,7 +130,7 @@ class ReaderContract:
 
     def test_what_is_away_is_refused(self, tmp_path: Path) -> None:
         source = self.source(tmp_path, noise(self.shapes[1]))
-        moved = Path(source.path).rename(tmp_path / "moved")
+        moved = Path(source.one.path).rename(tmp_path / "moved")
         with pytest.raises(InputError) as caught:
             open_image(source)
         assert "Expected" in str(caught.value)

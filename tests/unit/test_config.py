@@ -341,20 +341,23 @@ def test_relative_paths_count_from_the_folder_of_the_config(
     monkeypatch.chdir(tmp_path)
     for path in (folder / "config.json", Path("configs/config.json")):
         config = Config.load(path)
-        assert Path(config.input.path).resolve() == tmp_path / "in.czi"
+        assert Path(config.input.one.path).resolve() == tmp_path / "in.czi"
         assert Path(config.output.path) == folder / "sub" / "out.zarr"
 
 
 def test_absolute_paths_stay() -> None:
     values = {"input": {"path": "/data/in.czi"}, "output": {"path": "/data/out.zarr"}}
     config = Config.parse(json.dumps(values).encode(), name="t", folder=Path("/x"))
-    assert (config.input.path, config.output.path) == ("/data/in.czi", "/data/out.zarr")
+    assert (config.input.one.path, config.output.path) == (
+        "/data/in.czi",
+        "/data/out.zarr",
+    )
 
 
 def test_a_tilde_is_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     config = load({"input": {"path": "~/in.czi"}, "output": {"path": "out.zarr"}})
-    assert config.input.path == "/home/somebody/in.czi"
+    assert config.input.one.path == "/home/somebody/in.czi"
 
 
 def test_the_home_of_nobody_is_refused() -> None:
@@ -423,5 +426,5 @@ def test_there_are_example_configs() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_example_config_loads(path: Path) -> None:
     config = Config.load(path)
-    assert Path(config.input.path).is_absolute()
+    assert Path(config.input.one.path).is_absolute()
     assert Path(config.output.path).is_absolute()

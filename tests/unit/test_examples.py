@@ -255,7 +255,7 @@ def test_blocks_of_too_small_a_context_are_not_split_like_the_whole() -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda p: p.stem)
 def test_every_config_loads(path: Path) -> None:
     config = Config.load(path)
-    assert Path(config.input.path).is_absolute()
+    assert Path(config.input.one.path).is_absolute()
     for task in config.tasks:
         if task.kind == "function":
             assert callable(getattr(examples, task.function.removeprefix("examples:")))

@@ -217,7 +217,7 @@ def test_an_image_elsewhere_keeps_its_folder_and_its_output_beside_it(
     monkeypatch.chdir(tmp_path / "data")
     init("in.czi", "../configs/c.json")
     config = Config.load(tmp_path / "configs" / "c.json")
-    assert Path(config.input.path) == tmp_path / "data" / "in.czi"
+    assert Path(config.input.one.path) == tmp_path / "data" / "in.czi"
     assert Path(config.output.path) == tmp_path / "data" / "in_denoised.zarr"
     init("in.czi")
     assert written(tmp_path / "data" / "config.json")["input"]["path"] == "in.czi"

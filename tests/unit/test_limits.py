@@ -104,8 +104,8 @@ ANY_TASK: dict[str, tuple[Values, Values]] = {
 
 LIMITS: dict[str, dict[str, tuple[Values, Values]]] = {
     "Input": {
-        "path": TEXT,
-        "scene": FROM_0,
+        "path": (["a", ["a"], ["a", "b"]], ["", [], [""]]),
+        "scene": ([0, 10**9, "all"], [-1, "some"]),
         "roi": (
             [{"x": [0, 1]}, {"x": [7, 8]}],
             [

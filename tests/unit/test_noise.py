@@ -20,7 +20,7 @@ from denoise_daisy.denoisers.noise import NoiseMethod, NoiseNumbers, describe, f
 from denoise_daisy.denoisers.noise_doubts import clipped, doubts, implausible
 from denoise_daisy.denoisers.survey import ChannelSurvey, survey
 from denoise_daisy.errors import InputError
-from denoise_daisy.runs.run import known_denoiser
+from denoise_daisy.runs.run_one import known_denoiser
 from harness import cli, config_for, small_czi, small_image, write_config
 from harness.images import MemoryImage
 from harness.prepared import checked

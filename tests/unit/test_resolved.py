@@ -81,7 +81,7 @@ def test_a_run_that_another_has_just_begun_is_left_alone(
             run(load(config), say=lambda _: None)
             super().__init__(run_dir)
 
-    monkeypatch.setattr("denoise_daisy.runs.run.Lock", LockTakenLate)
+    monkeypatch.setattr("denoise_daisy.runs.run_one.Lock", LockTakenLate)
     with pytest.raises(RefusedError, match="has just started a run"):
         run(load(config), say=lambda _: None)
     assert json.loads(file.read_text())["epoch"] == 1

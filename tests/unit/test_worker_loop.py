@@ -42,6 +42,9 @@ class FakeRequester:
     def start(self) -> None:
         """Nothing to do."""
 
+    def close(self) -> None:
+        """Nothing to do."""
+
     def ask(self) -> bool:
         return True
 

@@ -17,10 +17,12 @@ import pytest
 from denoise_daisy.blockwise.process_block import UnwantedError
 from denoise_daisy.blockwise.targets import OutputGoneError
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import Waits
-from denoise_daisy.worker import block_requester, process
+from denoise_daisy.worker import block_requester, process, visit
 from denoise_daisy.worker.block_requester import Assignments, BlockRequester
 from denoise_daisy.worker.loop import UnreachableError
+from denoise_daisy.worker.visit import Visit
 from harness import config_for, environment, load, small_czi
 from harness.one_pool import eight_blocks
 from harness.prepared import resolved
@@ -77,7 +79,9 @@ def test_a_teardown_that_fails_is_told_and_no_more(
     def teardown() -> NoReturn:
         raise KeyError("my own words")
 
-    process._unload(replace(eight_blocks("soft"), unload=teardown))
+    stage = replace(eight_blocks("soft"), unload=teardown)
+    loop: Any = None
+    Visit(RunDir(Path("a.zarr.run")), {"soft": stage}, loop, 1).end()
     assert "The teardown of soft failed." in caplog.text
     assert "KeyError: 'my own words'" in caplog.text
 
@@ -89,12 +93,12 @@ def test_a_worker_of_other_settings_than_its_schedulers_refuses(tmp_path: Path) 
     values = config_for(source, tmp_path / "out.zarr") | {"tasks": [soft]}
     run = resolved(load(values))
     record = run.record(1)
-    assert set(process._own_stages(run, record, "")) == {"denoise", "soft"}
+    assert set(visit._own_stages(run, record, "")) == {"denoise", "soft"}
     other = record.stages["soft"].model_copy(update={"parameters": {}})
     with pytest.raises(RefusedError, match="What soft computes has changed"):
-        process._own_stages(run, record.with_stages({"soft": other}), "")
+        visit._own_stages(run, record.with_stages({"soft": other}), "")
     with pytest.raises(RefusedError, match="no task 'hard' with workers of its own"):
-        process._own_stages(run, record, "hard")
+        visit._own_stages(run, record, "hard")
 
 
 def test_a_requester_without_a_server_is_over_and_asks_for_nothing() -> None:

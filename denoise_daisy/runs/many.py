@@ -1,0 +1,240 @@
+"""A run of many images: one scheduler, one set of workers, one table at the end."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from os.path import relpath
+from secrets import token_hex
+
+from denoise_daisy.config import Config
+from denoise_daisy.durable import delete, make_folders
+from denoise_daisy.errors import DenoiseDaisyError, Interrupted
+from denoise_daisy.launchers.base import Launcher
+from denoise_daisy.machine import raise_file_limit
+from denoise_daisy.notify import Notifier
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.run_dir.at_work import end_at_work
+from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.many_record import ManyRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.shared_jobs import remove_all_wanted
+from denoise_daisy.run_dir.worker_states import remove_states
+from denoise_daisy.runs.containers import Containers
+from denoise_daisy.runs.limits import limits_told
+from denoise_daisy.runs.log_file import log_file
+from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
+from denoise_daisy.runs.many_progress import ManyProgress, OneProgress
+from denoise_daisy.runs.many_table import Outcome, ending_of_all, table, write_csv
+from denoise_daisy.runs.preflight import Preflight
+from denoise_daisy.runs.run_one import Asked, Say, run_one
+from denoise_daisy.runs.shared_noise import shared_noise
+from denoise_daisy.runs.start import Among
+from denoise_daisy.scheduling.crew import Crew
+from denoise_daisy.scheduling.hiccups import Hiccups
+from denoise_daisy.scheduling.signals import Signals
+from denoise_daisy.waits import WAITS
+
+MOST_AT_ONCE = 64
+"""Images that are prepared or at work; each has a few threads and open files."""
+
+MOST_PREPARED = 2
+"""Images that are prepared at the same time: each looks at some of its voxels."""
+
+READY_PER_WORKER = 2
+"""Another image is begun as long as fewer blocks are ready."""
+
+logger = logging.getLogger("denoise_daisy")
+
+
+def run_many(config: Config, asked: Asked, say: Say = print) -> None:
+    """Denoise all images of a config; each has an output and a run of its own.
+
+    One that can't be is left out, and the others are done.
+
+    Raises
+    ------
+    InputError, RefusedError
+        None of them can be; nothing was started or written.
+    BlocksFailed
+        Not all of them could be, or not whole; the others are done.
+    RunStopped, Interrupted
+        The run ended before that; start again to go on.
+    """
+    images, hub = images_of(config), run_dir_of_many(config)
+    is_new = not hub.path.exists()
+    for folder in (hub.path, hub.logs, hub.workers):
+        make_folders(folder)
+    outcomes: list[Outcome] = []
+    try:
+        log = hub.logs / "scheduler.log"
+        with limits_told(hub.path), Lock(hub) as lock, log_file(log):
+            if lock.taken_from:
+                logger.warning("Took over from %s, which is dead.", lock.taken_from)
+            outcomes = _ManyRuns(config, images, hub, asked, say).run()
+    finally:
+        if is_new and not any(outcome.has_begun for outcome in outcomes):
+            delete(hub.path)
+    if error := ending_of_all(outcomes):
+        raise error
+
+
+@dataclass
+class _ManyRuns:
+    """One start of the runs of many images."""
+
+    config: Config
+    images: Sequence[OneOfMany]
+    hub: RunDir
+    asked: Asked
+    say: Say
+    signals: Signals = field(default_factory=Signals)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    """Of the images that were begun, by their place among all."""
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def run(self) -> list[Outcome]:
+        """Do what can be done of each; how each ended, in their order.
+
+        Raises
+        ------
+        RunStopped, Interrupted
+            Not all was tried.
+        """
+        raise_file_limit()
+        remove_states(self.hub)
+        remove_all_wanted(self.hub)
+        beside = self.hub.path.parent
+        self.record = ManyRecord.begun(self.hub, token_hex(8)).model_copy(
+            update={"images": {i.name: relpath(i.output, beside) for i in self.images}}
+        )
+        self.crew = Crew(self.hub, self._launcher)
+        self.containers = Containers(self.images, self.record.id)
+        about = {"output": self.config.output.path, "run_dir": str(self.hub.path)}
+        notify = self.config.notify
+        command = notify.command if notify else ()
+        notifier = Notifier(command, about, self._counts)
+        with notifier.telling_of_the_end(self._table), ExitStack() as stack:
+            stack.enter_context(self.signals.handled())
+            stack.enter_context(self._told_whose())
+            self.config = self._with_shared_noise()
+            self.progress = ManyProgress(len(self.images))
+            stack.callback(self.progress.close)
+            try:
+                self._until_done()
+            finally:
+                self.progress.close()
+                self._end()
+        return [self.outcomes[i] for i in sorted(self.outcomes)]
+
+    def _launcher(self, pool: Pool) -> Launcher:
+        return pool.workers.launcher(self.hub, self.record.id, pool.name)
+
+    def _with_shared_noise(self) -> Config:
+        """The config, with the numbers of all images together if it asks for that."""
+        noise, self.record = shared_noise(self.config, self.images, self.record)
+        self.record.write(self.hub)
+        return self.config.model_copy(update={"noise": noise})
+
+    def _until_done(self) -> None:
+        """Begin one image after the other, and see to their workers."""
+        hiccups = Hiccups()
+        left = list(enumerate(self.images))
+        self.say(f"{len(left)} images. Logs: {self.hub.logs}")
+        while (left or self._living()) and not self.signals.count:
+            while left and self._wants_another():
+                self._begin(*left.pop(0))
+            with hiccups.outlived():
+                self.crew.maintain()
+            # Daisy takes SIGINT for itself whenever it starts.
+            self.signals.handle()
+            self.progress.show(self.outcomes.values(), self.crew)
+            time.sleep(WAITS.tick)
+
+    def _end(self) -> None:
+        """Let what goes on come to its end, and say how all went."""
+        if self.signals.count:
+            self.crew.cancel_waiting()
+        for thread in self._living():
+            thread.join()
+        end_at_work(self.hub)
+        if not (self.signals.count or self.crew.error):
+            self.crew.let_leave()
+        self.crew.end_all()
+        self.containers.write()
+        write_csv(self.hub.path / "images.csv", list(self.outcomes.values()))
+        self.say(self._table())
+        if self.signals.count:
+            text = "What is done is kept; start again to go on."
+            first = self.signals.name
+            raise Interrupted(f"Stopped by {first}. {text}", self.signals.first)
+
+    def _living(self) -> list[threading.Thread]:
+        return [thread for thread in self.threads if thread.is_alive()]
+
+    def _wants_another(self) -> bool:
+        """Whether another image is to be begun, so that no worker has to wait."""
+        living = len(self._living())
+        at_work = len(self.crew.runs)
+        workers = max((p.workers.number for p in self.crew.pools), default=1)
+        return (
+            living < MOST_AT_ONCE
+            and living - at_work < MOST_PREPARED
+            and self.crew.ready < READY_PER_WORKER * max(1, workers)
+        )
+
+    def _begin(self, number: int, image: OneOfMany) -> None:
+        outcome = self.outcomes[number] = Outcome(image)
+        thread = threading.Thread(
+            target=self._run_one, args=[outcome], name=image.name, daemon=True
+        )
+        self.threads.append(thread)
+        thread.start()
+
+    def _run_one(self, outcome: Outcome) -> None:
+        """One image, in a thread of its own; whatever becomes of it is its outcome."""
+
+        def begins(found: Preflight) -> None:
+            outcome.found = found
+            self.containers.add(outcome.image)
+
+        among = Among(self.crew, self.signals, OneProgress(self.progress), begins)
+        config = outcome.image.config.model_copy(update={"noise": self.config.noise})
+        try:
+            if outcome.image.problem is None:
+                # What one run alone would say stands in its log.
+                run_one(config, self.asked, lambda _: None, among)
+            outcome.end(outcome.image.problem)
+        except DenoiseDaisyError as error:
+            outcome.end(error)
+        except BaseException as error:
+            logger.exception("%s: an internal error.", outcome.image.name)
+            outcome.end(error)
+        self.progress.write(outcome.line)
+
+    def _counts(self) -> tuple[int, int]:
+        done = sum(outcome.is_done for outcome in self.outcomes.values())
+        return done, len(self.images)
+
+    def _table(self) -> str:
+        outcomes = [self.outcomes[i] for i in sorted(self.outcomes)]
+        return table(outcomes, len(self.images), self.hub.path / "images.csv")
+
+    @contextmanager
+    def _told_whose(self) -> Iterator[None]:
+        """Whose a warning is, stands before it."""
+        names = {image.name for image in self.images}
+
+        def name_it(record: logging.LogRecord) -> bool:
+            if record.threadName in names and not hasattr(record, "image"):
+                record.image = record.threadName
+                record.msg = f"{record.threadName}: {record.msg}"
+            return True
+
+        logger.addFilter(name_it)
+        try:
+            yield
+        finally:
+            logger.removeFilter(name_it)

@@ -1,0 +1,189 @@
+"""Many images looked at together: how far they are, whether they are whole, a plan."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from denoise_daisy.amounts import core_time, size
+from denoise_daisy.config import Config
+from denoise_daisy.durable import persistently
+from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.many_record import ManyRecord
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.many_images import OneOfMany, images_of
+from denoise_daisy.runs.plan import Plan
+from denoise_daisy.runs.planning import plan
+from denoise_daisy.runs.recorded import recorded_run
+from denoise_daisy.runs.status import scheduler_lines
+from denoise_daisy.runs.verify import verify
+
+
+def status_of_many(hub: RunDir) -> str:
+    """How far each image is, a line each, from files alone.
+
+    Raises
+    ------
+    RefusedError
+        The record of the images can't be read.
+    """
+    record = ManyRecord.of(hub)
+    runs = {name: _run_dir(hub, output) for name, output in record.images.items()}
+    shares = {name: _share(run_dir) for name, run_dir in runs.items()}
+    width = max(map(len, runs), default=0)
+    lines = [f"{name.ljust(width)}  {said}" for name, (said, _) in shares.items()]
+    done = sum(is_done for _, is_done in shares.values())
+    lines += scheduler_lines(hub)
+    lines.append(f"{done} of {len(runs)} images are done")
+    return "\n".join(lines)
+
+
+def _run_dir(hub: RunDir, output: str) -> RunDir:
+    return RunDir.of_output((hub.path.parent / output).absolute())
+
+
+def _share(run_dir: RunDir) -> tuple[str, bool]:
+    """How far a run is, in words, and whether all of it is done."""
+    if not run_dir.run_file.exists():
+        return "not begun", False
+    try:
+        run, _ = recorded_run(RunRecord.of(run_dir), run_dir)
+    except DenoiseDaisyError as error:
+        return str(error), False
+    done = failed = every = 0
+    for stage in run.stages:
+        folder = run_dir.ledger(stage.name)
+        ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
+        persistently(ledger.refresh)
+        done += ledger.done_count
+        failed += len(ledger.last_failed())
+        every += stage.grid.size
+    said = f"{done}/{every} blocks ({done / every:.1%} done)"
+    return said + (f", {failed} failed" if failed else ""), done == every
+
+
+def verify_many(hub: RunDir) -> str:
+    """Read all images back that were begun; see `verify`.
+
+    Raises
+    ------
+    BlocksFailed
+        Some are damaged, or can't be checked; all others were checked.
+    """
+    said, bad = [], []
+    for name, output in ManyRecord.of(hub).images.items():
+        run_dir = _run_dir(hub, output)
+        if not run_dir.run_file.exists():
+            said.append(f"{name}: not begun")
+            continue
+        try:
+            said.append(f"{name}: {verify(run_dir)}")
+        except DenoiseDaisyError as error:
+            bad.append(f"{name}: {error}")
+    if bad:
+        raise BlocksFailed("\n".join([*said, *bad]))
+    return "\n".join(said)
+
+
+@dataclass(frozen=True)
+class PlanOfMany:
+    """What a run of many images will do."""
+
+    images: Sequence[OneOfMany]
+    plans: Sequence[Plan | None]
+    """Of each image; None where it can't be."""
+    problems: Sequence[str]
+    """Why not; empty where it can."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of all of them, each with the name of its image, and what can't be."""
+        pairs = zip(self.images, self.plans, strict=True)
+        found = [f"{i.name}: {w}" for i, p in pairs if p for w in p.warnings]
+        names = zip(self.images, self.problems, strict=True)
+        return (*found, *(f"{image.name}: {why}" for image, why in names if why))
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def json(self) -> str:
+        """All of it as one JSON object, by the names of the images."""
+        values: dict[str, Any] = {}
+        for image, made, why in zip(
+            self.images, self.plans, self.problems, strict=True
+        ):
+            values[image.name] = asdict(made) if made else {"problem": why}
+        return json.dumps(values, indent=2, allow_nan=False)
+
+
+def _lines(found: PlanOfMany) -> Iterator[str]:
+    made = [each for each in found.plans if each is not None]
+    if made:
+        yield "The first:"
+        yield str(made[0])
+        yield ""
+    rows = [("image", "blocks", "size", "work", "output")]
+    for image, each in zip(found.images, found.plans, strict=True):
+        rows.append(
+            (
+                image.name,
+                str(each.blocks.count) if each else "-",
+                size(each.output.bytes) if each else "can't be",
+                core_time(each.time.core_hours * 3600) if each else "-",
+                str(image.output),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        words = zip(row, widths, strict=True)
+        yield "  ".join(word.ljust(width) for word, width in words).rstrip()
+    blocks = sum(each.blocks.count for each in made)
+    total = core_time(3600 * sum(each.time.core_hours for each in made))
+    whole = size(sum(each.output.bytes for each in made))
+    yield (
+        f"{len(made)} of {len(found.images)} images, {blocks} blocks, {whole}"
+        f" uncompressed, {total}."
+    )
+    for warning in found.warnings:
+        yield f"Warning: {warning}"
+
+
+def plan_many(
+    config: Config,
+    *,
+    tasks: Sequence[str] = (),
+    unchecked_ndsafir: bool = False,
+    probe: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> PlanOfMany:
+    """What a run of all images of a config would do; nothing is started or written.
+
+    With `probe` a block of the first is denoised, to measure it.
+
+    Raises
+    ------
+    InputError
+        No image fits.
+    """
+    images = images_of(config)
+    plans: list[Plan | None] = []
+    problems: list[str] = []
+    for image in images:
+        made, why = None, ""
+        try:
+            if image.problem:
+                raise image.problem
+            made = plan(
+                image.config,
+                tasks=tasks,
+                unchecked_ndsafir=unchecked_ndsafir,
+                probe=probe and not any(plans),
+                say=say,
+            )
+        except DenoiseDaisyError as error:
+            why = str(error)
+        plans.append(made)
+        problems.append(why)
+    return PlanOfMany(images, plans, problems)

@@ -1,0 +1,227 @@
+"""A run of one image: refuse what can't work, prepare, run, say how it went."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+
+from denoise_daisy.config import Config
+from denoise_daisy.denoisers.survey import Survey
+from denoise_daisy.durable import is_there, make_folders, persistently
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.notify import Notifier
+from denoise_daisy.resolved.resolve import with_denoiser
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.clearing import make_room
+from denoise_daisy.runs.limits import limits_told
+from denoise_daisy.runs.log_file import log_file, log_of_thread
+from denoise_daisy.runs.not_kept import delete_unneeded
+from denoise_daisy.runs.output_files import gone_files
+from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
+from denoise_daisy.runs.output_places import check_output, check_owner
+from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
+from denoise_daisy.runs.start import Among, Start
+from denoise_daisy.runs.warnings import refuse, warnings_of
+
+Say = Callable[[str], None]
+
+logger = logging.getLogger("denoise_daisy")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks of a start, beside the config."""
+
+    tasks: Sequence[str] = ()
+    """Only these tasks of the config; none: all."""
+    overwrite: bool = False
+    """Delete an output of this program at that place and start over."""
+    grace_seconds: float = 30.0
+    """What blocks in flight get to finish after the first SIGINT or SIGTERM."""
+    unchecked_ndsafir: bool = False
+    """Accept a version of ndsafir that the tiling law was not checked with."""
+    strict: bool = False
+    """Refuse what there are warnings of."""
+
+
+def run_one(
+    config: Config, asked: Asked, say: Say = print, among: Among | None = None
+) -> None:
+    """Denoise the image of a config; go on where an earlier start stopped.
+
+    `among` are the other runs of the same start, with whose workers it is done.
+
+    Raises
+    ------
+    InputError, RefusedError
+        The run can't be; nothing was started or written.
+    BlocksFailed, RunStopped, Interrupted
+        The run ended without all blocks done; start again to go on.
+    """
+    tasks, overwrite = asked.tasks, asked.overwrite
+    if not asked.unchecked_ndsafir:
+        config.denoise.check_engine()
+    run_dir = RunDir.of_output(Path(config.output.path))
+    check_output(config, run_dir)
+    with limits_told(run_dir.output), ExitStack() as stack:
+        lock = None
+        if is_there(run_dir.lock_file):
+            lock = Lock(run_dir)
+            stack.callback(lock.release)
+        existing = RunRecord.read(run_dir)
+        owned = partial(check_owner, run_dir.output, existing, overwrite=overwrite)
+        persistently(owned)
+        look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
+        found = persistently(partial(look, new_id=token_hex(8)))
+        if among is None:
+            check_workers(found)
+        elif not found.is_done:
+            among.crew.check(found.run.pools_for(found.asked))
+        if found.is_done and not damaged_groups(found.run):
+            if among is not None:
+                among.begins(found)
+            _say_done_before(found, say)
+            delete_unneeded(found.run, found.ledgers, found.unneeded)
+            return
+        found, described = _prepared(found, say, strict=asked.strict)
+        if lock is None:
+            lock = _new_lock(run_dir, existing)
+            stack.callback(lock.release)
+        lock.begin()
+        make_room(found, existing, overwrite=overwrite)
+        epoch = _record_start(found)
+        create(found.run, described, left_alone=found.left_alone)
+        if among is not None:
+            among.begins(found)
+        log = log_file if among is None else log_of_thread
+        with log(run_dir.logs / "scheduler.log"):
+            logger.info("Start %d of %s", epoch, found.run.output)
+            if lock.taken_from:
+                logger.warning("Took over from %s, which is dead.", lock.taken_from)
+            _start(found, epoch, asked.grace_seconds, say, among)
+
+
+def _start(
+    found: Preflight,
+    epoch: int,
+    grace_seconds: float,
+    say: Say,
+    among: Among | None,
+) -> None:
+    """Do the blocks, and tell whom it may concern how that went."""
+    said: list[str] = []
+
+    def say_and_keep(text: str) -> None:
+        said[:] = [text]
+        say(text)
+
+    def blocks() -> tuple[int, int]:
+        done = sum(found.ledgers[name].done_count for name in found.asked)
+        return done, sum(stage.grid.size for stage in found.asked_stages)
+
+    run, notify = found.run, found.run.config.notify
+    about = {"output": str(run.output), "run_dir": str(run.run_dir.path)}
+    notifier = Notifier(notify.command if notify else (), about, blocks)
+    with (
+        notifier.telling_of_the_end(lambda: said[0]),
+        limits_told(run.output),
+    ):
+        Start(found, epoch, grace_seconds, say_and_keep, notifier, among).run()
+
+
+def known_denoiser(found: Preflight) -> tuple[ResolvedRun, Survey | None]:
+    """The run whose denoiser knows the image, and what the image tells of its noise.
+
+    It is asked as long as there is something to denoise.
+
+    Raises
+    ------
+    InputError
+        The image tells nothing of what the denoiser needs to know.
+    """
+    run = found.run
+    if not (found.denoises or run.denoiser.needs_probing):
+        return run, None
+    denoiser, survey = run.denoiser.probe(run.image)
+    return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), survey
+
+
+def _say_done_before(found: Preflight, say: Say) -> None:
+    if gone := gone_files(found.asked_stages, found.ledgers):
+        raise RefusedError(gone)
+    blocks = sum(found.ledgers[name].done.size for name in found.asked)
+    say(f"All {blocks} blocks were done before.\nOutput: {found.run.output}")
+
+
+def _prepared(
+    found: Preflight, say: Say, *, strict: bool
+) -> tuple[Preflight, dict[Path, dict[str, object]]]:
+    """What has to be found out before the first block, and the outputs' metadata."""
+    for line in _done_again(found):
+        say(line)
+    if found.run.denoiser.needs_probing:
+        say("Calibrating the noise...")
+    run, survey = known_denoiser(found)
+    if run.denoiser.probed:
+        say(f"Noise: {run.denoiser.noise_text}.")
+    warnings = tuple(warnings_of(run, survey))
+    if strict:
+        refuse(warnings)
+    for warning in warnings:
+        logger.warning("%s", warning)
+    return replace(found, run=run, warnings=warnings), describe(run)
+
+
+def _done_again(found: Preflight) -> Iterator[str]:
+    """Which tasks are done again, and why: of themselves, or for what they read."""
+    task_of = {stage.name: stage.task for stage in found.run.stages}
+    reasons: dict[str, list[str]] = {}
+    for name in found.done_again:
+        changes = found.changed[name]
+        own = [change for change in changes if not change.startswith("input ")]
+        reasons.setdefault(task_of[name], []).extend(own)
+    for task, whys in reasons.items():
+        why = "; ".join(dict.fromkeys(whys)) or "what it reads has changed"
+        yield f"Task {task} is done again: {why}."
+
+
+def _new_lock(run_dir: RunDir, existing: RunRecord | None) -> Lock:
+    """The lock of a run that has none yet, in a directory that is made if need be.
+
+    `existing` is what was read without it.
+    """
+    make_folders(run_dir.path)
+    lock = Lock(run_dir)
+    if RunRecord.read(run_dir) != existing:
+        lock.release()
+        raise RefusedError(
+            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
+            " Expected one at a time; start again once it has ended."
+        )
+    return lock
+
+
+def _record_start(found: Preflight) -> int:
+    """Begin a new epoch of the ledgers, and tell workers what to do; the epoch."""
+    run, before = found.run, found.record
+    for ledger in found.ledgers.values():
+        persistently(ledger.compact)
+    last = before.epoch if before else 0
+    epoch = max(last, *(ledger.epoch for ledger in found.ledgers.values())) + 1
+    for ledger in found.ledgers.values():
+        ledger.begin(epoch)
+    run.run_dir.make(found.ledgers)
+    record = run.record(epoch)
+    told = found.warnings if found.denoises or not before else before.warnings
+    record = record.model_copy(update={"warnings": told})
+    if before is not None:
+        old = {name: before.stages[name] for name in found.left_alone}
+        record = record.with_stages(old)
+    record.write(run.run_dir)
+    return epoch

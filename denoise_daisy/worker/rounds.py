@@ -1,0 +1,103 @@
+"""Going from run to run, wherever blocks are ready, as a worker of many images does."""
+
+import logging
+import time
+from pathlib import Path
+
+from denoise_daisy.errors import DenoiseDaisyError
+from denoise_daisy.run_dir.at_work import read_at_work, write_refusal
+from denoise_daisy.run_dir.connection import read_ready
+from denoise_daisy.run_dir.exit_codes import EXIT_LEFT
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.waits import WAITS
+from denoise_daisy.worker.block_requester import Assignments
+from denoise_daisy.worker.loop import JobTime
+from denoise_daisy.worker.presence import Presence
+from denoise_daisy.worker.visit import NoSuchTaskError, Visit, on_signals
+
+logger = logging.getLogger(__name__)
+
+
+class Rounds:
+    """The runs that are at work, visited in turn until none has anything to do."""
+
+    def __init__(
+        self,
+        hub: RunDir,
+        presence: Presence,
+        assignments: Assignments,
+        job_time: JobTime,
+    ) -> None:
+        """`hub` is the run directory of all of them together."""
+        self._hub = hub
+        self._presence = presence
+        self._assignments = assignments
+        self._job_time = job_time
+        self._visits: dict[Path, Visit | None] = {}
+        """Those that were begun; None where this process can't work for a run."""
+        self._is_leaving = False
+
+    def serve(self) -> int:
+        """Work until there was nothing to do for a while, or no time; the exit code."""
+        on_signals(self.leave_soon)
+        busy_at = time.monotonic()
+        try:
+            while not self._is_leaving and time.monotonic() - busy_at < WAITS.idle:
+                runs = read_at_work(self._hub)
+                if runs is None:
+                    break
+                self._forget_all_but(runs)
+                # Back to the first run after each: what was begun is finished.
+                if any(self._go_through(run) for run in runs):
+                    busy_at = time.monotonic()
+                else:
+                    time.sleep(WAITS.ask_pause)
+                if any(v and v.loop.is_leaving for v in self._visits.values()):
+                    codes = [v.loop.exit_code for v in self._visits.values() if v]
+                    return max(codes)
+            return EXIT_LEFT if self._is_leaving else 0
+        finally:
+            self._forget_all_but([])
+
+    def leave_soon(self, number: int, frame: object) -> None:
+        """Take a signal as the wish to leave after the block in flight."""
+        self._is_leaving = True
+        for visit in self._visits.values():
+            if visit is not None:
+                visit.loop.leave_soon(number, frame)
+
+    def _go_through(self, run: Path) -> bool:
+        """Do what a run has ready; whether any block was."""
+        run_dir = RunDir(run)
+        hints = read_ready(run_dir) or {}
+        if self._is_leaving or not any(hint.ready > 0 for hint in hints.values()):
+            return False
+        if run not in self._visits:
+            try:
+                self._visits[run] = self._begin(run_dir)
+            except NoSuchTaskError:
+                self._visits[run] = None
+            except DenoiseDaisyError as error:
+                logger.error("%s: %s", run, error)
+                write_refusal(run_dir, self._presence.worker, str(error))
+                self._visits[run] = None
+        visit = self._visits[run]
+        connection = visit.connection() if visit else None
+        if visit is None or connection is None:
+            return False
+        before = visit.loop.blocks
+        self._presence.run = str(run)
+        visit.loop.serve(connection)
+        return visit.loop.blocks > before
+
+    def _begin(self, run_dir: RunDir) -> Visit | None:
+        return Visit.begin(
+            run_dir, self._presence, self._assignments, self._job_time, 0.0
+        )
+
+    def _forget_all_but(self, runs: list[Path]) -> None:
+        """Release what was loaded for runs that are over."""
+        for run in self._visits.keys() - runs:
+            visit = self._visits.pop(run)
+            if visit is not None:
+                visit.end()
