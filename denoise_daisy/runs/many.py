@@ -156,9 +156,14 @@ class _ManyRuns:
     def _end(self) -> None:
         """Let what goes on come to its end, and say how all went."""
         if self.signals.count:
-            self.crew.cancel_waiting()
+            self._let_finish()
+        if self.signals.count or self.crew.error:
+            self.crew.end_all()
+        # Those that are being prepared would have to be killed to end.
+        begun = {o.image.name for o in self.outcomes.values() if o.has_begun}
         for thread in self._living():
-            thread.join()
+            if thread.name in begun or not self.signals.count:
+                thread.join()
         end_at_work(self.hub)
         if not (self.signals.count or self.crew.error):
             self.crew.let_leave()
@@ -170,6 +175,15 @@ class _ManyRuns:
             text = "What is done is kept; start again to go on."
             first = self.signals.name
             raise Interrupted(f"Stopped by {first}. {text}", self.signals.first)
+
+    def _let_finish(self) -> None:
+        """Blocks in flight may finish, for a while; a second signal ends that."""
+        self.crew.cancel_waiting()
+        deadline = time.monotonic() + self.asked.grace_seconds
+        while self.crew.in_flight() and self.signals.count < 2:
+            if time.monotonic() >= deadline:
+                break
+            time.sleep(WAITS.tick)
 
     def _living(self) -> list[threading.Thread]:
         return [thread for thread in self.threads if thread.is_alive()]
