@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import czi_format
+from denoise_daisy.images import czi_format, tiff_format
 from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Image
@@ -20,7 +20,7 @@ from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
 from denoise_daisy.images.overrides import overridden
 from denoise_daisy.wording import wrong
 
-OWN: tuple[Format, ...] = (czi_format.FORMAT,)
+OWN: tuple[Format, ...] = (czi_format.FORMAT, tiff_format.FORMAT)
 """The formats of this program; the first that fits a path has it."""
 
 ENTRY_POINTS = "denoise_daisy.images"

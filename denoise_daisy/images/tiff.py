@@ -1,0 +1,124 @@
+"""TIFF files as images: OME-TIFF, ImageJ's hyperstacks, BigTIFF, plain stacks."""
+
+import hashlib
+import os
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.plain_bytes import read_part
+from denoise_daisy.images.stored_array import StoredArray
+from denoise_daisy.images.tiff_file import CompressedPages
+
+ENDS = 1 << 16
+"""Bytes at a file's begin and end that tell it from a changed one."""
+
+
+@dataclass(frozen=True)
+class TiffImage(StoredArray):
+    """One series of pages of a TIFF, or of several that belong together.
+
+    Where the pages lie is known, so that nobody has to go along the file for them.
+    """
+
+    siblings: tuple[str, ...]
+    """Names of the other files in the folder that have some of the pages."""
+    byte_order: Literal["<", ">"]
+    """Of the voxels."""
+    plain: bool
+    """Whether its pages are uncompressed, each in one piece."""
+    page_ndim: int
+    """How many of the last axes a page has."""
+    pages: tuple[tuple[int, int, int, int], ...]
+    """Runs of pages at equal distances: the number of their file (0 is that of the
+    path), the offset of the first, the step to the next, and how many they are.  The
+    offset is that of the voxels of plain pages, and of the directory of others."""
+
+    def _voxels(self, part: tuple[slice, ...]) -> np.ndarray:
+        outer, inner = part[: -self.page_ndim], part[-self.page_ndim :]
+        lengths = [s.stop - s.start for s in part]
+        found = np.empty(lengths, self.dtype)
+        sizes = self.stored_shape[: -self.page_ndim]
+        for place in np.ndindex(*lengths[: len(outer)]):
+            at = [s.start + i for s, i in zip(outer, place, strict=True)]
+            number = int(np.ravel_multi_index(at, sizes)) if at else 0
+            found[place] = self._page(number, inner)
+        return found
+
+    def _page(self, number: int, part: tuple[slice, ...]) -> np.ndarray:
+        run = bisect_right(self._ends, number)
+        file, first, step, _ = self.pages[run]
+        offset = first + step * (number - (self._ends[run - 1] if run else 0))
+        path = self._paths[file]
+        if not self.plain:
+            return self._compressed.read(path, offset, part)
+        dtype = self.dtype.newbyteorder(self.byte_order)
+        shape = self.stored_shape[-self.page_ndim :]
+        try:
+            with Path(path).open("rb", buffering=0) as opened:
+                return read_part(opened.fileno(), offset, shape, part, dtype)
+        except (OSError, EOFError) as error:
+            raise InputError(
+                f"Page {number} of {path!r} can't be read:"
+                f" {getattr(error, 'strerror', None) or error}. Expected the file as it"
+                " was when the run began; copy it again."
+            ) from error
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        """The number of the page behind each run."""
+        return list(accumulate(count for *_, count in self.pages))
+
+    @property
+    def _paths(self) -> list[str]:
+        return _paths(self.path, self.siblings)
+
+    @cached_property
+    def _compressed(self) -> CompressedPages:
+        return CompressedPages()
+
+    def current_identity(self) -> dict[str, str | int]:
+        """The identity of the files as they are now."""
+        return read_identity(self.path, self.siblings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = ("_ends", "_compressed")
+        return {k: v for k, v in self.__dict__.items() if k not in made}
+
+
+def _paths(path: str, siblings: Sequence[str]) -> list[str]:
+    return [path, *(str(Path(path).parent / name) for name in siblings)]
+
+
+def read_identity(path: str, siblings: Sequence[str]) -> dict[str, str | int]:
+    """What tells a file, and those that belong to it, from changed ones.
+
+    Raises
+    ------
+    InputError
+        One can't be read.
+    """
+    size = newest = 0
+    checksum = hashlib.sha256()
+    for each in _paths(path, siblings):
+        try:
+            with Path(each).open("rb") as file:
+                status = os.fstat(file.fileno())
+                checksum.update(file.read(ENDS))
+                file.seek(max(0, status.st_size - ENDS))
+                checksum.update(file.read(ENDS))
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"The input {each!r} can't be read"
+                f" ({getattr(error, 'strerror', None) or error}). Expected a TIFF file;"
+                " check input.path."
+            ) from error
+        size, newest = size + status.st_size, max(newest, status.st_mtime_ns)
+    return {"size": size, "mtime_ns": newest, "ends_sha256": checksum.hexdigest()}
