@@ -1,5 +1,6 @@
 """All formats of images, and opening one by whichever it has."""
 
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import czi_format, tiff_format
+from denoise_daisy.images import bioio_format, czi_format, tiff_format
 from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Image
@@ -20,8 +21,13 @@ from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
 from denoise_daisy.images.overrides import overridden
 from denoise_daisy.wording import wrong
 
+logger = logging.getLogger(__name__)
+
 OWN: tuple[Format, ...] = (czi_format.FORMAT, tiff_format.FORMAT)
 """The formats of this program; the first that fits a path has it."""
+
+LAST: tuple[Format, ...] = (bioio_format.FORMAT,)
+"""Those that have what is nobody else's."""
 
 ENTRY_POINTS = "denoise_daisy.images"
 """The group by which packages add formats."""
@@ -30,10 +36,34 @@ OPTIONAL_KEYS = ("scene", "axes")
 """Keys of the input's section that some formats have no use for."""
 
 
-@cache
 def formats() -> tuple[Format, ...]:
     """Those of this program, and those of other packages that are installed."""
-    return (*OWN, *(entry.load() for entry in entry_points(group=ENTRY_POINTS)))
+    return (*OWN, *_others()[0], *LAST)
+
+
+@cache
+def _others() -> tuple[tuple[Format, ...], tuple[str, ...]]:
+    """The formats of other packages, and what is wrong with those that don't load."""
+    found: list[Format] = []
+    broken: list[str] = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        what = f"the format {entry.name!r} ({entry.value})"
+        if entry.dist is not None:
+            what += f" of the package {entry.dist.name!r}"
+        try:
+            loaded = entry.load()
+        except Exception as error:  # noqa: BLE001 - of anybody's package
+            broken.append(f"{what} can't be loaded: {type(error).__name__}: {error}")
+            continue
+        if not isinstance(loaded, Format):
+            broken.append(f"{what} is no Format")
+        elif loaded.name in {each.name for each in (*OWN, *found, *LAST)}:
+            broken.append(f"{what} has the name {loaded.name!r} of another one")
+        else:
+            found.append(loaded)
+    for problem in broken:
+        logger.warning("Left out: %s. Mend or uninstall it.", problem)
+    return tuple(found), tuple(broken)
 
 
 def is_image(path: Path) -> bool:
@@ -49,7 +79,13 @@ def ending_of(name: str) -> str:
 
 
 def format_of(path: str) -> Format:
-    """The format of a path, by its ending, else by what lies there, else CZI."""
+    """The format of a path, by its ending, else by what lies there, else CZI.
+
+    Raises
+    ------
+    InputError
+        None fits, and one of another package, which might, can't be loaded.
+    """
     name = Path(path).name.lower()
     by_ending = {e: f for f in reversed(formats()) for e in f.endings}
     for ending in sorted(by_ending, key=len, reverse=True):
@@ -63,6 +99,12 @@ def format_of(path: str) -> Format:
     for known in formats():
         if begins.startswith(known.magic or (b"\0" * 17,)) or known.owns(path):
             return known
+    broken = _others()[1]
+    if broken and Path(path).exists():
+        raise InputError(
+            f"The input {path!r} is of no format that is known, and"
+            f" {'; '.join(broken)}. Expected an image of a known format; mend or uninstall that package."
+        )
     return czi_format.FORMAT
 
 
@@ -147,7 +189,9 @@ def described_image(description: Mapping[str, Any]) -> Image:
     name = values.pop("format", czi_format.FORMAT.name)
     known = {each.name: each for each in formats()}
     if name not in known:
-        raise ValueError(f"format: {name!r}, which is none of {', '.join(known)}")
+        broken = "".join(f"; {problem}" for problem in _others()[1])
+        listed = ", ".join(known)
+        raise ValueError(f"format: {name!r}, which is none of {listed}{broken}")
     try:
         image: Image = TypeAdapter(known[name].image).validate_python(values)
         return image

@@ -1,7 +1,5 @@
 """TIFF files as images: OME-TIFF, ImageJ's hyperstacks, BigTIFF, plain stacks."""
 
-import hashlib
-import os
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.file_identity import identity_of
 from denoise_daisy.images.plain_bytes import read_part
 from denoise_daisy.images.stored_array import StoredArray
 from denoise_daisy.images.tiff_file import CompressedPages
-
-ENDS = 1 << 16
-"""Bytes at a file's begin and end that tell it from a changed one."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class TiffImage(StoredArray):
 
     @property
     def _paths(self) -> list[str]:
-        return _paths(self.path, self.siblings)
+        return paths_of(self.path, self.siblings)
 
     @cached_property
     def _compressed(self) -> CompressedPages:
@@ -86,39 +82,13 @@ class TiffImage(StoredArray):
 
     def current_identity(self) -> dict[str, str | int]:
         """The identity of the files as they are now."""
-        return read_identity(self.path, self.siblings)
+        return identity_of(self._paths)
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("_ends", "_compressed")
         return {k: v for k, v in self.__dict__.items() if k not in made}
 
 
-def _paths(path: str, siblings: Sequence[str]) -> list[str]:
+def paths_of(path: str, siblings: Sequence[str]) -> list[str]:
+    """The paths of a file and of others in its folder, by name."""
     return [path, *(str(Path(path).parent / name) for name in siblings)]
-
-
-def read_identity(path: str, siblings: Sequence[str]) -> dict[str, str | int]:
-    """What tells a file, and those that belong to it, from changed ones.
-
-    Raises
-    ------
-    InputError
-        One can't be read.
-    """
-    size = newest = 0
-    checksum = hashlib.sha256()
-    for each in _paths(path, siblings):
-        try:
-            with Path(each).open("rb") as file:
-                status = os.fstat(file.fileno())
-                checksum.update(file.read(ENDS))
-                file.seek(max(0, status.st_size - ENDS))
-                checksum.update(file.read(ENDS))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"The input {each!r} can't be read"
-                f" ({getattr(error, 'strerror', None) or error}). Expected a TIFF file;"
-                " check input.path."
-            ) from error
-        size, newest = size + status.st_size, max(newest, status.st_mtime_ns)
-    return {"size": size, "mtime_ns": newest, "ends_sha256": checksum.hexdigest()}

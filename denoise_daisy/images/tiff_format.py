@@ -1,6 +1,7 @@
 """TIFF as a format among others."""
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.file_identity import identity_of
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.input import Input
 from denoise_daisy.images.stored_array import (
@@ -8,7 +9,7 @@ from denoise_daisy.images.stored_array import (
     checked_dtype,
     guessed_axes,
 )
-from denoise_daisy.images.tiff import TiffImage, read_identity
+from denoise_daisy.images.tiff import TiffImage, paths_of
 from denoise_daisy.images.tiff_series import Series, names_of, read_series
 
 
@@ -27,7 +28,7 @@ def _open(source: Input) -> TiffImage:
         channels=found.facts.channels(count),
         scale_um=found.facts.scale_um,
         time_step_s=found.facts.time_step_s,
-        identity=read_identity(path, found.siblings),
+        identity=identity_of(paths_of(path, found.siblings)),
         warnings=found.notes,
         siblings=found.siblings,
         byte_order=">" if found.big_endian else "<",

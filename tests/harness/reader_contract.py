@@ -46,6 +46,8 @@ class ReaderContract:
     shapes: tuple[tuple[int, ...], ...] = ((2, 3, 4, 33, 41), (1, 1, 1, 5, 7))
     """Of ``(t, c, z, y, x)``."""
     dtypes: tuple[str, ...] = ("uint8", "uint16", "float32")
+    reads: int = 500
+    """How many must leave nothing behind."""
 
     def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
         """Write an image into a folder that is there: the `input` of its config."""
@@ -145,7 +147,7 @@ class ReaderContract:
         for _ in range(50):
             image[key]
         descriptors, memory = process.num_fds(), process.memory_info().rss
-        for _ in range(500):
+        for _ in range(self.reads):
             image[key]
         assert process.num_fds() <= descriptors
         assert process.memory_info().rss - memory < 16 << 20

@@ -1,12 +1,16 @@
 """Every reader is held to the same."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tifffile
+from bioio_ome_tiff.writers import OmeTiffWriter
 from demo_czi import write_czi
 
+from denoise_daisy.images import bioio_format, czi_format, formats
 from harness.reader_contract import ReaderContract
 
 
@@ -48,3 +52,21 @@ class TestBigTiff(ReaderContract):
             for plane in voxels.reshape(-1, *voxels.shape[3:]):
                 writer.write(plane, contiguous=False, metadata=None, rowsperstrip=3)
         return {"path": str(path), "axes": "cyx" if len(voxels[0]) > 1 else "yx"}
+
+
+class TestBioio(ReaderContract):
+    """Its own plugin for OME-TIFF, as if this program read none."""
+
+    dtypes = ("uint16",)
+    reads = 50  # of 20 ms each
+
+    @pytest.fixture(autouse=True)
+    def _no_tiff_of_ours(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        last = replace(bioio_format.FORMAT, endings=(".ome.tiff",))
+        monkeypatch.setattr(formats, "OWN", (czi_format.FORMAT,))
+        monkeypatch.setattr(formats, "LAST", (last,))
+
+    def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
+        path = folder / "a.ome.tiff"
+        OmeTiffWriter.save(voxels, path, dim_order="TCZYX")
+        return {"path": str(path)}
