@@ -25,6 +25,8 @@ def identity_of(paths: Iterable[str]) -> dict[str, str | int]:
         try:
             with Path(path).open("rb") as file:
                 status = os.fstat(file.fileno())
+                # Of several, also one that is not the newest may have changed.
+                checksum.update(f"{status.st_size} {status.st_mtime_ns} ".encode())
                 checksum.update(file.read(ENDS))
                 file.seek(max(0, status.st_size - ENDS))
                 checksum.update(file.read(ENDS))
@@ -35,4 +37,4 @@ def identity_of(paths: Iterable[str]) -> dict[str, str | int]:
                 " of an image; check input.path."
             ) from error
         size, newest = size + status.st_size, max(newest, status.st_mtime_ns)
-    return {"size": size, "mtime_ns": newest, "ends_sha256": checksum.hexdigest()}
+    return {"size": size, "mtime_ns": newest, "sha256": checksum.hexdigest()}

@@ -103,7 +103,8 @@ def format_of(path: str) -> Format:
     if broken and Path(path).exists():
         raise InputError(
             f"The input {path!r} is of no format that is known, and"
-            f" {'; '.join(broken)}. Expected an image of a known format; mend or uninstall that package."
+            f" {'; '.join(broken)}. Expected an image of a known format; mend or"
+            " uninstall that package."
         )
     return czi_format.FORMAT
 

@@ -1,5 +1,6 @@
 """What series of pages a TIFF has, and where each of their pages lies."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,13 @@ MOST_SAID = 3
 """Messages of tifffile that are passed on."""
 
 RGB = 2
+
+BROKEN = re.compile(
+    "invalid page offset|offset to (first )?page|circular reference|corrupted tag list"
+    "|corrupted file|incompletely written|missing required tags"
+    "|OME series (?!expected|level)|shaped series (?!metadata does)"
+)
+"""What tifffile says where it goes on with less than the file should hold."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def _opened(path: str) -> Iterator[tuple[Any, list[tuple[str, Any, Any]], list[s
     with open_tiff(path) as (tif, said):
         _check_siblings(path, tif)
         scenes = _scenes(tif)
-        broken = [text for text in said if "page offset" in text or "IFD" in text]
+        broken = [text for text in said if BROKEN.search(text)]
         if broken or not scenes:
             raise ValueError(broken[0] if broken else "it has no pages")
         yield tif, scenes, said
