@@ -54,6 +54,7 @@ class TestBigTiff(ReaderContract):
         return {"path": str(path), "axes": "cyx" if len(voxels[0]) > 1 else "yx"}
 
 
+@pytest.mark.filterwarnings("ignore:As of version 0.4.0")  # ome-types
 class TestBioio(ReaderContract):
     """Its own plugin for OME-TIFF, as if this program read none."""
 
