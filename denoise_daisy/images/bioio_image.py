@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_identity import identity_of
+from denoise_daisy.images.file_identity import identity_of, is_file
 from denoise_daisy.images.stored_array import StoredArray, checked_dtype, plain_channels
 
 BIO_FORMATS = "bioio-bioformats"
@@ -74,7 +74,7 @@ class BioioImage(StoredArray):
 
 def plugin_of(path: str) -> str | None:
     """The name of the plugin that bioio reads a file with; None if it has none."""
-    if find_spec("bioio") is None or not Path(path).is_file():
+    if find_spec("bioio") is None or not is_file(path):
         return None
     from bioio import BioImage  # noqa: PLC0415 - heavy
 
@@ -150,7 +150,7 @@ def open_bioio(path: str, scene: int | None) -> BioioImage:
 
 def _opened(path: str, scene: int) -> Any:
     """A file as bioio has it, at one of its scenes."""
-    if not Path(path).is_file():
+    if not is_file(path):
         raise InputError(
             f"The input {path!r} is no file that is there. Expected an image; check"
             " input.path."

@@ -11,6 +11,11 @@ ENDS = 1 << 16
 """Bytes at a file's begin and end that are looked at."""
 
 
+def is_file(path: str) -> bool:
+    """Whether a file is there, and no folder or pipe; nor is what can't be a path."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib's raises
+
+
 def identity_of(paths: Iterable[str]) -> dict[str, str | int]:
     """What tells these files, together one image, from changed ones.
 

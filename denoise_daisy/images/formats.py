@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import bioio_format, czi_format, tiff_format
 from denoise_daisy.images.channels import channel_numbers
+from denoise_daisy.images.file_identity import is_file
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input
@@ -93,14 +94,14 @@ def format_of(path: str) -> Format:
             return by_ending[ending]
     begins = b""
     with suppress(OSError, ValueError):
-        if Path(path).is_file():
+        if is_file(path):
             with Path(path).open("rb") as file:
                 begins = file.read(16)
     for known in formats():
         if begins.startswith(known.magic or (b"\0" * 17,)) or known.owns(path):
             return known
     broken = _others()[1]
-    if broken and Path(path).exists():
+    if broken and is_file(path):
         raise InputError(
             f"The input {path!r} is of no format that is known, and"
             f" {'; '.join(broken)}. Expected an image of a known format; mend or"

@@ -5,12 +5,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.file_identity import is_file
 from denoise_daisy.images.plain_bytes import read_exactly
 
 JPEG = (6, 7, 34892, 33007)
@@ -31,10 +31,10 @@ def open_tiff(path: str) -> Iterator[tuple[Any, list[str]]]:
     """
     import tifffile  # noqa: PLC0415 - heavy
 
-    if not Path(path).is_file():
-        there = "is no file" if Path(path).exists() else "does not exist"
+    if not is_file(path):
         raise InputError(
-            f"The input {path!r} {there}. Expected a TIFF file; check input.path."
+            f"The input {path!r} is no file that is there. Expected a TIFF; check"
+            " input.path."
         )
     with (
         refusing(f"The input {path!r}"),
