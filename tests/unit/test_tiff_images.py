@@ -191,6 +191,19 @@ def test_only_what_is_needed_is_read(
     np.testing.assert_array_equal(part[0, 0], voxels[key[2:]])
 
 
+def test_of_wide_rows_only_a_part_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    voxels = noise((4, 8, 50_000))
+    grey = {"photometric": "minisblack", "metadata": {"axes": "ZYX"}}
+    tifffile.imwrite(path, voxels, **grey)
+    image = opened(path)
+    key = (slice(0, 1), slice(0, 1), slice(1, 4), slice(2, 5), slice(40_000, 40_100))
+    before = bytes_read()
+    part = image[key]
+    assert bytes_read() - before < 2 * part.nbytes
+    np.testing.assert_array_equal(part[0, 0], voxels[key[2:]])
+
+
 def test_pages_at_equal_distances_are_one_entry(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     voxels = noise((300, 8, 8))
@@ -250,6 +263,15 @@ def test_series_are_scenes(tmp_path: Path) -> None:
     assert "has 2 scenes" in refused(path, scene=2)
 
 
+def test_reduced_copies_among_the_pages_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    voxels = noise((40, 60))
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(voxels, metadata=None)
+        writer.write(voxels[:20, :50], metadata=None, subfiletype=1)
+    np.testing.assert_array_equal(opened(path)[ALL][0, 0, 0], voxels)
+
+
 def test_colour_images_are_refused_unless_they_are_called_channels(
     tmp_path: Path,
 ) -> None:
@@ -285,6 +307,7 @@ def test_other_types_of_voxels_are_refused(tmp_path: Path) -> None:
 HOWS: dict[str, dict[str, Any]] = {
     "ome": {"ome": True, "tile": (16, 16), "compression": "zlib"},
     "imagej": {"imagej": True},
+    "one piece": {"photometric": "minisblack", "truncate": True},
     "pages": {"metadata": None, "rowsperstrip": 8, "compression": "lzw"},
 }
 
