@@ -8,10 +8,10 @@ from denoise_daisy.images.bioio_image import (
     scenes_of,
 )
 from denoise_daisy.images.format import Format, SceneName
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import OneInput
 
 
-def _open(source: Input) -> BioioImage:
+def _open(source: OneInput) -> BioioImage:
     return open_bioio(source.path, source.scene)
 
 

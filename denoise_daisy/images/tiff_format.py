@@ -3,7 +3,7 @@
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.file_identity import identity_of
 from denoise_daisy.images.format import Format, SceneName
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.stored_array import (
     checked_axes,
     checked_dtype,
@@ -13,7 +13,7 @@ from denoise_daisy.images.tiff import TiffImage, paths_of
 from denoise_daisy.images.tiff_series import Series, names_of, read_series
 
 
-def _open(source: Input) -> TiffImage:
+def _open(source: OneInput) -> TiffImage:
     path = source.path
     found = read_series(path, source.scene)
     axes = _axes(path, found, source.axes)
