@@ -1,0 +1,108 @@
+"""The scenes of a file: each an image, all of them in one OME-Zarr.
+
+Expected voxels come from SciPy on each scene; what is made is read by ome-zarr-py and
+held to the specification by yaozarrs.
+"""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from scipy import ndimage
+from yaozarrs import validate_zarr_store
+
+from harness import cli, ledger_lines, output_of, processes_of, start, wait_until
+from harness import write_config as write
+from harness.plates import write_plate
+
+FIELDS = ("B/3/0", "B/3/1", "D/11/0")
+
+CODE = """
+import os, sys, time
+from pathlib import Path
+
+def wait(block, context):
+    while "worker" in sys.argv[0] and Path(os.environ["FLAG"]).exists():
+        time.sleep(0.05)
+    return block
+"""
+
+
+def config_of(folder: Path, **sections: Any) -> Path:
+    return write(
+        folder / "config.json",
+        {
+            "input": {"path": "plate.czi", "scene": "all"},
+            "output": {"path": "plate.zarr", "chunks": {"z": 1, "y": 40, "x": 40}},
+            "denoise": {"kind": "median", "size": {"y": 3, "x": 3}},
+            "workers": {"kind": "local", "count": 2},
+        }
+        | sections,
+    )
+
+
+def check(folder: Path, places: tuple[str, ...], scenes: list[np.ndarray]) -> None:
+    for place, voxels in zip(places, scenes, strict=True):
+        wanted = ndimage.median_filter(voxels, (1, 1, 1, 3, 3))
+        np.testing.assert_array_equal(output_of(folder / "plate.zarr" / place), wanted)
+
+
+def test_a_plate_is_written_in_wells_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+    scenes = write_plate(tmp_path / "plate.czi")
+    task = {"kind": "function", "name": "f", "function": "code:wait"}
+    config = config_of(tmp_path, tasks=[task])
+    (tmp_path / "code.py").write_text(CODE)
+    flag = tmp_path / "flag"
+    flag.touch()
+    process = start(config, env={"FLAG": str(flag)})
+
+    def denoised() -> int:
+        every = (ledger_lines(tmp_path / "plate.zarr" / f) for f in FIELDS)
+        return sum(1 for lines in every for _ in lines)
+
+    wait_until(lambda: denoised() >= 2, "some blocks are done")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    flag.unlink()
+    wait_until(
+        lambda: not processes_of(tmp_path / "plate.zarr.run"), "no worker is left"
+    )
+    ended = cli(config, env={"FLAG": str(flag)})
+    assert ended.returncode == 0, ended.stderr
+    check(tmp_path, FIELDS, scenes)
+    assert denoised() == len(scenes)
+
+    plate = tmp_path / "plate.zarr"
+    validate_zarr_store(str(plate))
+    nodes = list(Reader(parse_url(str(plate)))())
+    assert nodes[0].data[0].shape[-2:] == (2 * 40, 2 * 40)  # wells beside each other
+    attributes = zarr.open_group(plate, mode="r").attrs["ome"]
+    assert attributes["plate"]["field_count"] == 2
+    assert [well["path"] for well in attributes["plate"]["wells"]] == ["B/3", "D/11"]
+
+
+@pytest.mark.parametrize("template", ["plate.zarr", "{name}_{scene}.zarr"])
+def test_scenes_without_wells_are_a_series_or_files_of_their_own(
+    template: str, tmp_path: Path
+) -> None:
+    scenes = write_plate(tmp_path / "plate.czi", named=False)
+    output = {"path": template, "chunks": {"z": 1, "y": 40, "x": 40}}
+    ended = cli(config_of(tmp_path, output=output))
+    assert ended.returncode == 0, ended.stderr
+    if template == "plate.zarr":
+        check(tmp_path, ("0", "1", "2"), scenes)
+        validate_zarr_store(str(tmp_path / "plate.zarr"))
+        series = zarr.open_group(tmp_path / "plate.zarr" / "OME", mode="r")
+        assert series.attrs["ome"]["series"] == ["0", "1", "2"]
+        image = Reader(parse_url(str(tmp_path / "plate.zarr" / "1")))
+        assert [node.data[0].shape for node in image()] == [(1, 1, 2, 40, 40)]
+    else:
+        places = tuple(f"../plate_{i}.zarr" for i in range(3))
+        (tmp_path / "plate.zarr").mkdir()
+        check(tmp_path, places, scenes)
