@@ -1,6 +1,7 @@
 """What all sections of the config file have in common."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -78,6 +79,11 @@ def by_kind(default: str) -> Discriminator:
     return Discriminator(kind_of)
 
 
+def is_url(path: str) -> bool:
+    """Whether it is a URL, such as "s3://bucket/image.zarr", and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path) is not None
+
+
 def absolute(folder: Path, path: str) -> str:
     """A path, absolute; a relative one counts from the folder.
 
@@ -86,12 +92,22 @@ def absolute(folder: Path, path: str) -> str:
     InputError
         There can be no such path.
     """
+    if is_url(path):
+        raise InputError(
+            f"{re.sub('//[^/]*@', '//', path)!r} is a URL. Expected a path: only"
+            " input.path can be a URL."
+        )
     if "\0" in path:
         raise InputError(f"The path {path!r} holds a NUL character; no file can.")
     try:
         return os.path.normpath(folder / Path(path).expanduser())
     except RuntimeError as error:
         raise InputError(f"The path {path!r} has no home folder: {error}.") from error
+
+
+def located(folder: Path, path: str) -> str:
+    """The same of a path that may also be a URL, which stays as it is."""
+    return path if is_url(path) else absolute(folder, path)
 
 
 Number = TypeVar("Number", int, float)

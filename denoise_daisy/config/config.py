@@ -24,7 +24,7 @@ from denoise_daisy.launchers import Workers
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.notify import Notify
 from denoise_daisy.outputs.layout import Output
-from denoise_daisy.sections import Section, absolute
+from denoise_daisy.sections import Section, absolute, located
 from denoise_daisy.tasks import Task
 
 
@@ -93,12 +93,12 @@ class Config(Section):
             The file is absent, an image, no JSON5, or no config; the message names the
             keys.
         """
-        path = Path(path)
         if is_image(path):
             raise InputError(
                 f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"
                 f" {path}` writes one for it."
             )
+        path = Path(path)
         try:
             data = path.read_bytes()
         except (OSError, ValueError) as error:
@@ -131,7 +131,7 @@ class Config(Section):
         """The config with every relative path made absolute."""
         asked = self.input.path
         paths = (asked,) if isinstance(asked, str) else asked
-        whole = tuple(absolute(folder, path) for path in paths)
+        whole = tuple(located(folder, path) for path in paths)
         source = {"path": whole[0] if isinstance(asked, str) else whole}
         target = {"path": absolute(folder, self.output.path)}
         return self.model_copy(

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from bioio_ome_tiff.writers import OmeTiffWriter
 from demo_czi import write_czi
 
 from denoise_daisy.images import bioio_format, czi_format, formats
 from harness.reader_contract import ReaderContract
+from harness.zarr_files import write_04, write_05
 
 
 class TestCzi(ReaderContract):
@@ -71,3 +73,32 @@ class TestBioio(ReaderContract):
         path = folder / "a.ome.tiff"
         OmeTiffWriter.save(voxels, path, dim_order="TCZYX")
         return {"path": str(path)}
+
+
+class TestOmeZarr04(ReaderContract):
+    """Of Zarr 2, as ome-zarr-py writes it."""
+
+    def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
+        return {"path": str(write_04(folder / "a.ome.zarr", voxels))}
+
+
+class TestOmeZarr05(ReaderContract):
+    """Of Zarr 3, as ngff-zarr writes it."""
+
+    def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
+        return {"path": str(write_05(folder / "a.zarr", voxels))}
+
+
+class TestPlainZarr(ReaderContract):
+    """An array of Zarr 3 in shards, its axes in an order of its own."""
+
+    def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
+        stored = voxels.transpose(3, 1, 4, 0, 2)
+        zarr.create_array(
+            folder / "a.zarr",
+            data=stored.astype(stored.dtype.newbyteorder(">")),
+            chunks=(8, 1, 16, 1, 2),
+            shards=(16, 2, 32, 1, 4),
+            dimension_names=list("ycxtz"),
+        )
+        return {"path": str(folder / "a.zarr")}
