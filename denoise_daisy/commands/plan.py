@@ -3,7 +3,6 @@
 import argparse
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoise_daisy.commands import inspect
@@ -35,7 +34,7 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    if is_image(Path(options.config)):
+    if is_image(options.config):
         inspect.say(options.config, as_json=options.json)
         return
     config = Config.load(options.config)

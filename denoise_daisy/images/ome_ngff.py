@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
@@ -19,6 +19,9 @@ from denoise_daisy.wording import wrong
 
 LONG_NAMES = {"time": "t", "channel": "c"}
 """Names and types of axes, of which there is only one axis each."""
+
+
+Kind = TypeVar("Kind")
 
 
 class Axis(BaseModel):
@@ -94,7 +97,7 @@ def multiscale_of(path: str, ome: dict[str, Any]) -> Multiscale | None:
     return found[0]
 
 
-def checked(path: str, key: str, kind: Any, value: Any) -> Any:
+def checked(path: str, key: str, kind: type[Kind], value: Any) -> Kind:
     """A part of the metadata as values of a kind.
 
     Raises

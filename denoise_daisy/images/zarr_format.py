@@ -19,7 +19,7 @@ from denoise_daisy.images.zarr_image import (
 )
 from denoise_daisy.images.zarr_levels import MOST_LISTED, level_of
 from denoise_daisy.images.zarr_nodes import DOCUMENTS, Node, read_node
-from denoise_daisy.images.zarr_place import Place, joined, place_of
+from denoise_daisy.images.zarr_place import Place, joined, place_of, within
 from denoise_daisy.images.zarr_scenes import Scene, scenes_in
 from denoise_daisy.sections import is_url
 
@@ -36,7 +36,7 @@ def open_zarr(source: Input) -> ZarrImage:
     """
     place, node, scene = _image_place(source.path, source.scene)
     level = level_of(place, node)
-    there = place.within(level.part)
+    there = within(place, level.part)
     array, document = array_node(there)
     facts = array_facts(there.path, array.version)
     grid = facts.grid
@@ -82,7 +82,7 @@ def _image_place(path: str, scene: int | None) -> tuple[Place, Node, str]:
             )
         return place, node, ""
     part = _chosen(path, scenes, scene).part
-    there = place.within(part)
+    there = within(place, part)
     return there, _node(there), part
 
 
@@ -104,8 +104,8 @@ def _node(place: Place) -> Node:
     node = read_node(place)
     if node is None:
         raise InputError(
-            f"There is no Zarr at {place.path!r}, or nobody may read it: none of"
-            f" {', '.join(DOCUMENTS)} is there. Expected a Zarr's group or array; check"
+            f"There is no Zarr at {place.path!r} that may be read: no"
+            f" {', '.join(DOCUMENTS)}. Expected a Zarr's group or array; check"
             " input.path."
         )
     return node
@@ -135,8 +135,8 @@ def _gap_warnings(path: str, grid: ChunkGrid, missing: str | None) -> Iterator[s
     unfinished = f" {run!r} lies beside it: is that run complete?" if run else ""
     yield (
         f"{int(flags.sum())} of {flags.size} {files} are missing in the Zarr (the"
-        f" first: {grid.key(first)}); they stay 0. Many programs leave out those that are all"
-        f" 0.{unfinished}"
+        f" first: {grid.key(first)}); they stay 0. Many programs leave out those that"
+        f" are all 0.{unfinished}"
     )
 
 

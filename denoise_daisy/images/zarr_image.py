@@ -4,7 +4,7 @@ import hashlib
 import os
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import zarr
@@ -39,7 +39,7 @@ class ZarrImage(StoredArray):
 
     begin: tuple[int, ...]
     """Where the first voxel lies, in voxels of (t, z, y, x)."""
-    version: int
+    version: Literal[2, 3]
     """Of the Zarr format: 2 or 3."""
     grid: ChunkGrid
     missing: str | None
@@ -111,6 +111,8 @@ class ZarrImage(StoredArray):
     @property
     def _array(self) -> "Array[Any]":
         # A server's connections are of no use to a process that inherits them.
+        process: int | None
+        array: Array[Any] | None
         process, array = self.__dict__.get("_opened", (None, None))
         if process != os.getpid() or array is None:
             path, known = joined(self.path, self.part), self.missing
@@ -179,7 +181,7 @@ class ArrayFacts:
     grid: ChunkGrid
 
 
-def array_facts(path: str, version: int) -> ArrayFacts:
+def array_facts(path: str, version: Literal[2, 3]) -> ArrayFacts:
     """What the metadata of the array at a path or URL tell.
 
     Raises

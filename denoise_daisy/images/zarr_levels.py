@@ -14,7 +14,7 @@ from denoise_daisy.images.ome_ngff import (
 )
 from denoise_daisy.images.stored_array import checked_axes, guessed_axes
 from denoise_daisy.images.zarr_nodes import Node, read_node, read_nodes
-from denoise_daisy.images.zarr_place import Place, place_of
+from denoise_daisy.images.zarr_place import Place
 
 MOST_LISTED = 20
 """Arrays in a message."""
@@ -102,7 +102,7 @@ def _below(place: Place) -> Level:
         part = f"{name}/{part}" if part else name
         if not path or path.endswith(":/"):
             break
-        node = read_node(place_of(path))
+        node = read_node(place.at(path))
         multiscale = multiscale_of(path, node.ome) if node else None
         dataset = multiscale and multiscale.level(part)
         if dataset:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.zarr_place import Place, joined
@@ -19,7 +19,7 @@ class Node:
     """A group or an array."""
 
     path: str
-    version: int
+    version: Literal[2, 3]
     """Of the Zarr format: 2 or 3."""
     attributes: dict[str, Any]
     array: bytes | None = None

@@ -44,10 +44,12 @@ class StoredFile(NamedTuple):
 class Place(Protocol):
     """A folder of a Zarr: a group's or an array's."""
 
-    path: str
+    @property
+    def path(self) -> str:
+        """Its path or URL."""
 
-    def within(self, part: str) -> "Place":
-        """The folder of that path in it; itself where that is empty."""
+    def at(self, path: str) -> "Place":
+        """Another folder of the same machine, by its whole path."""
 
     def read(self, key: str) -> bytes | None:
         """A file; None where there is none.
@@ -85,6 +87,11 @@ def place_of(path: str) -> Place:
     return _remote(path) if is_url(path) else LocalPlace(path)
 
 
+def within(place: Place, part: str) -> Place:
+    """The folder of that path in a place; itself where that is empty."""
+    return place.at(joined(place.path, part))
+
+
 def joined(path: str, part: str) -> str:
     """The path of a part of what lies at a path or URL."""
     return f"{path.rstrip('/')}/{part}" if part else path
@@ -118,9 +125,9 @@ class LocalPlace:
 
     path: str
 
-    def within(self, part: str) -> "LocalPlace":
+    def at(self, path: str) -> "LocalPlace":
         """As `Place` says, as all that follows."""
-        return LocalPlace(joined(self.path, part))
+        return LocalPlace(path)
 
     def read(self, key: str) -> bytes | None:
         """A file."""
@@ -176,9 +183,9 @@ class RemotePlace:
     files: Any
     """fsspec's file system, of no event loop that a caller has."""
 
-    def within(self, part: str) -> "RemotePlace":
+    def at(self, path: str) -> "RemotePlace":
         """As `Place` says, as all that follows."""
-        return RemotePlace(joined(self.path, part), self.files)
+        return RemotePlace(path, self.files)
 
     def read(self, key: str) -> bytes | None:
         """A file; where nobody may list, a server denies those that are not there."""
@@ -188,7 +195,7 @@ class RemotePlace:
         """Some files, asked for at the same time."""
         by_url = {joined(self.path, key): key for key in keys}
         names = {self.files._strip_protocol(url): key for url, key in by_url.items()}  # noqa: SLF001 - the way to know what answers are named
-        answers = self._asked(
+        answers: Any = self._asked(
             lambda: self.files.cat([*by_url], recursive=False, on_error="return")
         )
         if not isinstance(answers, dict):

@@ -10,7 +10,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.images.format import SceneName
 from denoise_daisy.images.ome_ngff import checked
 from denoise_daisy.images.zarr_nodes import Node, read_node, read_nodes
-from denoise_daisy.images.zarr_place import Place, joined
+from denoise_daisy.images.zarr_place import Place, joined, within
 
 LAYOUT = "bioformats2raw.layout"
 
@@ -119,7 +119,7 @@ def _name(names: Sequence[_Named], index: int | None, default: str) -> str:
 
 
 def _of_series(place: Place) -> Iterator[_Found]:
-    group = read_node(place.within(OME_GROUP))
+    group = read_node(within(place, OME_GROUP))
     listed = group.ome.get("series") if group else None
     if listed is None:
         numbers = [name for name in place.children() or () if name.isdecimal()]

@@ -19,6 +19,7 @@ from denoise_daisy.runs.commented import commented
 from denoise_daisy.runs.init_noise import is_shifted, noise_section, noise_text
 from denoise_daisy.runs.presets import Preset, preset_for
 from denoise_daisy.runs.warnings import warnings_of
+from denoise_daisy.sections import is_url, located
 
 SCHEMA = "denoise_daisy.schema.json"
 """Beside the config, for editors."""
@@ -49,8 +50,8 @@ def init(
             f"{str(output)!r} is there already. Expected a new name: choose it with -o,"
             " or move that file away."
         )
-    file = Path(path).absolute()
-    image = open_image(Input(path=str(file), scene=scene))
+    file = located(Path.cwd(), str(path))
+    image = open_image(Input(path=file, scene=scene))
     draft = _draft(file, target, image, scene, workers)
     text = draft.text()
     Config.parse(text.encode(), name=str(output), folder=target.parent)
@@ -109,17 +110,17 @@ class _Draft:
 
 
 def _draft(
-    file: Path, target: Path, image: Image, scene: int | None, workers: str
+    file: str, target: Path, image: Image, scene: int | None, workers: str
 ) -> _Draft:
     """All that is to be written, held against the image."""
     folder, found = target.parent, survey(image)
     preset = preset_for(image.shape, image.scale_um)
     of_scene = "" if scene is None else f"_scene{scene}"
-    output = file.with_name(f"{file.stem}{of_scene}_denoised.zarr")
+    output = _output(file, folder, of_scene)
     values: dict[str, Any] = {
         "$schema": f"./{SCHEMA}",
         "input": {
-            "path": _from(folder, file),
+            "path": file if is_url(file) else _from(folder, Path(file)),
             "scene": scene,
             "roi": {},
             "channels": None,
@@ -153,6 +154,17 @@ def _draft(
     blocks = f"{grid.size} of {' '.join(f'{axis} {n}' for axis, n in shape)} voxels"
     warnings = (*warnings_of(run, None if problems else found), *problems)
     return _Draft(values, image, preset, found, blocks, warnings)
+
+
+def _output(file: str, folder: Path, of_scene: str) -> Path:
+    """Beside the image, and in no Zarr; of a URL in the config's folder."""
+    path = Path(file)
+    zarrs = [p for p in (path, *path.parents) if p.suffix.lower() == ".zarr"]
+    outer = zarrs[-1] if zarrs else path
+    level = "".join(f"_{part}" for part in path.relative_to(outer).parts)
+    stem = outer.stem.removesuffix(".ome")
+    name = f"{stem}{level}{of_scene}_denoised.zarr"
+    return folder / name if is_url(file) else outer.with_name(name)
 
 
 def _workers(kind: str) -> dict[str, Any]:

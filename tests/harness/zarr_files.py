@@ -7,12 +7,17 @@ from typing import Any
 
 import ngff_zarr
 import numpy as np
+import pytest
 import zarr
+
+from denoise_daisy.errors import InputError
+from denoise_daisy.images.formats import open_image
+from denoise_daisy.images.input import Input
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it uses what it deprecates
-    from ome_zarr import format as ome_format
     from ome_zarr import writer
+    from ome_zarr.format import FormatV04
 
 UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}
 
@@ -33,7 +38,7 @@ def write_04(
         writer.write_image(
             voxels,
             group,
-            fmt=ome_format.FormatV04(),
+            fmt=FormatV04(),
             axes=axes,
             scale_factors=list(levels),
             storage_options={"chunks": tuple(chunks)},
@@ -58,4 +63,41 @@ def write_05(
             image, scale_factors=[], chunks=dict(zip(axes, chunks, strict=True))
         )
         ngff_zarr.to_ngff_zarr(path, levels, version="0.5", consolidate_metadata=False)
+    return path
+
+
+def write_plain(path: Path, voxels: np.ndarray, **more: Any) -> Path:
+    """A bare array, of Zarr 3 unless it is said otherwise, by zarr itself."""
+    asked = {"chunks": (1,) * (voxels.ndim - 2) + (8, 8)} | more
+    zarr.create_array(path, data=voxels, **asked)
+    return path
+
+
+def opened(path: Path | str, **asked: Any) -> Any:
+    """The image at a path."""
+    return open_image(Input(path=str(path), **asked))
+
+
+def refused(path: Path | str, **asked: Any) -> str:
+    """Why there is none."""
+    with pytest.raises(InputError) as caught:
+        opened(path, **asked)
+    said = str(caught.value)
+    assert "Expected" in said
+    assert "\n" not in said
+    return said
+
+
+def write_plate(path: Path, wells: Sequence[str], fields: Sequence[np.ndarray]) -> Path:
+    """A plate of 0.4, by ome-zarr-py; each of its wells has as many of the fields."""
+    plate = zarr.open_group(path, mode="w", zarr_format=2)
+    rows, columns = (sorted({well.split("/")[i] for well in wells}) for i in (0, 1))
+    writer.write_plate_metadata(plate, rows, columns, list(wells), fmt=FormatV04())
+    each = len(fields) // len(wells)
+    for i, well in enumerate(wells):
+        group = plate.require_group(well)
+        names = [str(number) for number in range(each)]
+        writer.write_well_metadata(group, names, fmt=FormatV04())
+        for name, voxels in zip(names, fields[i * each :], strict=False):
+            write_04(path / well / name, voxels)
     return path
