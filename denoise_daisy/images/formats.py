@@ -24,7 +24,7 @@ from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input
 from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
 from denoise_daisy.images.overrides import overridden
-from denoise_daisy.images.zarr_place import refuse_credentials
+from denoise_daisy.images.zarr_server import refuse_credentials
 from denoise_daisy.wording import wrong
 
 <<<<<<< HEAD

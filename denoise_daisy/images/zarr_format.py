@@ -19,8 +19,9 @@ from denoise_daisy.images.zarr_image import (
 )
 from denoise_daisy.images.zarr_levels import MOST_LISTED, level_of
 from denoise_daisy.images.zarr_nodes import DOCUMENTS, Node, read_node
-from denoise_daisy.images.zarr_place import Place, joined, place_of, within
+from denoise_daisy.images.zarr_place import Place, joined, within
 from denoise_daisy.images.zarr_scenes import Scene, scenes_in
+from denoise_daisy.images.zarr_server import place_of
 from denoise_daisy.sections import is_url
 
 ENDINGS = (".zarr", ".ome.zarr")

@@ -16,13 +16,8 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.images.stored_array import StoredArray, in_order
 from denoise_daisy.images.zarr_chunks import ChunkGrid, checked_grid, unpacked
 from denoise_daisy.images.zarr_nodes import Node, read_node
-from denoise_daisy.images.zarr_place import (
-    Place,
-    joined,
-    place_of,
-    remote_options,
-    said,
-)
+from denoise_daisy.images.zarr_place import Place, joined, said
+from denoise_daisy.images.zarr_server import place_of, remote_options
 from denoise_daisy.sections import is_url
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from denoise_daisy.config import Config
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import zarr_place
+from denoise_daisy.images import zarr_server
 from denoise_daisy.images.formats import (
     describe,
     described_image,
@@ -130,7 +130,7 @@ def test_what_is_lost_or_changed_on_s3_is_noticed(keys: Server) -> None:
 def test_without_keys_only_what_is_public_is_read(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in zarr_place.CREDENTIALS:
+    for name in zarr_server.CREDENTIALS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     assert "that may be read" in refused("s3://images/a.zarr")
