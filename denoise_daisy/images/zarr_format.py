@@ -17,7 +17,7 @@ from denoise_daisy.images.zarr_image import (
     array_node,
     look_at,
 )
-from denoise_daisy.images.zarr_levels import MOST_LISTED, level_of
+from denoise_daisy.images.zarr_levels import DEEPEST, MOST_LISTED, level_of
 from denoise_daisy.images.zarr_nodes import DOCUMENTS, Node, read_node
 from denoise_daisy.images.zarr_place import Place, joined, within
 from denoise_daisy.images.zarr_scenes import Scene, scenes_in
@@ -145,9 +145,7 @@ def _run_beside(path: str) -> str:
     """The run directory of an output of this program, above an array; else empty."""
     if is_url(path):
         return ""
-    above = [
-        folder.with_name(f"{folder.name}.run") for folder in Path(path).parents[:3]
-    ]
+    above = [Path(f"{folder}.run") for folder in Path(path).parents[:DEEPEST]]
     there = [folder.name for folder in above if (folder / "run.json").is_file()]
     return there[0] if there else ""
 

@@ -23,6 +23,7 @@ from harness import config_for, load, small_image
 from harness.czi_files import ALL, noise
 from harness.prepared import resolved
 from harness.zarr_files import (
+    UNITS,
     opened,
     refused,
     write_04,
@@ -60,6 +61,20 @@ def test_a_level_has_the_sizes_of_its_voxels(tmp_path: Path) -> None:
     assert level.time_step_s == 90.0
     np.testing.assert_array_equal(level[ALL], zarr.open_array(path / "s1")[:])
     assert opened(path / "s0").identity == image.identity
+
+
+def test_a_level_is_found_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = {"t": 1.0, "z": 1.0, "y": 0.5, "x": 0.5}
+    voxels = noise((1, 1, 1, 8, 8))
+    write_04(tmp_path / "a.zarr", voxels, scale=scale, units=UNITS)
+    (tmp_path / "a.zarr/s0/0/0/0/0/0").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert opened("a.zarr/s0").scale_um == (1.0, 0.5, 0.5)
+    monkeypatch.chdir("a.zarr")
+    assert opened("s0").scale_um == (1.0, 0.5, 0.5)
+    assert opened("s0").has_gaps
 
 
 @pytest.mark.parametrize(
