@@ -1,6 +1,6 @@
 """Collections of images in a Zarr: those of bioformats2raw, plates and wells."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
@@ -29,18 +29,11 @@ class Scene:
 
 class _Well(BaseModel):
     path: str
-    rowIndex: int | None = None  # noqa: N815 - the specification's
-    columnIndex: int | None = None  # noqa: N815 - as above
-
-
-class _Named(BaseModel):
-    name: str | int
+    """Names of its row and its column, with a slash between."""
 
 
 class _Plate(BaseModel):
     wells: list[_Well]
-    rows: list[_Named] = []
-    columns: list[_Named] = []
 
 
 class _Field(BaseModel):
@@ -95,7 +88,7 @@ _Found = tuple[str, str, tuple[str, str] | None]
 def _of_plate(place: Place, plate: _Plate) -> Iterator[_Found]:
     parts = [well.path.strip("/") for well in plate.wells]
     nodes = read_nodes(place, parts)
-    for part, well in zip(parts, plate.wells, strict=True):
+    for part in parts:
         if part not in nodes or "well" not in nodes[part].ome:
             raise InputError(
                 f"The plate {place.path!r} lists the well {part!r}, which is not there."
@@ -104,18 +97,9 @@ def _of_plate(place: Place, plate: _Plate) -> Iterator[_Found]:
             )
         where = joined(place.path, part)
         row, _, column = part.partition("/")
-        name = (
-            _name(plate.rows, well.rowIndex, row),
-            _name(plate.columns, well.columnIndex, column),
-        )
         for field in checked(where, "well", _Fields, nodes[part].ome["well"]).images:
             path = joined(part, field.path)
-            yield path, path, name
-
-
-def _name(names: Sequence[_Named], index: int | None, default: str) -> str:
-    is_there = index is not None and 0 <= index < len(names)
-    return str(names[index or 0].name) if is_there else default
+            yield path, path, (row, column)
 
 
 def _of_series(place: Place) -> Iterator[_Found]:

@@ -175,6 +175,11 @@ def test_a_chunk_that_is_written_again_changes_the_identity(tmp_path: Path) -> N
     now = file.stat().st_mtime_ns
     os.utime(file, ns=(now, now + 5_000_000_000))
     assert image.current_identity() != image.identity
+    with file.open("ab") as grown:
+        grown.write(b"more")
+    os.utime(file, ns=(now, now))
+    changed = image.current_identity()
+    assert changed["bytes"] == int(image.identity["bytes"]) + 4
     shutil.copytree(path, tmp_path / "b.zarr")
     assert opened(tmp_path / "b.zarr").identity == image.current_identity()
     file.unlink()
