@@ -12,11 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from denoise_daisy.errors import InputError
-<<<<<<< HEAD
-from denoise_daisy.images import bioio_format, czi_format, tiff_format
-=======
-from denoise_daisy.images import czi_format, zarr_format
->>>>>>> 976a170 (Read OME-Zarr and plain Zarr, from folders and from servers)
+from denoise_daisy.images import bioio_format, czi_format, tiff_format, zarr_format
 from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.file_identity import is_file
 from denoise_daisy.images.format import Format, SceneName
@@ -27,13 +23,9 @@ from denoise_daisy.images.overrides import overridden
 from denoise_daisy.images.zarr_server import refuse_credentials
 from denoise_daisy.wording import wrong
 
-<<<<<<< HEAD
 logger = logging.getLogger(__name__)
 
-OWN: tuple[Format, ...] = (czi_format.FORMAT, tiff_format.FORMAT)
-=======
-OWN: tuple[Format, ...] = (czi_format.FORMAT, zarr_format.FORMAT)
->>>>>>> 976a170 (Read OME-Zarr and plain Zarr, from folders and from servers)
+OWN: tuple[Format, ...] = (czi_format.FORMAT, tiff_format.FORMAT, zarr_format.FORMAT)
 """The formats of this program; the first that fits a path has it."""
 
 LAST: tuple[Format, ...] = (bioio_format.FORMAT,)
@@ -82,7 +74,9 @@ def is_image(path: str | Path) -> bool:
     By the ending of its name, or because a format knows it as its own.
     """
     name = _name(str(path))
-    return any(name.endswith(f.endings) or f.owns(str(path)) for f in formats())
+    is_known = any(name.endswith(each.endings) for each in formats())
+    own = (*OWN, *_others()[0])
+    return is_known or any(each.owns(str(path)) for each in own)
 
 
 def ending_of(name: str) -> str:
@@ -92,25 +86,16 @@ def ending_of(name: str) -> str:
 
 
 def format_of(path: str) -> Format:
-<<<<<<< HEAD
-    """The format of a path, by its ending, else by what lies there, else CZI.
-=======
     """The format of a path or URL, by its ending, else by what lies there, else CZI.
->>>>>>> 976a170 (Read OME-Zarr and plain Zarr, from folders and from servers)
 
     Raises
     ------
     InputError
-<<<<<<< HEAD
-        None fits, and one of another package, which might, can't be loaded.
-    """
-    name = Path(path).name.lower()
-=======
-        It is a URL that holds a secret.
+        It is a URL that holds a secret; or none fits, and one of another package,
+        which might, can't be loaded.
     """
     refuse_credentials(path)
     name = _name(path)
->>>>>>> 976a170 (Read OME-Zarr and plain Zarr, from folders and from servers)
     by_ending = {e: f for f in reversed(formats()) for e in f.endings}
     for ending in sorted(by_ending, key=len, reverse=True):
         if name.endswith(ending):
@@ -133,16 +118,12 @@ def format_of(path: str) -> Format:
     return czi_format.FORMAT
 
 
-<<<<<<< HEAD
-def open_image(asked: Input) -> Image:
-=======
 def _name(path: str) -> str:
     """The last part of a path or URL, in lower case."""
     return path.rstrip("/").rsplit("/", 1)[-1].lower()
 
 
-def open_image(source: Input) -> Image:
->>>>>>> 976a170 (Read OME-Zarr and plain Zarr, from folders and from servers)
+def open_image(asked: Input) -> Image:
     """The image that a config names, of the channels that it names.
 
     Raises

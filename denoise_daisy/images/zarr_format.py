@@ -6,7 +6,7 @@ from pathlib import Path
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.format import Format, SceneName
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
 from denoise_daisy.images.ome_ngff import channels_of
 from denoise_daisy.images.stored_array import checked_dtype
@@ -27,7 +27,7 @@ from denoise_daisy.sections import is_url
 ENDINGS = (".zarr", ".ome.zarr")
 
 
-def open_zarr(source: Input) -> ZarrImage:
+def open_zarr(source: OneInput) -> ZarrImage:
     """An image of a Zarr, of the level that the path names, else of the first.
 
     Raises

@@ -39,7 +39,8 @@ def write_plate(
         writer.write_metadata(path.stem, scale_x=1e-6, scale_y=1e-6, scale_z=1e-6)
     if named:
         listed = "".join(
-            f'<Scene Index="{i}" Name="{well}-{i}"><ArrayName>{well}</ArrayName></Scene>'
+            f'<Scene Index="{i}" Name="{well}-{i}">'
+            f"<ArrayName>{well}</ArrayName></Scene>"
             for i, well in enumerate(wells)
         )
         s = f"<S><Scenes>{listed}</Scenes></S></Dimensions>"

@@ -11,13 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from scipy import ndimage
 from yaozarrs import validate_zarr_store
 
-from harness import cli, ledger_lines, output_of, processes_of, start, wait_until
+from harness import (
+    cli,
+    ledger_lines,
+    ome_of,
+    output_of,
+    processes_of,
+    start,
+    wait_until,
+)
 from harness import write_config as write
 from harness.plates import write_plate
 
@@ -82,9 +89,9 @@ def test_a_plate_is_written_in_wells_and_goes_on_after_a_kill(tmp_path: Path) ->
     validate_zarr_store(str(plate))
     nodes = list(Reader(parse_url(str(plate)))())
     assert nodes[0].data[0].shape[-2:] == (2 * 40, 2 * 40)  # wells beside each other
-    attributes = zarr.open_group(plate, mode="r").attrs["ome"]
-    assert attributes["plate"]["field_count"] == 2
-    assert [well["path"] for well in attributes["plate"]["wells"]] == ["B/3", "D/11"]
+    described = ome_of(plate)["plate"]
+    assert described["field_count"] == 2
+    assert [well["path"] for well in described["wells"]] == ["B/3", "D/11"]
 
 
 @pytest.mark.parametrize("template", ["plate.zarr", "{name}_{scene}.zarr"])
@@ -98,8 +105,7 @@ def test_scenes_without_wells_are_a_series_or_files_of_their_own(
     if template == "plate.zarr":
         check(tmp_path, ("0", "1", "2"), scenes)
         validate_zarr_store(str(tmp_path / "plate.zarr"))
-        series = zarr.open_group(tmp_path / "plate.zarr" / "OME", mode="r")
-        assert series.attrs["ome"]["series"] == ["0", "1", "2"]
+        assert ome_of(tmp_path / "plate.zarr" / "OME")["series"] == ["0", "1", "2"]
         image = Reader(parse_url(str(tmp_path / "plate.zarr" / "1")))
         assert [node.data[0].shape for node in image()] == [(1, 1, 2, 40, 40)]
     else:
