@@ -3,8 +3,8 @@
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
@@ -13,6 +13,7 @@ from funlib.geometry import Coordinate
 from pydantic import FiniteFloat, NonNegativeInt, PositiveInt
 
 from denoise_daisy.blockwise.limits import Limits, Pace
+from denoise_daisy.blockwise.many_cuts import ManyCuts
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES, BlockGrid
 from denoise_daisy.sections import FinitePositive, Section, SpaceTime, by_axis
@@ -133,34 +134,46 @@ def choose_shape(
         f"The smallest block{whose}, of {voxels} voxels (t z y x) with its context,"
     )
     smaller = "make output.chunks (or shards) smaller"
-    cuts = [replace(grid, block_shape=Coordinate(s)) for s in _shapes(grid, file_shape)]
-    fitting = [cut for cut in cuts if work.memory(cut) <= limits.memory]
-    if not fitting:
-        least = min(work.memory(cut) for cut in cuts)
-        raise limits.too_large(smallest, least, smaller)
+    cuts = ManyCuts.of(grid, _lengths(grid, file_shape))
+    memory = work.base + cuts.largest_read * work.bytes_per_voxel
+    fitting = cuts.where(memory <= limits.memory)
+    if not len(fitting):
+        raise limits.too_large(smallest, int(memory.min()), smaller)
     best = _soonest(fitting, work)
     if work.is_within(best, limits.seconds_cut_for):
         return best.block_shape
-    if quick := [c for c in fitting if work.is_within(c, limits.seconds_cut_for)]:
-        return _soonest(quick, work).block_shape
-    quickest = min(fitting, key=lambda cut: work.pace.seconds(cut.largest_shape))
-    if not work.is_within(quickest, limits.seconds):
-        seconds = work.pace.seconds(quickest.largest_shape)
+    largest = fitting.largest_shape.tolist()
+    quick = [work.pace.is_within(shape, limits.seconds_cut_for) for shape in largest]
+    if any(quick):
+        return _soonest(fitting.where(np.array(quick)), work).block_shape
+    quickest = min(range(len(fitting)), key=lambda i: work.pace.seconds(largest[i]))
+    cut = fitting.cut(quickest)
+    if not work.is_within(cut, limits.seconds):
+        seconds = work.pace.seconds(cut.largest_shape)
         raise limits.too_slow(smallest, seconds, smaller)
-    return quickest.block_shape
+    return cut.block_shape
 
 
-def _soonest(cuts: Sequence[BlockGrid], work: Workload) -> BlockGrid:
-    most = max(cut.size for cut in cuts)
-    enough = [cut for cut in cuts if cut.size >= min(most, work.workers)]
+def _soonest(cuts: ManyCuts, work: Workload) -> BlockGrid:
+    cuts = cuts.where(cuts.size >= min(int(cuts.size.max()), work.workers))
+    workers = np.minimum(cuts.size, work.workers)
+    share = cuts.voxels_read / workers
+    # No worker has less to do than the mean, nor more than that and a block.
+    soonest, latest = share, share + cuts.largest_read
+    is_known = cuts.size > SIMULATED_BLOCKS
+    rounds = -(-cuts.size // work.workers)
+    known = cuts.voxels_read * (rounds / cuts.size)
+    soonest, latest = (np.where(is_known, known, bound) for bound in (soonest, latest))
+    # Floating point decides only where it is sure.
+    possible = cuts.where(soonest <= latest.min() * (1 + 1e-9))
     return min(
-        enough,
+        map(possible.cut, range(len(possible))),
         key=lambda cut: (work.time(cut), cut.shape[2] * cut.shape[3], cut.size),
     )
 
 
-def _shapes(grid: BlockGrid, file_shape: Coordinate) -> Iterator[Sequence[int]]:
-    """All shapes where they are few, else one for each number of blocks per axis."""
+def _lengths(grid: BlockGrid, file_shape: Coordinate) -> list[list[int]]:
+    """By axis, all lengths where shapes are few, else one for each number of blocks."""
     volume = grid.volume.shape
     counts = [
         np.arange(1, math.ceil(voxels / step) + 1)
@@ -176,9 +189,7 @@ def _shapes(grid: BlockGrid, file_shape: Coordinate) -> Iterator[Sequence[int]]:
             _, first = np.unique(blocks, return_index=True)
             counts[axis] = counts[axis][np.sort(first)]
     axes = zip(counts, volume, file_shape, strict=True)
-    return itertools.product(
-        *([int(min(n * step, most)) for n in ns] for ns, most, step in axes)
-    )
+    return [[int(min(n * step, most)) for n in ns] for ns, most, step in axes]
 
 
 def asked_shape(

@@ -15,8 +15,6 @@ from denoise_daisy.sections import AnyAxis, OutputType, Section, by_axis
 ARRAY_AXES = "tczyx"
 """The axes of every array."""
 
-DEFAULT_CHUNKS = {"t": 1, "c": 1, "z": 32, "y": 128, "x": 128}
-
 MAX_SHARD_BYTES = 256 << 20
 
 
@@ -30,7 +28,9 @@ class Output(Section):
     """Integers are rounded to nearest and clipped; clipped voxels are reported."""
 
     chunks: dict[AnyAxis, PositiveInt] = {}
-    """Voxels of a chunk by axis; by default t 1, c 1, z 32, y 128, x 128."""
+    """Voxels of a chunk by axis.  An axis not named: t 1, c 1; along z, y and x as many
+    as make it about a cube in micrometers, of 0.5 to 2 MiB uncompressed, with which
+    the blocks are done soonest.  A run that goes on keeps its chunks."""
 
     shards: dict[AnyAxis, PositiveInt] | Literal["auto"] | None = "auto"
     """Voxels of a shard by axis (an axis not named: one chunk, all channels), null for
@@ -86,9 +86,12 @@ def with_c(shape: Sequence[int], channels: int) -> tuple[int, ...]:
 
 
 def chunks_of(output: Output, shape: Sequence[int]) -> tuple[int, ...]:
-    """The chunks asked for, no larger than an array of that ``(t, c, z, y, x)``."""
-    wanted = by_axis(output.chunks, ARRAY_AXES, DEFAULT_CHUNKS)
-    return tuple(map(min, wanted, shape))
+    """The chunks of an array of that ``(t, c, z, y, x)``, no larger than it.
+
+    Along an axis that `output` does not name they are as long as the array.
+    """
+    whole = dict(zip(ARRAY_AXES, shape, strict=True))
+    return tuple(map(min, by_axis(output.chunks, ARRAY_AXES, whole), shape))
 
 
 def explicit_shards(

@@ -69,6 +69,16 @@ class Denoising:
         asked = by_axis(self.blocks.context, "tzyx", exact)
         return Coordinate(map(min, asked, self.padded(image).roi.shape))
 
+    def grid(self, image: Image, volume: Roi) -> BlockGrid:
+        """The volume as one block."""
+        return BlockGrid(
+            readable_roi=self.padded(image).roi,
+            volume=volume,
+            block_shape=volume.shape,
+            context=self.context(image),
+            stencil=self.denoiser.stencil,
+        )
+
     @property
     def base(self) -> int:
         """Memory of a worker before its first block, in bytes."""
@@ -85,7 +95,7 @@ class Denoising:
         )
 
 
-def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
+def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> None:
     """One stage, which reads the image and writes the output's full resolution.
 
     Raises
@@ -93,7 +103,6 @@ def build_denoise(asked: Denoising, builder: StageBuilder) -> None:
     InputError
         It can't work with that image; the message has the number to change.
     """
-    work = asked.workload(builder.image)
     grid, shards = _cut(asked, builder, work)
     image, output = builder.image, builder.cutting.output
     dtype = image.dtype.name if output.dtype == "input" else output.dtype
@@ -143,13 +152,7 @@ def _cut(
         # A run may go on with another block shape, but not with other shards.
         shards = _recorded_shards(builder.recorded[DENOISE].parameters)
     file_shape = without_c(shards or chunks)
-    grid = BlockGrid(
-        readable_roi=asked.padded(image).roi,
-        volume=volume,
-        block_shape=volume.shape,
-        context=asked.context(image),
-        stencil=asked.denoiser.stencil,
-    )
+    grid = asked.grid(image, volume)
 
     def choose(kept: Coordinate | None) -> Coordinate:
         if kept and not is_exact(asked.denoiser, grid, asked.blocks):

@@ -1,6 +1,7 @@
 """All stages of a run, the denoising first, each after those that it reads."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from denoise_daisy.blockwise.block_shape import check_shape
@@ -9,6 +10,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import FULL_RESOLUTION
 from denoise_daisy.tasks.base import AnyTask
 from denoise_daisy.tasks.builder import StageBuilder
+from denoise_daisy.tasks.chunking import with_chunks
 from denoise_daisy.tasks.denoise import Denoising, build_denoise
 from denoise_daisy.tasks.places import TABLE
 from denoise_daisy.tasks.pyramid import Pyramid, build_levels
@@ -25,7 +27,10 @@ def build_stages(
         The denoising can't work with the image, or a task with what it reads.
     """
     builder.offer_raw()
-    build_denoise(denoising, builder)
+    work = denoising.workload(builder.image)
+    cutting = with_chunks(denoising, tasks, builder, work)
+    builder = replace(builder, cutting=cutting)
+    build_denoise(denoising, builder, work)
     with_own_levels = {task.input for task in tasks if isinstance(task, Pyramid)}
     if "denoised" not in with_own_levels:
         build_levels(builder, "denoised", "pyramid", "pyramid")

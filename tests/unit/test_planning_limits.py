@@ -7,14 +7,14 @@ takes.  Up to 4096 shapes all are tried; beyond, for each number of blocks along
 the smallest.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from fractions import Fraction
 
 import pytest
 from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.blockwise.block_shape import Workload, choose_shape
-from denoise_daisy.blockwise.limits import Limits
+from denoise_daisy.blockwise.limits import Limits, Pace
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import BlockGrid, neighbourhood
 
@@ -97,29 +97,27 @@ def test_the_least_memory_is_that_of_the_smallest_file(voxels: int) -> None:
         choose_shape(grid, UNIT, work, within(MIB + 3 * 30 - 1))
 
 
-SEEN: set[tuple[int, ...]] = set()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched(Workload):
-    """Notes the shapes whose memory is asked for."""
-
-    def memory(self, grid: BlockGrid) -> int:
-        SEEN.add(tuple(grid.block_shape))
-        return Workload.memory(self, grid)
-
-
 def shapes_tried(
     extent: tuple[int, ...], unit: Coordinate, t_reach: int = 0
 ) -> list[list[int]]:
     """Extents that are tried along each axis, each with all of the others."""
-    SEEN.clear()
-    roi, context = Roi((0, 0, 0, 0), extent), Coordinate(t_reach, 0, 0, 0)
-    grid = BlockGrid(roi, roi, roi.shape, context, neighbourhood(context))
-    work = Watched(bytes_per_voxel=PER_VOXEL, base=MIB, workers=4)
-    choose_shape(grid, unit, work, within(1 << 40))
-    axes = [sorted({shape[axis] for shape in SEEN}) for axis in range(4)]
-    assert len(SEEN) == len(axes[0]) * len(axes[1]) * len(axes[2]) * len(axes[3])
+    roi, none = Roi((0, 0, 0, 0), extent), Coordinate(0, 0, 0, 0)
+    reach = neighbourhood(Coordinate(t_reach, 0, 0, 0))
+    # Without context, so that a block reads what it writes.
+    grid = BlockGrid(roi, roi, roi.shape, none, reach)
+    seen: set[tuple[int, ...]] = set()
+
+    def steps(largest: Sequence[int]) -> float:
+        """Notes the shapes whose time is asked for."""
+        seen.add(tuple(largest))
+        return 1e9
+
+    pace = Pace(steps, lambda: 1e3)
+    work = Workload(bytes_per_voxel=PER_VOXEL, base=MIB, workers=4, pace=pace)
+    with pytest.raises(InputError, match="takes about"):
+        choose_shape(grid, unit, work, Limits(memory=1 << 40, seconds=1.0))
+    axes = [sorted({shape[axis] for shape in seen}) for axis in range(4)]
+    assert len(seen) == len(axes[0]) * len(axes[1]) * len(axes[2]) * len(axes[3])
     return axes
 
 
