@@ -8,6 +8,7 @@ import numpy as np
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.errors import InputError
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.runs.layout_warnings import layout_warnings
 from denoise_daisy.tasks.function import Function
 from denoise_daisy.tasks.label import Label
 from denoise_daisy.tasks.pyramid import Pyramid, needless_levels
@@ -36,6 +37,7 @@ def warnings_of(run: ResolvedRun, survey: Survey | None) -> Iterator[str]:
     for task in run.config.tasks:
         if isinstance(task, Pyramid):
             yield from needless_levels(task, run.stages)
+    yield from layout_warnings(run)
     if survey is not None:
         yield from run.denoiser.doubts(run.image, survey)
         yield from beyond_type(run.array.dtype, survey)
