@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from funlib.geometry import Coordinate, Roi
+from funlib.geometry import Roi
 
 from denoise_daisy.blockwise.block_shape import (
     Blocks,
@@ -19,7 +19,14 @@ from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import BlockGrid
 from denoise_daisy.outputs.chunks import chunk_shapes
-from denoise_daisy.outputs.layout import ARRAY_AXES, Output, with_c, without_c
+from denoise_daisy.outputs.layout import (
+    ARRAY_AXES,
+    Layout,
+    Output,
+    auto_shards,
+    with_c,
+    without_c,
+)
 from denoise_daisy.sections import by_axis
 from denoise_daisy.tasks.base import AnyTask
 from denoise_daisy.tasks.builder import StageBuilder
@@ -28,6 +35,10 @@ from denoise_daisy.tasks.denoise import DENOISE, Denoising
 
 AS_SOON = Fraction(102, 100)
 """Chunks whose blocks are done within so many times the least are as good."""
+
+FEW_FILES, TIMES_FILES = 1000, 4
+"""So many files, or so many times the least, are as good.  A block of a prime number of
+chunks along each axis makes a file of each."""
 
 
 def with_chunks(
@@ -54,7 +65,7 @@ def with_chunks(
         kept = candidates[0]
         if asked.blocks.shape == "auto" and not isinstance(output.shards, dict):
             grid = asked.grid(image, cutting.volume)
-            kept = _soonest(candidates, grid, work, builder)
+            kept = _Choice(shape, dtype, grid, work, builder).of(candidates)
     default = dict(zip(ARRAY_AXES, kept, strict=True))
     lengths = by_axis(output.chunks, ARRAY_AXES, default)
     chunks = dict(zip(ARRAY_AXES, lengths, strict=True))
@@ -87,38 +98,59 @@ def _steps(
     }
 
 
-def _soonest(
-    candidates: Sequence[tuple[int, ...]],
-    grid: BlockGrid,
-    work: Workload,
-    builder: StageBuilder,
-) -> tuple[int, ...]:
-    """The first of those with which all blocks are done about as soon as can be."""
-    if len(candidates) == 1:
-        return candidates[0]
-    limits = builder.limits(DENOISE)
-    found = [
-        (*ranked, chunks)
-        for chunks in candidates
-        if (ranked := _rank(without_c(chunks), grid, work, limits))
-    ]
-    if not found:
-        # The refusal names what the blocks of these would need.
-        return min(candidates, key=math.prod)
-    slow, least, _ = min(found, key=lambda each: each[:2])
-    return next(
-        chunks
-        for is_slow, time, chunks in found
-        if is_slow == slow and time <= least * AS_SOON
-    )
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """Chunks, and what comes of them."""
+
+    chunks: tuple[int, ...]
+
+    is_slow: bool
+    """Whether a block takes longer than is good."""
+
+    time: Fraction
+    """When all blocks are done, in voxels of one channel that a worker computes."""
+
+    files: int
+    """Of the array, in the largest shards that tile a block."""
 
 
-def _rank(
-    chunk: Coordinate, grid: BlockGrid, work: Workload, limits: Limits
-) -> tuple[bool, Fraction] | None:
-    """Whether blocks take long, and when all are done; None where none fits."""
-    try:
-        cut = replace(grid, block_shape=choose_shape(grid, chunk, work, limits))
-    except InputError:
-        return None
-    return not work.is_within(cut, limits.seconds_cut_for), work.time(cut)
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What decides between chunks that are near cubes."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    grid: BlockGrid
+    """The volume as one block."""
+    work: Workload
+    builder: StageBuilder
+
+    def of(self, candidates: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+        """The first of those whose blocks are done soonest, and in few files."""
+        if len(candidates) == 1:
+            return candidates[0]
+        limits = self.builder.limits(DENOISE)
+        tried = [t for c in candidates if (t := self._tried(c, limits))]
+        if not tried:
+            # Blocks of these are named in the refusal.
+            return min(candidates, key=math.prod)
+        slow, least = min((t.is_slow, t.time) for t in tried)
+        soon = [t for t in tried if t.is_slow == slow and t.time <= least * AS_SOON]
+        few = max(FEW_FILES, TIMES_FILES * min(t.files for t in soon))
+        return next(t.chunks for t in soon if t.files <= few)
+
+    def _tried(self, chunks: tuple[int, ...], limits: Limits) -> _Tried | None:
+        """What comes of some chunks; None where not even the smallest block fits."""
+        try:
+            block = choose_shape(self.grid, without_c(chunks), self.work, limits)
+        except InputError:
+            return None
+        cut = replace(self.grid, block_shape=block)
+        whole = with_c(block, self.shape[1])
+        shards = auto_shards(whole, self.shape, chunks, self.dtype)
+        return _Tried(
+            chunks=chunks,
+            is_slow=not self.work.is_within(cut, limits.seconds_cut_for),
+            time=self.work.time(cut),
+            files=Layout(self.shape, self.dtype, chunks, shards, 0).files,
+        )

@@ -158,7 +158,7 @@ def balanced(workers: int) -> dict[str, Any]:
 SMALL = (1, 1, 32, 384, 384)
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 5])
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
 def test_no_chunks_near_a_cube_balance_better_and_none_as_good_are_nearer(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,3 +268,52 @@ def test_the_smallest_blocks_of_all_chunks_are_tried_before_memory_is_too_little
 ) -> None:
     with pytest.raises(InputError, match="smallest block"):
         resolved(monkeypatch, SMALL, blocks={"memory_gib": 0.21})
+
+
+def test_chunks_that_make_many_files_give_way_to_some_as_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks of 7 x 13 chunks tile in no larger shards than a row; 8 x 13 do."""
+    movie = (17, 1, 1501, 2048, 1936)
+    sections = {"workers": balanced(8), "blocks": {"memory_gib": 57}}
+    cube = {"chunks": {"z": 80, "y": 80, "x": 80}}
+    rows = resolved(monkeypatch, movie, output=cube, **sections)
+    assert rows.array.layout.shards == (1, 1, 80, 80, 2000)
+    run = resolved(monkeypatch, movie, **sections)
+    assert rows.array.layout.files == 17 * 19 * 26
+    assert run.array.layout.files <= 4000
+    share = time_of(run) / time_of(rows)
+    assert share <= 1.02
+
+
+def time_of(run: ResolvedRun) -> float:
+    """Of eight workers: all that is read, in whole rounds."""
+    grid = run.denoising.grid
+    return grid.voxels_read * math.ceil(grid.size / 8) / grid.size
+
+
+def test_blocks_of_tasks_that_are_named_are_whole_chunks_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = {"kind": "smooth", "name": "s", "input": "denoised", "sigma": 1}
+    config = config_for(Path("/a.czi"), Path("/o.zarr"), denoise=DENOISE)
+    monkeypatch.setattr(resolve, "open_image", lambda _: Known(SMALL, 1.0))
+    cut = {"blocks": {"shape": {"z": 32, "y": 100, "x": 200}}}
+    run = resolve.resolve(load(config | {"tasks": [task | cut]}), None, "new")
+    (smooth,) = (stage for stage in run.stages if stage.name == "s")
+    assert tuple(smooth.grid.block_shape) == (1, 32, 100, 200)
+    _, _, _, y, x = run.array.layout.chunks
+    assert 100 % y == 200 % x == 0
+
+
+def test_blocks_larger_than_the_image_decide_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As long as the axis, or longer, is the same as not named."""
+    chunks = {
+        resolved(
+            monkeypatch, (1, 1, 32, 390, 390), blocks={"shape": {"y": 96} | x}
+        ).array.layout.chunks
+        for x in ({}, {"x": 390}, {"x": 391})
+    }
+    assert len(chunks) == 1
