@@ -275,7 +275,7 @@ def test_chunks_that_make_many_files_give_way_to_some_as_good(
 ) -> None:
     """Blocks of 7 x 13 chunks tile in no larger shards than a row; 8 x 13 do."""
     movie = (17, 1, 1501, 2048, 1936)
-    sections = {"workers": balanced(8), "blocks": {"memory_gib": 57}}
+    sections: dict[str, Any] = {"workers": balanced(8), "blocks": {"memory_gib": 57}}
     cube = {"chunks": {"z": 80, "y": 80, "x": 80}}
     rows = resolved(monkeypatch, movie, output=cube, **sections)
     assert rows.array.layout.shards == (1, 1, 80, 80, 2000)
