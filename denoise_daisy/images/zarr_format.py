@@ -161,7 +161,7 @@ def _inspect(path: str) -> FileFacts:
     images = []
 
     def opened(scene: int | None) -> ZarrImage:
-        images.append(open_zarr(Input(path=path, scene=scene)))
+        images.append(open_zarr(OneInput(path=path, scene=scene)))
         return images[-1]
 
     facts = facts_of_scenes(
