@@ -8,6 +8,7 @@ scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 scripts/benchmark calibration    of the noise: methods on volumes whose noise is known
 scripts/benchmark survey    `calibrate` of 202 GB: its time and memory
+scripts/benchmark reading   bytes read of a CZI per byte that planned blocks want
 """
 
 import argparse
@@ -22,6 +23,7 @@ import benchmark_calibration
 import benchmark_engine
 import benchmark_label
 import benchmark_memory
+import benchmark_reading
 import benchmark_real_noise
 import benchmark_resume
 import benchmark_speed
@@ -30,6 +32,13 @@ import benchmark_time
 from benchmark_tools import machine
 
 SPEED_SHAPE = (32, 384, 384)
+
+BY_FOLDER: dict[str, Any] = {
+    "memory": benchmark_memory,
+    "time": benchmark_time,
+    "survey": benchmark_survey,
+}
+"""Modes that have no options."""
 
 
 def main() -> None:
@@ -51,10 +60,8 @@ def main() -> None:
             found = benchmark_engine.run(
                 repeat or benchmark_engine.ROUNDS, every_set=options.every_set
             )
-        elif options.mode == "memory":
-            found = benchmark_memory.run(Path(folder))
-        elif options.mode == "time":
-            found = benchmark_time.run(Path(folder))
+        elif options.mode in BY_FOLDER:
+            found = BY_FOLDER[options.mode].run(Path(folder))
         elif options.mode == "label":
             found = benchmark_label.run(Path(folder), shape)
         elif options.mode == "calibration":
@@ -62,8 +69,8 @@ def main() -> None:
                 found = benchmark_real_noise.run(options.files)
             else:
                 found = benchmark_calibration.run(options.seeds)
-        elif options.mode == "survey":
-            found = benchmark_survey.run(Path(folder))
+        elif options.mode == "reading":
+            found = benchmark_reading.run(Path(folder), options.files)
         else:
             found = benchmark_resume.run(Path(folder), repeat or 1)
     facts["machine at the end"] = machine()
@@ -77,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     modes = ("speed", "engine", "memory", "time", "resume", "label", "calibration")
-    parser.add_argument("mode", nargs="?", choices=(*modes, "survey"), default="speed")
+    parser.add_argument(
+        "mode", nargs="?", choices=(*modes, "survey", "reading"), default="speed"
+    )
     parser.add_argument(
         "--shape", help="z y x, of speed (default 32x384x384) and label"
     )
@@ -97,7 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         help="calibration: volumes to tune on, or the 40 that judge (default)",
     )
     parser.add_argument(
-        "--files", type=Path, metavar="FOLDER", help="calibration: real CZI files"
+        "--files",
+        type=Path,
+        metavar="FOLDER",
+        help="calibration, reading: real CZI files",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers")
     parser.add_argument("--folder", type=Path, help="where temporary files go")

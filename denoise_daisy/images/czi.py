@@ -12,15 +12,15 @@ from pylibCZIrw import czi as pylibczi
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import czi_history, czi_metadata
 from denoise_daisy.images.channels import channel_numbers
-from denoise_daisy.images.czi_directory import read_identity
-from denoise_daisy.images.czi_scene import (
-    DTYPES,
-    RESOLVED_DIMENSIONS,
-    Scene,
-    find_scene,
-)
+from denoise_daisy.images.czi_directory import read_directory, read_identity
+from denoise_daisy.images.czi_entries import PIXEL_NUMBERS
+from denoise_daisy.images.czi_rows import RESOLVED_DIMENSIONS, Rows, rows_of
+from denoise_daisy.images.czi_scene import DTYPES, Scene, find_scene, full_size
 from denoise_daisy.images.image import Channel
 from denoise_daisy.images.tilings import Tilings
+
+_OPENED = ("_reader", "_rows")
+"""What belongs to a process."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,21 @@ class CziImage:
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         ranges = self._ranges(key)
-        block = np.empty([len(r) for r in ranges], self.dtype)
+        block = np.zeros([len(r) for r in ranges], self.dtype)
         if not block.size:
             return block
         t_range, c_range, z_range, y_range, x_range = ranges
         t0, z0, y0, x0 = self.origin
-        roi = (x0 + x_range[0], y0 + y_range[0], len(x_range), len(y_range))
+        begin = y0 + y_range[0], x0 + x_range[0]
         for i, t in enumerate(t_range):
             for j, c in enumerate(c_range):
                 for k, z in enumerate(z_range):
-                    plane = dict(self.fixed) | {
+                    plane = {
                         "T": t0 + t,
                         "C": self.first_channel + self.selected[c],
                         "Z": z0 + z,
                     }
-                    block[i, j, k] = self._read(roi, plane)
+                    self._read(plane, begin, block[i, j, k])
         return block
 
     @property
@@ -104,8 +104,18 @@ class CziImage:
         ]
 
     def _read(
+        self, plane: dict[str, int], begin: tuple[int, int], out: np.ndarray
+    ) -> None:
+        """Read a part of a plane, from a row and column of the document on."""
+        y, x = begin
+        if self._rows is None or not self._rows.read(plane, y, x, out):
+            height, width = out.shape
+            out[:] = self._composed((x, y, width, height), dict(self.fixed) | plane)
+
+    def _composed(
         self, roi: tuple[int, int, int, int], plane: dict[str, int]
     ) -> np.ndarray:
+        """What pylibCZIrw makes of a plane's tiles."""
         try:
             # Told no type, pylibCZIrw takes that of channel 0, which need not exist.
             pixels: np.ndarray = self._reader.read(
@@ -119,6 +129,12 @@ class CziImage:
                 " file again, or export it again in ZEN."
             ) from error
         return pixels[..., 0]
+
+    @cached_property
+    def _rows(self) -> Rows | None:
+        pixel = PIXEL_NUMBERS[self.pixel_type], self.dtype.itemsize
+        blocks = full_size(read_directory(self.path))
+        return rows_of(self.path, blocks, self.scene, dict(self.fixed), pixel)
 
     @cached_property
     def _reader(self) -> pylibczi.CziReader:
@@ -135,7 +151,7 @@ class CziImage:
         return read_identity(self.path)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_reader"}
+        return {k: v for k, v in self.__dict__.items() if k not in _OPENED}
 
 
 def open_czi(

@@ -55,7 +55,7 @@ PIXEL_TYPES = {
     12: "Gray32",
     13: "Gray64",
 }
-
+PIXEL_NUMBERS = {name: number for number, name in PIXEL_TYPES.items()}
 
 COMPRESSIONS = {
     0: "none",

@@ -9,11 +9,9 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi_directory import Directory, read_directory
 from denoise_daisy.images.czi_entries import PIXEL_TYPES, SubBlocks
 from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS, Gaps, find_gaps
+from denoise_daisy.images.czi_rows import RESOLVED_DIMENSIONS
 
 DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
-
-RESOLVED_DIMENSIONS = frozenset("TCZYXSM")
-"""Those of an image, and scene and tile."""
 
 MOST_EMPTY = 1000
 """A directory that spans so many times the pixels it names is damaged."""
@@ -51,12 +49,12 @@ def find_scene(path: str, scene: int | None) -> Scene:
 
 def scenes_of(directory: Directory) -> list[int | None]:
     """The scenes that a file has; None is what belongs to none."""
-    return _scenes(_full_size(directory))
+    return _scenes(full_size(directory))
 
 
 def sub_blocks_of(path: str, directory: Directory, scene: int | None) -> SubBlocks:
     """The sub-blocks of one of the file's scenes, reduced copies left out."""
-    return _choose_scene(path, scene, _full_size(directory))[1]
+    return _choose_scene(path, scene, full_size(directory))[1]
 
 
 def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
@@ -67,7 +65,7 @@ def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
     InputError
         It has no such scene, or one that can't be denoised.
     """
-    scene, blocks = _choose_scene(path, scene, _full_size(directory))
+    scene, blocks = _choose_scene(path, scene, full_size(directory))
     starts, sizes = spans(blocks)
     pixel_type = _pixel_type(path, blocks)
     _check_sizes(path, directory, blocks, sizes)
@@ -140,7 +138,8 @@ def _choose_scene(
     )
 
 
-def _full_size(directory: Directory) -> SubBlocks:
+def full_size(directory: Directory) -> SubBlocks:
+    """The sub-blocks of a file, reduced copies left out."""
     return directory.sub_blocks.where(~directory.sub_blocks.is_pyramid)
 
 
