@@ -12,6 +12,7 @@ from pylibCZIrw import czi as pylibczi
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import czi_history, czi_metadata
 from denoise_daisy.images.channels import channel_numbers
+from denoise_daisy.images.czi_attachments import attached_step_s
 from denoise_daisy.images.czi_directory import read_directory, read_identity
 from denoise_daisy.images.czi_entries import PIXEL_NUMBERS
 from denoise_daisy.images.czi_rows import RESOLVED_DIMENSIONS, Rows, rows_of
@@ -165,7 +166,8 @@ def open_czi(
         The file is absent, incomplete or of a kind that can't be denoised, or has no
         such scene or channel.
     """
-    return open_scene(path, find_scene(path, scene), read_metadata(path), channels)
+    found, read = find_scene(path, scene), czi_metadata.read_metadata(path)
+    return open_scene(path, found, read, channels)
 
 
 def open_scene(
@@ -179,9 +181,11 @@ def open_scene(
     Raises
     ------
     InputError
-        It has no such channel.
+        It has no such channel, or can't be read.
     """
     metadata, problems = read
+    if found.is_composed:
+        _check_opens(path)
     starts, sizes = found.starts, found.sizes
     others = sorted(sizes.keys() - RESOLVED_DIMENSIONS)
     count = sizes.get("C", 1)
@@ -200,7 +204,8 @@ def open_scene(
         fixed=tuple((d, starts[d]) for d in others if starts[d]),
         channels=tuple(described[c] for c in selected),
         scale_um=tuple(czi_metadata.scale_um(metadata, axis) for axis in "ZYX"),
-        time_step_s=czi_metadata.time_step_s(metadata),
+        time_step_s=czi_metadata.time_step_s(metadata)
+        or attached_step_s(path, sizes.get("T", 1)),
         identity=found.identity,
         warnings=(
             *problems,
@@ -212,29 +217,15 @@ def open_scene(
     )
 
 
-def read_metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
-    """The metadata as XML, empty (and why) where they can't be read.
-
-    Raises
-    ------
-    InputError
-        The file can't be opened.
-    """
+def _check_opens(path: str) -> None:
+    """Refuse what pylibCZIrw can't open, of an image that needs it."""
     try:
-        reader = pylibczi.CziReader(path)
+        pylibczi.CziReader(path)
     except RuntimeError as error:
         raise InputError(
             f"The input {path!r} can't be opened as CZI: {_said(error)}. Expected a"
             " complete file; copy it again, or finish its acquisition."
         ) from error
-    try:
-        text = reader.raw_metadata
-        return ElementTree.fromstring(text), []
-    except (RuntimeError, ElementTree.ParseError) as error:
-        return ElementTree.Element("ImageDocument"), [
-            f"The CZI's metadata can't be read ({_said(error)}); pixel sizes, time"
-            " step and channel names are missing in the output."
-        ]
 
 
 def _said(error: Exception) -> str:

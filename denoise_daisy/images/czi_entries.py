@@ -15,6 +15,9 @@ MOST_DIMENSIONS = 32
 SMALLEST_ENTRY = 72
 """Bytes of an entry that has no dimensions but X and Y."""
 
+_AT_ONCE = 256
+"""Entries that are looked at together, where they are not all of one length."""
+
 TOO_SHORT = "its sub-block directory ends too early"
 WRONG = "an entry of its sub-block directory is wrong"
 
@@ -134,22 +137,51 @@ def parse(pieces: Iterable[bytes], count: int) -> SubBlocks:
 
 
 def _chain(words: np.ndarray, most: int) -> tuple[np.ndarray, int]:
-    """Where whole entries begin, and where the last of them ends."""
-    numbers, length = words.astype(np.int32, copy=False).data, len(words)
+    """Where whole entries begin, and where the last of them ends.
+
+    Most are as long as the one before: it is looked how far that holds, and only where
+    it does not, entry by entry.
+    """
+    found = [np.zeros(0, np.int64)]
+    at, left, run = 0, most, _AT_ONCE
+    while left and (length := _length(words, at)):
+        fit = min(left, run, (len(words) - at) // length)
+        alike = words[at + 7 : at + fit * length : length] == words[at + 7]
+        count = fit if alike.all() else int(alike.argmin())
+        begins = np.arange(at, at + count * length, length)
+        run *= 4
+        if count < min(fit, _AT_ONCE):
+            begins, run = _walk(words[at:], min(left, _AT_ONCE)) + at, _AT_ONCE
+        found.append(begins)
+        at = int(begins[-1]) + _length(words, int(begins[-1]))
+        left -= len(begins)
+    return np.concatenate(found), at
+
+
+def _length(words: np.ndarray, at: int) -> int:
+    """Words of the entry that begins there; 0 where it is not whole."""
+    if at + 8 > len(words):
+        return 0
+    dimensions = int(words[at + 7])
+    if not 0 < dimensions <= MOST_DIMENSIONS:
+        raise ValueError(WRONG)
+    length = 8 + 5 * dimensions
+    return length if at + length <= len(words) else 0
+
+
+def _walk(words: np.ndarray, most: int) -> np.ndarray:
+    """Where the first entries begin, of which the first is whole."""
+    numbers = words.astype(np.int32, copy=False).data
     begins: list[int] = []
     at = 0
-    for _ in range(most):
-        if at + 8 > length:
-            break
+    while len(begins) < most and at + 8 <= len(numbers):
         dimensions = numbers[at + 7]
-        if not 0 < dimensions <= MOST_DIMENSIONS:
-            raise ValueError(WRONG)
         end = at + 8 + 5 * dimensions
-        if end > length:
+        if not 0 < dimensions <= MOST_DIMENSIONS or end > len(numbers):
             break
         begins.append(at)
         at = end
-    return np.array(begins, np.int64), at
+    return np.array(begins, np.int64)
 
 
 def _records(words: np.ndarray, begins: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
@@ -171,8 +203,9 @@ def _fill(blocks: SubBlocks, first: int, words: np.ndarray, begins: np.ndarray) 
     for i in range(heads["dimensions"].max(initial=0)):
         there = np.flatnonzero(heads["dimensions"] > i)
         dimensions = _records(words, begins[there] + 8 + 5 * i, _DIMENSION)
-        for name in np.unique(dimensions["name"]):
-            named = dimensions["name"] == name
+        names = dimensions["name"]
+        for name in names[:1] if (names == names[0]).all() else np.unique(names):
+            named = names == name
             text = name.tobytes().rstrip(b"\0 ").decode("latin-1")
             _put(blocks, text, first + there[named], dimensions[named])
     for axis in "XY":

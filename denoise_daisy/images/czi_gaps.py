@@ -25,6 +25,8 @@ class Gaps(NamedTuple):
     """The same in words."""
     tilings: Tilings | None
     """What it holds; None where that is everything."""
+    planes: int
+    """How many planes it holds something of."""
 
 
 def find_gaps(
@@ -50,7 +52,7 @@ def find_gaps(
         *_uncovered(covered[of_planes]),
     ]
     if not warnings:
-        return Gaps([], None)
+        return Gaps([], None, len(planes))
     whole = ((0, 0, sizes["Y"], sizes["X"]),)
     layouts = [
         _layout(data, (starts["Y"], starts["X"])) if part < 1 else whole
@@ -59,7 +61,7 @@ def find_gaps(
     shape = [sizes.get(d, 1) for d in PLANE_DIMENSIONS]
     origin = [starts.get(d, 0) for d in PLANE_DIMENSIONS]
     places = planes.astype(np.int64) - origin
-    return Gaps(warnings, _tilings(layouts, of_planes, places, shape))
+    return Gaps(warnings, _tilings(layouts, of_planes, places, shape), len(planes))
 
 
 def _layout(data: bytes, origin: tuple[int, int]) -> tuple[Tile, ...]:
@@ -121,13 +123,25 @@ class _Kinds(NamedTuple):
     def of(self, tiles: np.ndarray, bounds: np.ndarray) -> list[int]:
         """The numbers of planes whose tiles lie between bounds."""
         data, width, known = tiles.tobytes(), tiles.strides[0], len(self.numbers)
+        ends = (bounds * width).tolist()
+        # All planes are alike, most often: then one tells of all.
+        if len(data) == ends[1] * (len(ends) - 1) and _is_repeated(tiles, bounds):
+            ends = ends[:2]
         numbers = [
             self.numbers.setdefault(data[a:b], len(self.numbers))
-            for a, b in pairwise((bounds * width).tolist())
+            for a, b in pairwise(ends)
         ]
         if fresh := list(islice(self.numbers, known, None)):
             self.areas.append(_areas(fresh, tiles.dtype))
-        return numbers
+        return numbers * ((len(bounds) - 1) // len(numbers))
+
+
+def _is_repeated(tiles: np.ndarray, bounds: np.ndarray) -> bool:
+    """Whether all planes have the tiles of the first, in its order."""
+    first = int(bounds[1])
+    if (np.diff(bounds) != first).any():
+        return False
+    return bool((tiles.reshape(-1, first, 4) == tiles[:first]).all())
 
 
 def _areas(kinds: list[bytes], dtype: np.dtype[Any]) -> np.ndarray:

@@ -6,10 +6,12 @@ import numpy as np
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images import czi_history, czi_metadata
-from denoise_daisy.images.czi import open_scene, read_metadata
+from denoise_daisy.images.czi import open_scene
+from denoise_daisy.images.czi_attachments import attached_step_s
 from denoise_daisy.images.czi_directory import Directory, read_directory
 from denoise_daisy.images.czi_entries import COMPRESSIONS, SubBlocks
 from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS
+from denoise_daisy.images.czi_metadata import read_metadata
 from denoise_daisy.images.czi_scene import scene_of, scenes_of, spans, sub_blocks_of
 from denoise_daisy.images.inspection import (
     ChannelFacts,
@@ -34,6 +36,7 @@ def inspect_czi(path: str) -> FileFacts:
     directory = read_directory(path)
     metadata, problems = read_metadata(path)
     blocks = directory.sub_blocks
+    times = spans(blocks)[1].get("T", 1)
     numbers, counts = np.unique(blocks.compressions, return_counts=True)
     scenes = scenes_of(directory)
     return FileFacts(
@@ -46,7 +49,7 @@ def inspect_czi(path: str) -> FileFacts:
         },
         reduced_copies=int(np.count_nonzero(blocks.is_pyramid)),
         voxel_size_um={a: czi_metadata.scale_um(metadata, a.upper()) for a in "zyx"},
-        time_step_s=czi_metadata.time_step_s(metadata),
+        time_step_s=czi_metadata.time_step_s(metadata) or attached_step_s(path, times),
         software=_software(metadata),
         acquired=metadata.findtext(".//Information/Image/AcquisitionDateAndTime"),
         processing=czi_history.steps(metadata),

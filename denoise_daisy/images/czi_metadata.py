@@ -6,9 +6,27 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from denoise_daisy.images.czi_attachments import metadata_text
 from denoise_daisy.images.image import Channel
 
 COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+
+
+def read_metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
+    """The metadata as XML, empty (and why) where they can't be read.
+
+    Raises
+    ------
+    InputError
+        The file can't be opened.
+    """
+    try:
+        return ElementTree.fromstring(metadata_text(path)), []
+    except (ValueError, LookupError, ElementTree.ParseError) as error:
+        return ElementTree.Element("ImageDocument"), [
+            f"The CZI's metadata can't be read ({error}); pixel sizes, time step and"
+            " channel names are missing in the output."
+        ]
 
 
 def _text(root: ElementTree.Element, path: str) -> str | None:

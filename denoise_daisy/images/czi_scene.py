@@ -33,6 +33,9 @@ class Scene(NamedTuple):
     identity: dict[str, str | int]
     gaps: Gaps
     """What it lacks."""
+    is_composed: bool
+    """Whether some of it may take pylibCZIrw: tiles lie in a plane together, or their
+    pixels are compressed."""
 
 
 def find_scene(path: str, scene: int | None) -> Scene:
@@ -70,8 +73,11 @@ def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
     pixel_type = _pixel_type(path, blocks)
     _check_sizes(path, directory, blocks, sizes)
     _check_planes(path, blocks, starts, sizes)
-    missing = find_gaps(blocks, starts, sizes)
-    return Scene(scene, starts, sizes, pixel_type, directory.identity, missing)
+    gaps = find_gaps(blocks, starts, sizes)
+    is_composed = bool(blocks.compressions.any()) or len(blocks) > gaps.planes
+    return Scene(
+        scene, starts, sizes, pixel_type, directory.identity, gaps, is_composed
+    )
 
 
 def _check_sizes(

@@ -146,3 +146,19 @@ def tiles_directory(
 def first_sub_block(path: Path) -> int:
     """Byte where its segment begins."""
     return path.read_bytes().index(b"ZISRAWSUBBLOCK")
+
+
+def with_attachment(path: Path, name: bytes, data: bytes) -> Path:
+    """A CZI with a single attachment, which lies behind all else."""
+    file = path.read_bytes()
+    at = len(file)
+    about = struct.pack("<2s10xqi16s8s80s", b"A1", at, 0, b"", b"CZTIMS", name)
+    size = 256 + len(data)
+    file += struct.pack("<16sqq", b"ZISRAWATTACH", size, size)
+    file += struct.pack("<q8x", len(data)) + about + bytes(112) + data
+    directory = len(file)
+    size = 256 + len(about)
+    file += struct.pack("<16sqq", b"ZISRAWATTDIR", size, size)
+    file += struct.pack("<i252x", 1) + about
+    path.write_bytes(file)
+    return put(path, ATTACHMENTS_AT, "<q", directory)

@@ -89,6 +89,22 @@ def test_columns_are_what_a_plain_reader_finds(data: bytes, length: int) -> None
         assert rows(parsed(data, length)) == expected
 
 
+@pytest.mark.parametrize("runs", [(3000,), (1, 1), (255, 1), (256, 257, 1), (700, 5)])
+@pytest.mark.parametrize("length", [5000, 1 << 20])
+def test_entries_of_many_lengths_are_what_a_plain_reader_finds(
+    runs: tuple[int, ...], length: int
+) -> None:
+    """Runs of entries that are alike, of another number of dimensions each."""
+    parts: list[bytes] = []
+    while len(parts) < 3000:
+        run = runs[len(parts) % len(runs)]
+        more = [(b"D%d" % i, 0, 1, 1) for i in range(len(parts) % 7)]
+        plane = [(b"X", len(parts), 8, 8), (b"Y", 0, 8, 8), *more]
+        parts += [entry(plane, len(parts) + i) for i in range(run)]
+    data = struct.pack("<i124x", len(parts)) + b"".join(parts)
+    assert rows(parsed(data, length)) == plain_sub_blocks(data)
+
+
 @pytest.mark.parametrize("name", [CELLS, LATTICE, MOSAIC])
 def test_columns_of_a_real_file_are_what_a_plain_reader_finds(
     name: str, real_czi: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from demo_czi import write_czi
 
-from denoise_daisy.images import czi_directory
+from denoise_daisy.images import czi_segments
 from denoise_daisy.images.czi import open_czi
 from harness.czi_files import (
     ALL,
@@ -192,7 +192,7 @@ def test_metadata_that_is_no_xml_is_warned_of(tmp_path: Path) -> None:
     image = noise((1, 1, 2, 8, 8))
     path = write_czi(tmp_path / "a.czi", image)
     data = bytearray(path.read_bytes())
-    metadata_at = czi_directory._HEADER.unpack_from(data, 32)[8]
+    metadata_at = czi_segments.HEADER.unpack_from(data, 32)[8]
     tag = data.index(b"<ImageDocument", metadata_at)
     data[tag + 3 : tag + 4] = b"<"
     path.write_bytes(data)

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from denoise_daisy.images import czi_directory
+from denoise_daisy.images import czi_segments
 from harness import config_for, small_czi
 
 SECONDS = 60.0
@@ -243,11 +243,11 @@ INTERESTING = [0, 1, -1, 2, 5, 100, 2**15, 2**20, 2**31 - 1, -(2**31)]
 
 def described(data: bytes) -> list[int]:
     """Where the bytes lie by which a CZI describes itself, every second byte."""
-    header = czi_directory._HEADER.unpack_from(data, 32)
+    header = czi_segments.HEADER.unpack_from(data, 32)
     directory_at, metadata_at = header[7], header[8]
     used = struct.unpack_from("<q", data, directory_at + 24)[0]
     ranges = [
-        range(32 + czi_directory._HEADER.size),
+        range(32 + czi_segments.HEADER.size),
         range(directory_at, directory_at + 32 + 8),
         *[range(directory_at + 160, directory_at + 32 + used)] * 3,
         range(metadata_at, metadata_at + 32 + 16),
@@ -315,7 +315,7 @@ def test_a_position_far_off_is_refused(
 ) -> None:
     """One damaged number must not become an image of 2 ** 31 planes to plan for."""
     data = bytearray((folder / "in.czi").read_bytes())
-    directory_at = czi_directory._HEADER.unpack_from(data, 32)[7]
+    directory_at = czi_segments.HEADER.unpack_from(data, 32)[7]
     at = data.index(dimension.encode() + b"\0\0\0", directory_at + 160)
     struct.pack_into("<i", data, at + 4, value)
     (folder / "far.czi").write_bytes(data)
