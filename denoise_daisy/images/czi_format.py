@@ -1,19 +1,28 @@
 """CZI as a format among others."""
 
-from denoise_daisy.images.czi import CziImage, open_czi
+from denoise_daisy.images.czi import CziImage, open_scene
 from denoise_daisy.images.czi_directory import read_directory
 from denoise_daisy.images.czi_inspection import inspect_czi
-from denoise_daisy.images.czi_scene import scenes_of
+from denoise_daisy.images.czi_metadata import read_metadata, scene_names
+from denoise_daisy.images.czi_scene import find_scene, scenes_of
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.input import OneInput
 
 
 def _open(source: OneInput) -> CziImage:
-    return open_czi(source.path, source.scene)
+    select = {str(letter): position for letter, position in source.select.items()}
+    found = find_scene(source.path, source.scene, select)
+    read = read_metadata(source.path)
+    return open_scene(source.path, found, read, source.channels, source.channel_names)
 
 
 def _scenes(path: str) -> tuple[SceneName, ...]:
-    return tuple(map(SceneName, scenes_of(read_directory(path))))
+    numbers = scenes_of(read_directory(path))
+    metadata, _ = read_metadata(path)
+    named = scene_names(metadata)
+    return tuple(
+        SceneName(number, *named.get(number, ("", None))) for number in numbers
+    )
 
 
 FORMAT = Format(
@@ -23,7 +32,7 @@ FORMAT = Format(
     open=_open,
     scenes=_scenes,
     inspect=inspect_czi,
-    takes=frozenset({"scene"}),
+    takes=frozenset({"scene", "select"}),
     magic=(b"ZISRAWFILE",),
     packages=("pylibCZIrw",),
 )

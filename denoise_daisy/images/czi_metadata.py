@@ -9,6 +9,9 @@ import numpy as np
 from denoise_daisy.images.czi_attachments import metadata_text
 from denoise_daisy.images.image import Channel
 
+_WELL = re.compile(r"([A-Z]{1,2})0*([1-9][0-9]?)")
+"""As plates are lettered: of 96, 384 or 1536 wells."""
+
 COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 
@@ -63,8 +66,30 @@ def time_step_s(root: ElementTree.Element) -> float | None:
     return step
 
 
+def scene_names(
+    root: ElementTree.Element,
+) -> dict[int | None, tuple[str, tuple[str, str] | None]]:
+    """Names of scenes by their numbers, and the wells that they lie in.
+
+    A well is its row and column, such as ("D", "6"), None where a scene is in none.
+    """
+    scenes = root.iterfind(".//Information/Image/Dimensions/S/Scenes/Scene")
+    found: dict[int | None, tuple[str, tuple[str, str] | None]] = {}
+    for scene in scenes:
+        index = scene.get("Index") or ""
+        # In plates, scenes are named for the position, their array for the well.
+        well = _WELL.fullmatch((_text(scene, "ArrayName") or "").upper())
+        if index.isdecimal():
+            name = (scene.get("Name") or "").strip()
+            found[int(index)] = name, (well[1], well[2]) if well else None
+    return found
+
+
 def channels(root: ElementTree.Element, count: int, dtype: str) -> list[Channel]:
-    """The channels of a file, with its display settings where there are some."""
+    """The channels of a file, with its display settings where there are some.
+
+    These are of a type of voxels; where there is none, they are left out.
+    """
     described = root.findall(".//Information/Image/Dimensions/Channels/Channel")
     displayed = root.findall(".//DisplaySetting/Channels/Channel")
     nothing = ElementTree.Element("Channel")

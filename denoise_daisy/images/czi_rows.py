@@ -12,10 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from denoise_daisy.images.czi_entries import SubBlocks
+from denoise_daisy.images.czi_positions import RESOLVED_DIMENSIONS
 from denoise_daisy.images.czi_tiles import Tiles
-
-RESOLVED_DIMENSIONS = frozenset("TCZYXSM")
-"""Those of an image, and scene and tile."""
 
 _OWN_ENTRY = struct.Struct("<16sqqiiq2siqii6xi")
 """A sub-block's segment: name, sizes allocated and used; then the sizes of metadata,

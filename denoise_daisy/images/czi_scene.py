@@ -1,23 +1,21 @@
 """A scene of a CZI: which sub-blocks are its own, and what they span."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.czi_directory import Directory, read_directory
-from denoise_daisy.images.czi_entries import PIXEL_TYPES, SubBlocks
+from denoise_daisy.images.czi_entries import SubBlocks
 from denoise_daisy.images.czi_gaps import PLANE_DIMENSIONS, Gaps, find_gaps
-from denoise_daisy.images.czi_rows import RESOLVED_DIMENSIONS
-
-DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
+from denoise_daisy.images.czi_positions import selected
+from denoise_daisy.images.czi_words import MOST_LISTED, listed, size_text
 
 MOST_EMPTY = 1000
 """A directory that spans so many times the pixels it names is damaged."""
-
-MOST_LISTED = 20
-"""Scenes or pixel types in a message."""
 
 
 class Scene(NamedTuple):
@@ -28,8 +26,9 @@ class Scene(NamedTuple):
     starts: dict[str, int]
     """First index along each dimension."""
     sizes: dict[str, int]
-    pixel_type: str
-    """A key of `DTYPES`."""
+    pixel_types: tuple[tuple[int, ...], ...]
+    """Of each channel, keys of `PIXEL_TYPES` or what the format does not know; none
+    where all of it is missing."""
     identity: dict[str, str | int]
     gaps: Gaps
     """What it lacks."""
@@ -38,8 +37,12 @@ class Scene(NamedTuple):
     pixels are compressed."""
 
 
-def find_scene(path: str, scene: int | None) -> Scene:
+def find_scene(
+    path: str, scene: int | None, select: Mapping[str, int] = MappingProxyType({})
+) -> Scene:
     """A scene of a file; None and 0 are fine where there is none or one.
+
+    `select` has positions along dimensions beyond T, C, Z, Y and X, by small letters.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def find_scene(path: str, scene: int | None) -> Scene:
         The file is absent or incomplete, or has no such scene, or one that can't be
         denoised.
     """
-    return scene_of(path, read_directory(path), scene)
+    return scene_of(path, read_directory(path), scene, select)
 
 
 def scenes_of(directory: Directory) -> list[int | None]:
@@ -60,7 +63,12 @@ def sub_blocks_of(path: str, directory: Directory, scene: int | None) -> SubBloc
     return _choose_scene(path, scene, full_size(directory))[1]
 
 
-def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
+def scene_of(
+    path: str,
+    directory: Directory,
+    scene: int | None,
+    select: Mapping[str, int] = MappingProxyType({}),
+) -> Scene:
     """A scene, as `find_scene` has it, of a file whose directory was read.
 
     Raises
@@ -69,34 +77,34 @@ def scene_of(path: str, directory: Directory, scene: int | None) -> Scene:
         It has no such scene, or one that can't be denoised.
     """
     scene, blocks = _choose_scene(path, scene, full_size(directory))
+    # What one position spans, all do: those that it lacks are missing planes.
     starts, sizes = spans(blocks)
-    pixel_type = _pixel_type(path, blocks)
+    blocks = selected(path, blocks, starts, sizes, select)
     _check_sizes(path, directory, blocks, sizes)
     _check_planes(path, blocks, starts, sizes)
     gaps = find_gaps(blocks, starts, sizes)
     is_composed = bool(blocks.compressions.any()) or len(blocks) > gaps.planes
     return Scene(
-        scene, starts, sizes, pixel_type, directory.identity, gaps, is_composed
+        number=scene,
+        starts=starts,
+        sizes=sizes,
+        pixel_types=_pixel_types(blocks, starts, sizes),
+        identity=directory.identity,
+        gaps=gaps,
+        is_composed=is_composed,
     )
 
 
 def _check_sizes(
     path: str, directory: Directory, blocks: SubBlocks, sizes: dict[str, int]
 ) -> None:
-    """Refuse dimensions that an image here has not, and a damaged directory."""
-    for dimension in sizes.keys() - RESOLVED_DIMENSIONS:
-        if sizes[dimension] > 1:
-            raise InputError(
-                f"The input {path!r} has {sizes[dimension]} positions along dimension"
-                f" {dimension} (sizes: {_size_text(sizes)}). Expected just one along"
-                " all but T, C, Z, Y and X; split it in ZEN first."
-            )
+    """Refuse a damaged directory."""
     pixels = blocks.sizes["X"].astype(np.int64) * blocks.sizes["Y"]
     # Floats, since of damaged sizes the sum may be beyond integers.
     stored = int(np.minimum(pixels, directory.size).sum(dtype=float))
     if math.prod(sizes.get(d, 1) for d in "TCZYX") > MOST_EMPTY * stored:
         raise InputError(
-            f"The directory of {path!r} is damaged: it spans {_size_text(sizes)}, and"
+            f"The directory of {path!r} is damaged: it spans {size_text(sizes)}, and"
             f" holds {stored} pixels. Expected a complete CZI; copy it again."
         )
 
@@ -134,12 +142,12 @@ def _choose_scene(
             f"input.scene is {scene}, but {path!r} has no scenes. Expected null or 0."
         )
     sizes = [
-        f"{s} ({_size_text(spans(blocks.where(numbers == s))[1])})"
+        f"{s} ({size_text(spans(blocks.where(numbers == s))[1])})"
         for s in scenes[:MOST_LISTED]
     ]
     raise InputError(
         f"input.scene is {'null' if scene is None else scene}, but {path!r} has the"
-        f" scenes {_listed(sizes, len(scenes))}. Expected one of these numbers"
+        f" scenes {listed(sizes, len(scenes))}. Expected one of these numbers"
         " (of `init`: --scene)."
     )
 
@@ -174,29 +182,18 @@ def spans(blocks: SubBlocks) -> tuple[dict[str, int], dict[str, int]]:
     return starts, sizes
 
 
-def _size_text(sizes: dict[str, int]) -> str:
-    return " ".join(f"{d} {sizes[d]}" for d in "TCZYXHVIRB" if d in sizes)
-
-
-def _listed(words: list[str], count: int) -> str:
-    """So many words, of which the first are there."""
-    more = f" and {count - len(words)} more" if count > len(words) else ""
-    return ", ".join(words) + more
-
-
-def _pixel_type(path: str, blocks: SubBlocks) -> str:
-    numbers = np.unique(blocks.pixel_types).tolist()
-    found = sorted(PIXEL_TYPES.get(n, f"type {n}") for n in numbers)
-    pixel_type = found[0]
-    if len(found) == 1 and pixel_type in DTYPES:
-        return pixel_type
-    if len(found) > 1:
-        problem = f"mixes the pixel types {_listed(found[:MOST_LISTED], len(found))}"
-    elif pixel_type.startswith("Bgr"):
-        problem = f"is a colour image ({pixel_type})"
-    else:
-        problem = f"has pixels of {pixel_type}"
-    raise InputError(
-        f"The input {path!r} {problem}. Expected one grey pixel type throughout, of"
-        f" {', '.join(DTYPES)}; export the image or its channels as such in ZEN."
-    )
+def _pixel_types(
+    blocks: SubBlocks, starts: Mapping[str, int], sizes: Mapping[str, int]
+) -> tuple[tuple[int, ...], ...]:
+    """Those of each channel."""
+    channels = sizes.get("C", 1)
+    found = np.unique(blocks.pixel_types).tolist()
+    if len(found) == 1:
+        return ((found[0],),) * channels
+    numbers = blocks.starts.get("C", np.zeros(len(blocks), np.int32))
+    pairs = [
+        (pixel_type, channel - starts.get("C", 0))
+        for pixel_type in found
+        for channel in np.unique(numbers[blocks.pixel_types == pixel_type]).tolist()
+    ]
+    return tuple(tuple(p for p, c in pairs if c == i) for i in range(channels))

@@ -34,7 +34,7 @@ LAST: tuple[Format, ...] = (bioio_format.FORMAT,)
 ENTRY_POINTS = "denoise_daisy.images"
 """The group by which packages add formats."""
 
-OPTIONAL_KEYS = ("scene", "axes")
+OPTIONAL_KEYS = ("scene", "select", "axes")
 """Keys of the input's section that some formats have no use for."""
 
 
@@ -136,7 +136,7 @@ def open_image(asked: Input) -> Image:
     for key in OPTIONAL_KEYS:
         value = getattr(source, key)
         # Scene 0 is the only one of a file without scenes.
-        if key not in found.takes and value not in (None, 0):
+        if key not in found.takes and value not in (None, 0, {}):
             raise InputError(
                 f"input.{key} is {value!r}, but {source.path!r} is {found.name}, where"
                 " it means nothing. Leave it out."

@@ -12,6 +12,7 @@ from denoise_daisy.images.image import Image, roi_of
 from denoise_daisy.sections import FinitePositive, Range, Section, SpaceTime, Text
 
 Space = Literal["z", "y", "x"]
+Position = Literal["b", "h", "i", "r", "v"]
 
 
 class Input(Section):
@@ -26,6 +27,11 @@ class Input(Section):
     """Scene of the file; null or 0 for a file with none or one; all: each by itself, an
     image of its own."""
 
+    select: dict[Position, NonNegativeInt] = {}
+    """Which position of further dimensions is denoised, as the file counts them:
+    rotations (r), illuminations (i), phases or detectors (h), views (v) and blocks (b);
+    a dimension not named: its only one."""
+
     roi: dict[SpaceTime, Range] = {}
     """Half-open voxel ranges by axis, counted from the image's first voxel; null: the
     image's own begin or end.  Context is still read from outside, so the result is that
@@ -34,7 +40,8 @@ class Input(Section):
     channels: (
         Annotated[tuple[NonNegativeInt | Text, ...], Field(min_length=1)] | None
     ) = None
-    """Channels to denoise, jointly, each by its number or name; null is all of them."""
+    """Channels to denoise, jointly, each by its number or name; null is all of them.
+    The colours of a colour image have to be asked for, as ["red", "green", "blue"]."""
 
     axes: Annotated[str, Field(pattern="^[tczyx]{2,5}$")] | None = None
     """What the axes of a bare array are, the slowest first, such as "tzyx"; null: what

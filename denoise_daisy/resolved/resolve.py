@@ -253,6 +253,7 @@ class _Resolving:
             tasks_bytes=SCIPY_BYTES if config.tasks else 0,
             source={
                 "input.scene": config.input.scene,
+                "input.select": config.input.select or None,
                 "input.channels": config.input.channels,
                 "input.axes": config.input.axes,
             },

@@ -62,6 +62,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 ),
             ),
             "channels": ([1, 0], Refused("input.channels was None, is [1, 0]")),
+            "select": ({"h": 1}, Unusable("has no dimension H")),
             "axes": ("tczyx", Unusable("input.axes is 'tczyx'")),
             "voxel_size_um": (
                 {"z": 2.0},

@@ -9,6 +9,7 @@ from demo_czi import write_czi
 
 from denoise_daisy.images import czi_segments
 from denoise_daisy.images.czi import open_czi
+from denoise_daisy.images.formats import scenes_of
 from harness.czi_files import (
     ALL,
     METADATA_AT,
@@ -16,6 +17,7 @@ from harness.czi_files import (
     patch_entries,
     put,
     refusal,
+    set_xml,
     with_xml,
     write_tiles,
 )
@@ -27,6 +29,7 @@ def test_a_colour_image_is_refused(tmp_path: Path) -> None:
     tiles = [("T0 C0 Z0", noise((6, 7, 3), "uint8"), (0, 0))]
     said = refusal(write_tiles(tmp_path / "a.czi", tiles))
     assert "colour image (Bgr24)" in said
+    assert 'set input.channels to ["red", "green", "blue"]' in said
 
 
 @pytest.mark.parametrize("where", ["T0 C1 Z0", "T0 C0 Z1"])
@@ -215,3 +218,60 @@ def test_a_file_without_metadata_is_read_and_warned_of(tmp_path: Path) -> None:
     assert "metadata can't be read" in warning
     assert ".)" not in warning
     assert "pixel sizes, time step and channel names are missing" in warning
+
+
+# Scenes
+
+
+def test_scenes_have_the_names_and_wells_that_the_metadata_tell(tmp_path: Path) -> None:
+    """As in plates: the array is the well, and the name that of a position in it."""
+    scenes = [
+        ("0", "P1", "<ArrayName>D6</ArrayName>"),
+        ("1", "P2", "<ArrayName>D6</ArrayName>"),
+        ("2", "P1", "<ArrayName>AF048</ArrayName>"),
+        ("3", "TR1", ""),
+        ("4", "TR2", "<ArrayName>Slide 1</ArrayName>"),
+        ("x", "?", ""),
+    ]
+    path = write_tiles(
+        tmp_path / "a.czi",
+        [(f"S{i} T0 C0 Z0", noise((6, 7)), (0, 9 * i)) for i in range(6)],
+    )
+    words = "".join(
+        f"<Scene Index='{i}' Name='{name}'>{inner}</Scene>" for i, name, inner in scenes
+    )
+    set_xml(
+        path,
+        lambda _: (
+            "<ImageDocument><Metadata><Information><Image><Dimensions><S><Scenes>"
+            f"{words}</Scenes></S></Dimensions></Image></Information></Metadata>"
+            "</ImageDocument>"
+        ),
+    )
+    assert [(s.number, s.name, s.well) for s in scenes_of(str(path))] == [
+        (0, "P1", ("D", "6")),
+        (1, "P2", ("D", "6")),
+        (2, "P1", ("AF", "48")),
+        (3, "TR1", None),
+        (4, "TR2", None),
+        (5, "", None),
+    ]
+
+
+def test_a_file_without_scenes_has_one_without_a_name(tmp_path: Path) -> None:
+    path = write_czi(tmp_path / "a.czi", noise((1, 1, 1, 6, 7)))
+    assert [(s.number, s.name, s.well) for s in scenes_of(str(path))] == [
+        (None, "", None)
+    ]
+
+
+def test_the_metadata_end_where_their_segment_says(tmp_path: Path) -> None:
+    """A size beyond it is damage, which costs the metadata and no pixel."""
+    path = write_czi(tmp_path / "a.czi", image := noise((1, 1, 1, 8, 8)))
+    assert open_czi(str(path)).warnings == ()
+    [begin] = struct.unpack_from("<q", path.read_bytes(), METADATA_AT)
+    [used] = struct.unpack_from("<q", path.read_bytes(), begin + 24)
+    for size in (used - 255, -1, 2**31 - 1):
+        opened = open_czi(str(put(path, begin + 32, "<i", size)))
+        np.testing.assert_array_equal(opened[ALL], image)
+        assert f"they are said to have {size} bytes" in opened.warnings[0]

@@ -314,5 +314,5 @@ def test_a_plane_that_was_cut_off_after_opening_is_refused(tmp_path: Path) -> No
     image = open_czi(str(path))
     assert image[ALL].any()
     os.truncate(path, own_entries(path)[0] + 500)
-    with pytest.raises(InputError, match=r"T 0 C 0 Z 0 of .* can't be read"):
+    with pytest.raises(InputError, match="can't be opened as CZI: Not enough data"):
         image[ALL]

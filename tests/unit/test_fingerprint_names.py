@@ -21,6 +21,7 @@ EVERY_RUN = {
     "input.roi",
     "input.channels",
     "input.axes",
+    "input.select",
     "output.dtype",
     "output.chunks",
     "output.shards",

@@ -11,6 +11,7 @@ from pylibCZIrw import czi as pylibczi
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.images.czi_directory import read_directory
 from denoise_daisy.images.czi_entries import PIXEL_TYPES
+from denoise_daisy.images.formats import scenes_of
 from harness.czi_files import ALL, CELLS, LATTICE, MOSAIC, refusal
 from harness.plain_directory import rows
 
@@ -115,3 +116,11 @@ def held(path: Path, scene: int, shape: tuple[int, ...]) -> np.ndarray:
             same = white == reader.read(plane=plane, scene=scene)
             there[t, c, z] = same[..., 0]
     return there
+
+
+def test_the_scenes_of_a_real_mosaic_have_their_names(
+    real_czi: Callable[[str], Path],
+) -> None:
+    """None of them lies in a well."""
+    found = [(s.number, s.name, s.well) for s in scenes_of(str(real_czi(MOSAIC)))]
+    assert found == [(0, "TR1", None), (1, "P1", None), (2, "TR2", None)]
