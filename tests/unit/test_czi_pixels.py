@@ -174,3 +174,16 @@ def test_channels_of_several_types_are_refused_by_name(tmp_path: Path) -> None:
         path=str(path), channels=("y", "w"), channel_names=("w", "x", "y", "z")
     )
     assert [c.name for c in open_image(renamed).channels] == ["y", "w"]
+
+
+def test_a_grey_channel_beside_a_coloured_one_is_denoised_and_the_other_not(
+    tmp_path: Path,
+) -> None:
+    grey, colours = noise((8, 9), "uint8"), noise((8, 9, 3), "uint8")
+    path = write_tiles(
+        tmp_path / "a.czi",
+        [("T0 C0 Z0", grey, (0, 0)), ("T0 C1 Z0", colours, (0, 0))],
+    )
+    opened = open_image(Input(path=str(path), channels=(0,)))
+    np.testing.assert_array_equal(opened[ALL][0, 0, 0], grey)
+    assert "has pixels of Bgr24" in refusal(path, channels=(1,))

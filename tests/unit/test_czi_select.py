@@ -1,6 +1,7 @@
 """One position along the dimensions beyond T, C, Z, Y and X, as `input.select` says."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from pylibCZIrw import czi as pylibczi
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images import czi_format, formats
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.images.formats import describe, described_image, open_image
 from denoise_daisy.images.input import Input
@@ -101,8 +103,14 @@ def test_positions_that_are_not_there_are_refused(tmp_path: Path) -> None:
     assert "in a run of its own" in said
 
 
-def test_other_formats_have_no_positions(tmp_path: Path) -> None:
-    """Asked by a format that takes nothing."""
+def test_a_format_that_has_no_positions_refuses_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ring(tmp_path / "a.czi")
-    with pytest.raises(InputError, match="has no dimension I"):
-        open_image(Input(path=str(tmp_path / "a.czi"), select={"i": 0}))
+    plain = replace(czi_format.FORMAT, name="Plain", takes=frozenset())
+    monkeypatch.setattr(formats, "formats", lambda: (plain,))
+    with pytest.raises(InputError, match=r"input\.select is \{'h': 0\}, but .* Plain"):
+        open_image(Input(path=str(tmp_path / "a.czi"), select={"h": 0}))
+    # Nothing is asked for: that is refused by who opens it.
+    with pytest.raises(InputError, match="4 positions along dimension H"):
+        open_image(Input(path=str(tmp_path / "a.czi")))
