@@ -158,4 +158,8 @@ def rows_of(
         wanted &= blocks.starts["S"] == scene
     if not wanted.any():
         return None
-    return Rows(path, Tiles(blocks.where(wanted), pixel[0]), *pixel)
+    try:
+        return Rows(path, Tiles(blocks.where(wanted), pixel[0]), *pixel)
+    except OSError:
+        # What is wrong, pylibCZIrw says.
+        return None

@@ -309,6 +309,16 @@ def test_an_entry_of_many_dimensions_moves_the_pixels(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image[ALL][0, 0, 0], voxels)
 
 
+def test_a_file_that_can_not_be_opened_twice_is_left_to_pylibczirw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = open_czi(
+        str(write_czi(tmp_path / "a.czi", voxels := noise((1, 1, 1, 5, 6))))
+    )
+    monkeypatch.setattr(os, "open", mock.Mock(side_effect=OSError))
+    np.testing.assert_array_equal(image[ALL], voxels)
+
+
 def test_a_plane_that_was_cut_off_after_opening_is_refused(tmp_path: Path) -> None:
     path = write_czi(tmp_path / "a.czi", noise((1, 1, 1, 30, 40)))
     image = open_czi(str(path))
