@@ -1,7 +1,8 @@
 """Denoise microscopy images of any size with ndsafir, block by block and exactly.
 
->>> from denoise_daisy import Config, run
+>>> from denoise_daisy import Config, lazy, run
 >>> run(Config.load("config.json"))  # doctest: +SKIP
+>>> lazy("config.json")[0, 0, 10].compute()  # doctest: +SKIP
 """
 
 from importlib import import_module
@@ -9,12 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from denoise_daisy.config import Config
+    from denoise_daisy.runs.lazy import lazy
     from denoise_daisy.runs.planning import plan
     from denoise_daisy.runs.run import run
 
-__all__ = ["Config", "plan", "run"]
+__all__ = ["Config", "lazy", "plan", "run"]
 
-_HOMES = {"Config": "config", "plan": "runs.planning", "run": "runs.run"}
+_HOMES = {
+    "Config": "config",
+    "lazy": "runs.lazy",
+    "plan": "runs.planning",
+    "run": "runs.run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -12,20 +12,36 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images import bioio_format, czi_format, tiff_format, zarr_format
+from denoise_daisy.images import (
+    bioio_format,
+    czi_format,
+    hdf5,
+    npy,
+    series_format,
+    tiff_format,
+    zarr_format,
+)
 from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.file_identity import is_file
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Image
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.input import Input, OneInput
 from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
 from denoise_daisy.images.overrides import overridden
+from denoise_daisy.images.series_files import is_series, refuse_folder
 from denoise_daisy.images.zarr_server import refuse_credentials
 from denoise_daisy.wording import wrong
 
 logger = logging.getLogger(__name__)
 
-OWN: tuple[Format, ...] = (czi_format.FORMAT, tiff_format.FORMAT, zarr_format.FORMAT)
+OWN: tuple[Format, ...] = (
+    czi_format.FORMAT,
+    tiff_format.FORMAT,
+    zarr_format.FORMAT,
+    hdf5.FORMAT,
+    npy.FORMAT,
+    series_format.FORMAT,
+)
 """The formats of this program; the first that fits a path has it."""
 
 LAST: tuple[Format, ...] = (bioio_format.FORMAT,)
@@ -76,7 +92,7 @@ def is_image(path: str | Path) -> bool:
     name = _name(str(path))
     is_known = any(name.endswith(each.endings) for each in formats())
     own = (*OWN, *_others()[0])
-    return is_known or any(each.owns(str(path)) for each in own)
+    return is_known or is_series(str(path)) or any(each.owns(str(path)) for each in own)
 
 
 def ending_of(name: str) -> str:
@@ -91,10 +107,12 @@ def format_of(path: str) -> Format:
     Raises
     ------
     InputError
-        It is a URL that holds a secret; or none fits, and one of another package,
-        which might, can't be loaded.
+        It is a URL that holds a secret, or a folder of nobody's; or none fits, and one
+        of another package, which might, can't be loaded.
     """
     refuse_credentials(path)
+    if is_series(path):
+        return series_format.FORMAT
     name = _name(path)
     by_ending = {e: f for f in reversed(formats()) for e in f.endings}
     for ending in sorted(by_ending, key=len, reverse=True):
@@ -115,6 +133,7 @@ def format_of(path: str) -> Format:
             f" {'; '.join(broken)}. Expected an image of a known format; mend or"
             " uninstall that package."
         )
+    refuse_folder(path)
     return czi_format.FORMAT
 
 
@@ -132,6 +151,18 @@ def open_image(asked: Input) -> Image:
         It can't be read, or is of a kind that can't be denoised.
     """
     source = asked.one
+    image = overridden(open_plain(source), source)
+    return image if source.channels is None else selecting(image, source)
+
+
+def open_plain(source: OneInput) -> Image:
+    """All channels of an image, as its file says it is.
+
+    Raises
+    ------
+    InputError
+        It can't be read, or is of a kind that can't be denoised.
+    """
     found = format_of(source.path)
     for key in OPTIONAL_KEYS:
         value = getattr(source, key)
@@ -141,8 +172,7 @@ def open_image(asked: Input) -> Image:
                 f"input.{key} is {value!r}, but {source.path!r} is {found.name}, where"
                 " it means nothing. Leave it out."
             )
-    image = overridden(found.open(source), source)
-    return image if source.channels is None else selecting(image, source)
+    return found.open(source)
 
 
 def selecting(image: Any, source: Input) -> Image:

@@ -19,8 +19,11 @@ class Input(Section):
     """The image to denoise, or images."""
 
     path: Text | Annotated[tuple[Text, ...], Field(min_length=1)]
-    """File, or folder of a Zarr; a relative path counts from the config file.  With *
-    or ? in it all that fit it, ** also those in folders below, and of a list all in it:
+    """File, or folder of a Zarr; a relative path counts from the config file.  Of an
+    HDF5 file with several datasets, one is named behind it: "run.h5/volumes/raw".  Of
+    files that are one image together, {t}, {c} and {z} stand for numbers ({c} also for
+    words) and * and ? for anything else: "raw/img_{t}_{c}_z{z}.tif".  Without these, *
+    and ? stand for many images, ** also for those in folders below, and so does a list:
     each is an image of its own."""
 
     scene: NonNegativeInt | Literal["all"] | None = None
@@ -44,8 +47,9 @@ class Input(Section):
     The colours of a colour image have to be asked for, as ["red", "green", "blue"]."""
 
     axes: Annotated[str, Field(pattern="^[tczyx]{2,5}$")] | None = None
-    """What the axes of a bare array are, the slowest first, such as "tzyx"; null: what
-    the file says.  Each of t c z y x once at most, y and x among them."""
+    """What the axes of a bare array, or of each file of a series, are, the slowest
+    first, such as "tzyx"; null: what the file says.  Each of t c z y x once at most, y
+    and x among them."""
 
     voxel_size_um: dict[Space, FinitePositive] = {}
     """Micrometers by axis, in the place of what the file says; an axis not named: the

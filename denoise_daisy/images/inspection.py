@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.file_status import file_at
 from denoise_daisy.images.image import Image
 
 WINDOWS = 48
@@ -149,7 +150,8 @@ def _scene(
 
 
 def _bytes(path: Path) -> int:
-    """Of a file, or of all files in a folder; 0 where it is neither."""
+    """Of a file, or the one that a part is named of, or of all files in a folder."""
+    path = file_at(path) or path
     if not path.is_dir():
         return path.stat().st_size if path.exists() else 0
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

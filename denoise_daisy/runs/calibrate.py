@@ -24,6 +24,7 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.images.formats import is_image, open_image
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input
+from denoise_daisy.images.series_files import place_of
 from denoise_daisy.outputs.layout import Output
 from denoise_daisy.runs.calibration_report import channel_rows, page
 
@@ -198,7 +199,8 @@ def write_page(calibration: Calibration, path: Path) -> Path:
     InputError
         It can't be written.
     """
-    page = path.with_name(f"{path.stem}.noise.html")
+    place = place_of(path)
+    page = place.with_name(f"{place.stem}.noise.html")
     try:
         write_atomic(page, calibration.page, durable=False)
     except OSError as error:

@@ -13,6 +13,7 @@ from denoise_daisy.geometry import AXES
 from denoise_daisy.images.formats import open_image
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input
+from denoise_daisy.images.series_files import place_of
 from denoise_daisy.launchers import KINDS
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.runs.commented import commented
@@ -158,7 +159,7 @@ def _draft(
 
 def _output(file: str, folder: Path, of_scene: str) -> Path:
     """Beside the image, and in no Zarr; of a URL in the config's folder."""
-    path = Path(file)
+    path = Path(file) if is_url(file) else place_of(Path(file))
     zarrs = [p for p in (path, *path.parents) if p.suffix.lower() == ".zarr"]
     outer = zarrs[-1] if zarrs else path
     level = "".join(f"_{part}" for part in path.relative_to(outer).parts)

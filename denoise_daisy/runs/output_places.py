@@ -7,6 +7,7 @@ from pathlib import Path
 from denoise_daisy.config import Config
 from denoise_daisy.durable import delete, is_there, partial_of, persistently
 from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.images.series_files import is_member
 from denoise_daisy.outputs.ome_zarr import (
     LABELS,
     METADATA,
@@ -33,6 +34,11 @@ def check_output(config: Config, run_dir: RunDir) -> None:
         raise InputError(
             f"output.path {str(output)!r} lies at or in the input {str(source)!r}."
             " Expected another place."
+        )
+    if is_member(config.input.one.path, config.output.path):
+        raise InputError(
+            f"output.path {str(output)!r} would be one of the files of the input"
+            f" {str(source)!r} when it is opened again. Expected another name or place."
         )
     for path in (output, run_dir.path):
         _check_folder(path)

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import zarr
 from demo_czi import write_czi
+from demo_series import write_frames, write_stacks
 from scipy import ndimage, stats
 
-from harness import ledger_lines, output_of, small_image
+from denoise_daisy import lazy
+from harness import ledger_lines, ome_of, output_of, small_image
 from harness.examples import CONFIGS, blobs, examples, many_balls, on_the_whole, shifted
 from harness.oracles import go
 
@@ -26,22 +28,26 @@ def run_config(
 ) -> Path:
     """A run of a config's own tasks on another image, with a quick denoiser.
 
-    `more` is by task: what of it suits the small image.
+    `more` is by task: what of it suits the small image.  A series that a config names
+    was written before.
     """
     config = json.loads((CONFIGS / f"{name}.json").read_text())
     chunks = {"z": image.shape[2]} | block
+    if config["input"]["path"] == "../demo_data/demo.czi":
+        config["input"] = {"path": str(write_czi(folder / SOURCE, image))}
+    moved = config["input"]["path"].replace("../demo_data", str(folder))
+    config["input"]["path"] = moved
     config |= {
-        "input": {"path": str(write_czi(folder / SOURCE, image))},
         "output": {"path": str(folder / TARGET), "chunks": chunks},
         "denoise": {"kind": "median", "size": {"y": 3, "x": 3}},
         "blocks": {"shape": block},
-        "workers": {"kind": "local", "count": 2},
+        "workers": {"kind": "local", "count": 1 if "_series" in name else 2},
     }
-    for task in config["tasks"]:
+    for task in config.get("tasks", []):
         if task["kind"] == "function":
             task["folder"] = str(CONFIGS)
         task.update(more.get(task["name"], {}))
-    assert set(more) <= {task["name"] for task in config["tasks"]}
+    assert set(more) <= {task["name"] for task in config.get("tasks", [])}
     go(config)
     output = folder / TARGET
     assert len(list(ledger_lines(output))) > image.shape[0]
@@ -112,3 +118,45 @@ def test_watershed_json_numbers_what_the_function_splits(tmp_path: Path) -> None
     table = pd.read_csv(tmp_path / "out.cells.csv")
     assert table["id"].tolist() == list(range(1, len(large) + 1))
     assert table["voxels"].tolist() == sizes[large].tolist()
+
+
+def median_of(image: np.ndarray) -> np.ndarray:
+    return ndimage.median_filter(image, (1, 1, 1, 3, 3))
+
+
+def test_hdf5_series_json_registers_and_scores_all_frames(tmp_path: Path) -> None:
+    """The frames are few and small; so their shifts are found at full resolution."""
+    shifts = np.array([(0, 0, 0), (0, 3, -4), (0, -4, 2)])
+    image = blobs((6, 48, 56), shifts).astype(np.uint16)
+    write_frames(tmp_path / "frames", image)
+    output = run_config(
+        tmp_path,
+        "hdf5_series",
+        image,
+        {"y": 48, "x": 32},
+        {"shifts": {"input": "denoised"}},
+    )
+    denoised = output_of(output)
+    np.testing.assert_array_equal(denoised, median_of(image))
+    found = np.load(tmp_path / "out.zarr.run" / "tasks" / "shifts" / "values.npy")
+    np.testing.assert_allclose(found, shifts, atol=0.5)
+    registered = output_of(tmp_path / "out.registered.zarr")
+    moved = shifted(denoised, np.round(found, 3))
+    np.testing.assert_allclose(registered, moved, rtol=0, atol=1e-2)
+    scores = output_of(tmp_path / "out.zscore.zarr")
+    expected = on_the_whole(examples.zscore, registered)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
+    scale = ome_of(output)["multiscales"][0]["datasets"][0]
+    assert scale["coordinateTransformations"][0]["scale"] == [30, 1, 0.3, 0.145, 0.145]
+
+
+def test_tiff_series_json_denoises_all_stacks(tmp_path: Path) -> None:
+    image = small_image((2, 2, 3, 24, 40))
+    write_stacks(tmp_path / "stacks", image, ("nuclei", "membrane"))
+    output = run_config(tmp_path, "tiff_series", image, {"y": 24, "x": 24}, {})
+    # Channels are in the order of their names.
+    denoised = lazy(output)
+    assert denoised.shape == image.shape
+    np.testing.assert_array_equal(denoised.compute(), median_of(image[:, ::-1]))
+    names = [channel["label"] for channel in ome_of(output)["omero"]["channels"]]
+    assert names == ["membrane", "nuclei"]
