@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -49,6 +49,22 @@ def log_of_thread(path: Path) -> Iterator[None]:
             logger.addHandler(handler)
             stack.callback(logger.removeHandler, handler)
         yield
+
+
+@contextmanager
+def whose_is_told(images: Collection[str]) -> Iterator[None]:
+    """Before what a thread of one of these names says, its name stands meanwhile."""
+
+    def name_it(record: logging.LogRecord) -> bool:
+        if record.threadName in images:
+            record.msg = f"{record.threadName}: {record.msg}"
+        return True
+
+    logger.addFilter(name_it)
+    try:
+        yield
+    finally:
+        logger.removeFilter(name_it)
 
 
 def _handler(file: TextIO) -> logging.Handler:

@@ -3,15 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os.path import relpath
 from secrets import token_hex
 
 from denoise_daisy.config import Config
 from denoise_daisy.durable import delete, make_folders
-from denoise_daisy.errors import DenoiseDaisyError, Interrupted
+from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.notify import Notifier
@@ -24,7 +24,7 @@ from denoise_daisy.run_dir.shared_jobs import remove_all_wanted
 from denoise_daisy.run_dir.worker_states import remove_states
 from denoise_daisy.runs.containers import Containers
 from denoise_daisy.runs.limits import limits_told
-from denoise_daisy.runs.log_file import log_file
+from denoise_daisy.runs.log_file import log_file, whose_is_told
 from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
 from denoise_daisy.runs.many_progress import ManyProgress, OneProgress
 from denoise_daisy.runs.many_table import Outcome, ending_of_all, table, write_csv
@@ -114,14 +114,12 @@ class _ManyRuns:
         self.containers = Containers(self.images, self.record.id)
         about = {"output": self.config.output.path, "run_dir": str(self.hub.path)}
         notify = self.config.notify
-        command = notify.command if notify else ()
-        notifier = Notifier(command, about, self._counts)
+        notifier = Notifier(notify.command if notify else (), about, self._counts)
         with notifier.telling_of_the_end(self._table), ExitStack() as stack:
             stack.enter_context(self.signals.handled())
-            stack.enter_context(self._told_whose())
+            stack.enter_context(whose_is_told({image.name for image in self.images}))
             self.config = self._with_shared_noise()
             self.progress = ManyProgress(len(self.images))
-            stack.callback(self.progress.close)
             try:
                 self._until_done()
             finally:
@@ -172,9 +170,7 @@ class _ManyRuns:
         write_csv(self.hub.path / "images.csv", list(self.outcomes.values()))
         self.say(self._table())
         if self.signals.count:
-            text = "What is done is kept; start again to go on."
-            first = self.signals.name
-            raise Interrupted(f"Stopped by {first}. {text}", self.signals.first)
+            raise self.signals.interruption
 
     def _let_finish(self) -> None:
         """Blocks in flight may finish, for a while; a second signal ends that."""
@@ -191,13 +187,10 @@ class _ManyRuns:
     def _wants_another(self) -> bool:
         """Whether another image is to be begun, so that no worker has to wait."""
         living = len(self._living())
-        at_work = len(self.crew.runs)
+        is_prepared = living - len(self.crew.runs) < MOST_PREPARED
         workers = max((p.workers.number for p in self.crew.pools), default=1)
-        return (
-            living < MOST_AT_ONCE
-            and living - at_work < MOST_PREPARED
-            and self.crew.ready < READY_PER_WORKER * max(1, workers)
-        )
+        has_work = self.crew.ready >= READY_PER_WORKER * max(1, workers)
+        return living < MOST_AT_ONCE and is_prepared and not has_work
 
     def _begin(self, number: int, image: OneOfMany) -> None:
         outcome = self.outcomes[number] = Outcome(image)
@@ -235,20 +228,3 @@ class _ManyRuns:
     def _table(self) -> str:
         outcomes = [self.outcomes[i] for i in sorted(self.outcomes)]
         return table(outcomes, len(self.images), self.hub.path / "images.csv")
-
-    @contextmanager
-    def _told_whose(self) -> Iterator[None]:
-        """Whose a warning is, stands before it."""
-        names = {image.name for image in self.images}
-
-        def name_it(record: logging.LogRecord) -> bool:
-            if record.threadName in names and not hasattr(record, "image"):
-                record.image = record.threadName
-                record.msg = f"{record.threadName}: {record.msg}"
-            return True
-
-        logger.addFilter(name_it)
-        try:
-            yield
-        finally:
-            logger.removeFilter(name_it)

@@ -79,13 +79,10 @@ def run_one(
         persistently(owned)
         look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
         found = persistently(partial(look, new_id=token_hex(8)))
-        if among is None:
-            check_workers(found)
-        elif not found.is_done:
-            among.crew.check(found.run.pools_for(found.asked))
+        _check_workers(found, among)
+        begins = among.begins if among else (lambda _: None)
         if found.is_done and not damaged_groups(found.run):
-            if among is not None:
-                among.begins(found)
+            begins(found)
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)
             return
@@ -97,14 +94,20 @@ def run_one(
         make_room(found, existing, overwrite=overwrite)
         epoch = _record_start(found)
         create(found.run, described, left_alone=found.left_alone)
-        if among is not None:
-            among.begins(found)
-        log = log_file if among is None else log_of_thread
-        with log(run_dir.logs / "scheduler.log"):
+        begins(found)
+        with (log_of_thread if among else log_file)(run_dir.logs / "scheduler.log"):
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
             _start(found, epoch, asked.grace_seconds, say, among)
+
+
+def _check_workers(found: Preflight, among: Among | None) -> None:
+    """Refuse jobs that no batch system would take."""
+    if among is None:
+        check_workers(found)
+    elif not found.is_done:
+        among.crew.check(found.run.pools_for(found.asked))
 
 
 def _start(

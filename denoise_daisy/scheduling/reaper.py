@@ -105,21 +105,14 @@ class Reaper:
     def _stop_run_for(self, end: Exit, tail: str, *, of_several: bool) -> None:
         """Stop the run at an end that no other worker would be spared.
 
-        A run of several looks after its own output.
-
         Raises
         ------
         RunStopped
             It is one.
         """
         if end.code == EXIT_DISK:
-            last = "".join(tail.splitlines()[-1:])
-            raise RunStopped(
-                f"A worker could not write the output ({last}). The disk is full, over"
-                " quota or read-only; what is done is kept. Make room and start again"
-                " to go on."
-            )
-        if end.code == EXIT_GONE and not of_several:
+            raise _disk_is_full(tail)
+        if end.code == EXIT_GONE and not of_several:  # which look after their own
             # Where it is there, that worker's host has lost it.
             check_output(self._run_dir, self._stages().values())
 
@@ -198,6 +191,14 @@ class Reaper:
     def _is_anybody_at_work(self, dead: str) -> bool:
         states = [s for s in read_states(self._run_dir) if s.pool == self._pool.name]
         return any(state.block and state.worker != dead for state in states)
+
+
+def _disk_is_full(tail: str) -> RunStopped:
+    last = "".join(tail.splitlines()[-1:])
+    return RunStopped(
+        f"A worker could not write the output ({last}). The disk is full, over quota or"
+        " read-only; what is done is kept. Make room and start again to go on."
+    )
 
 
 def _how(end: Exit) -> str:

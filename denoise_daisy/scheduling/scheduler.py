@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 from denoise_daisy.durable import persistently
-from denoise_daisy.errors import Interrupted, RunStopped
+from denoise_daisy.errors import RunStopped
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.connection import Connection, withdraw_connection
@@ -40,6 +41,14 @@ class Shared:
     signals: Signals
     progress: ShowsProgress
 
+    @classmethod
+    def alone(
+        cls, pools: Sequence[Pool], run_dir: RunDir, states: Mapping[str, StageState]
+    ) -> Self:
+        """What a run has for itself."""
+        workforce = Workforce(pools, run_dir, states)
+        return cls(workforce, Signals(), RunProgress(states))
+
 
 class Scheduler:
     """One start of a run, from its first block to its last."""
@@ -55,20 +64,15 @@ class Scheduler:
         given_up: GivenUp,
         shared: Shared | None = None,
     ) -> None:
-        """`states` are of the stages to be done, each after those that it reads.
-
-        A run among others shares its workers and the signals that end it.
-        """
+        """`states` are of the stages to be done, each after those that it reads."""
         self._state = RunState(states)
-        self._workforce: AnyWorkforce = (
-            shared.workforce if shared else Workforce(pools, run_dir, states)
-        )
+        own = shared or Shared.alone(pools, run_dir, states)
+        self._workforce = own.workforce
         self._run_dir = run_dir
         self._epoch = epoch
         self._grace_seconds = grace_seconds
-        self._signals = shared.signals if shared else Signals()
-        progress = shared.progress if shared else RunProgress(states)
-        self._news = News(self._state, self._workforce, run_dir, given_up, progress)
+        self._signals = own.signals
+        self._news = News(self._state, own.workforce, run_dir, given_up, own.progress)
         self._output_watch = OutputWatch(run_dir, states.values())
         self._give_up_hopeless = partial(give_up_hopeless, pools, states, run_dir)
         self._hiccups = Hiccups()
@@ -111,9 +115,7 @@ class Scheduler:
                     f" ({server.error!r}). What is done is kept; start again to go on."
                 )
         if self._signals.count:
-            text = "What is done is kept; start again to go on."
-            said = f"Stopped by {self._signals.name}. {text}"
-            raise Interrupted(said, self._signals.first)
+            raise self._signals.interruption
         withdraw_connection(self._run_dir, self._epoch)
         self._workforce.let_leave()
 

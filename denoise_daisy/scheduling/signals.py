@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from denoise_daisy.errors import Interrupted
 from denoise_daisy.waits import WAITS
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -30,9 +31,13 @@ class Signals:
         return self._taken[0]
 
     @property
-    def name(self) -> str:
-        """Name of the first."""
-        return signal.Signals(self.first).name
+    def interruption(self) -> Interrupted:
+        """That the first of them stopped the run."""
+        return Interrupted(
+            f"Stopped by {signal.Signals(self.first).name}. What is done is kept; start"
+            " again to go on.",
+            self.first,
+        )
 
     @contextmanager
     def handled(self) -> Iterator[None]:

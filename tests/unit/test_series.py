@@ -349,7 +349,7 @@ def test_placeholders_survive_a_config(tmp_path: Path) -> None:
         ("img_{t}.tif", True),
         ("exp{c}/a.json", True),
         ("{z}", True),
-        ("img_{t.tif", False),
+        ("img_{t.jpg", False),
         ("{name}.json", False),
         ("{scene}/{x}.json", False),
         ("*.json", False),
