@@ -48,9 +48,10 @@ def find_run(path: Path) -> RunDir:
         if is_many(config) and is_of_many(together):
             return together
         path = Path(config.output.path)
-    for place in (path.absolute(), path.absolute().with_name(f"{path.name}.run")):
-        if is_of_many(RunDir(place)):
-            return RunDir(place)
+    place = path.absolute()
+    for folder in (place, place.parent / f"{place.name}.run"):
+        if is_of_many(RunDir(folder)):
+            return RunDir(folder)
     return find(path)
 
 

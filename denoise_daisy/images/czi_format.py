@@ -4,7 +4,8 @@ from denoise_daisy.images.czi import CziImage, open_scene
 from denoise_daisy.images.czi_directory import read_directory
 from denoise_daisy.images.czi_inspection import inspect_czi
 from denoise_daisy.images.czi_metadata import read_metadata, scene_names
-from denoise_daisy.images.czi_scene import find_scene, scenes_of
+from denoise_daisy.images.czi_positions import RESOLVED_DIMENSIONS
+from denoise_daisy.images.czi_scene import find_scene, scenes_of, spans, sub_blocks_of
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.input import OneInput
 
@@ -25,12 +26,20 @@ def _scenes(path: str) -> tuple[SceneName, ...]:
     )
 
 
+def _positions(path: str, scene: int | None) -> dict[str, range]:
+    blocks = sub_blocks_of(path, read_directory(path), scene)
+    starts, sizes = spans(blocks)
+    further = sorted(sizes.keys() - RESOLVED_DIMENSIONS)
+    return {d.lower(): range(starts[d], starts[d] + sizes[d]) for d in further}
+
+
 FORMAT = Format(
     name="CZI",
     endings=(".czi",),
     image=CziImage,
     open=_open,
     scenes=_scenes,
+    positions=_positions,
     inspect=inspect_czi,
     takes=frozenset({"scene", "select"}),
     magic=(b"ZISRAWFILE",),

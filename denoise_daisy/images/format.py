@@ -1,6 +1,6 @@
 """The seam for formats: what the program asks of one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from denoise_daisy.images.image import Image
@@ -41,6 +41,9 @@ class Format:
     the config says of sizes and names put in, by the caller.  Raises InputError."""
     scenes: Callable[[str], tuple[SceneName, ...]]
     """The scenes of a file; raises InputError."""
+    positions: Callable[[str, int | None], Mapping[str, range]] = lambda *_: {}
+    """What ``input.select`` can ask for of a scene, by its letters; raises InputError.
+    """
     inspect: Callable[[str], FileFacts] | None = None
     """What a file holds; None: what its scenes tell, opened one by one."""
     takes: frozenset[str] = frozenset()

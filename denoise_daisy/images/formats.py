@@ -194,6 +194,17 @@ def scenes_of(path: str) -> tuple[SceneName, ...]:
     return format_of(path).scenes(path)
 
 
+def positions_of(path: str, scene: int | None) -> Mapping[str, range]:
+    """What ``input.select`` can ask for of a scene, by its letters.
+
+    Raises
+    ------
+    InputError
+        It can't be read.
+    """
+    return format_of(path).positions(path, scene)
+
+
 def inspect_image(path: str) -> FileFacts:
     """What a file holds.
 

@@ -1,6 +1,7 @@
 """The image to denoise, as the config names it."""
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from funlib.geometry import Roi
@@ -13,6 +14,10 @@ from denoise_daisy.sections import FinitePositive, Range, Section, SpaceTime, Te
 
 Space = Literal["z", "y", "x"]
 Position = Literal["b", "h", "i", "r", "v"]
+
+
+ALL = "all"
+"""In the place of one number: each by itself, an image of its own."""
 
 
 class Input(Section):
@@ -30,10 +35,10 @@ class Input(Section):
     """Scene of the file; null or 0 for a file with none or one; all: each by itself, an
     image of its own."""
 
-    select: dict[Position, NonNegativeInt] = {}
+    select: Mapping[Position, NonNegativeInt | Literal["all"]] = {}
     """Which position of further dimensions is denoised, as the file counts them:
     rotations (r), illuminations (i), phases or detectors (h), views (v) and blocks (b);
-    a dimension not named: its only one."""
+    a dimension not named: its only one; all: each by itself, an image of its own."""
 
     roi: dict[SpaceTime, Range] = {}
     """Half-open voxel ranges by axis, counted from the image's first voxel; null: the
@@ -70,12 +75,13 @@ class Input(Section):
         InputError
             It is several.
         """
-        if not isinstance(self.path, str) or self.scene == "all":
+        if not isinstance(self.path, str) or ALL in (self.scene, *self.select.values()):
             raise InputError(
                 "The config names several images (input.path is a list, or input.scene"
-                " is all), and this takes one. Name one of them."
+                " or a part of input.select is all), and this takes one. Name one of"
+                " them."
             )
-        return OneInput(**dict(self))
+        return OneInput.model_validate(dict(self))
 
 
 class OneInput(Input):
@@ -83,6 +89,7 @@ class OneInput(Input):
 
     path: Text
     scene: NonNegativeInt | None = None
+    select: Mapping[Position, NonNegativeInt] = {}
 
 
 def volume_of(source: Input, image: Image) -> Roi:

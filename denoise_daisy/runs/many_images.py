@@ -1,16 +1,18 @@
 """The images that one config names, each with the config of a run of its own."""
 
 import glob
+import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_daisy.config import Config
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.format import SceneName
-from denoise_daisy.images.formats import ending_of, is_image, scenes_of
+from denoise_daisy.images.formats import ending_of, is_image, positions_of, scenes_of
+from denoise_daisy.images.input import ALL
 from denoise_daisy.run_dir.run_dir import RunDir
 
 NAME, SCENE = "{name}", "{scene}"
@@ -48,7 +50,8 @@ def is_many(config: Config) -> bool:
     path = config.input.path
     named = NAME in config.output.path or SCENE in config.output.path
     several = not isinstance(path, str) or _is_pattern(path)
-    return several or config.input.scene == "all" or named
+    split = ALL in (config.input.scene, *config.input.select.values())
+    return several or split or named
 
 
 def run_dir_of_many(config: Config) -> RunDir:
@@ -132,48 +135,85 @@ def _images(config: Config, paths: Sequence[str]) -> list[OneOfMany]:
         base = config.output.path.replace(NAME, _stem(path))
         if base == config.output.path and is_list:
             base = str(Path(base) / f"{_stem(path)}.zarr")
-        found += _scenes(config, path, base)
+        found += _of_file(config, path, base)
     return found
 
 
-def _scenes(config: Config, path: str, base: str) -> Iterator[OneOfMany]:
+@dataclass(frozen=True)
+class _Part:
+    """What of a file is an image."""
+
+    scene: SceneName
+    select: Mapping[str, int]
+    is_split: bool
+    """Whether the file has others, or could have."""
+
+    @property
+    def number(self) -> int:
+        """Of its scene."""
+        return self.scene.number or 0
+
+    @property
+    def name(self) -> str:
+        """Behind that of its file."""
+        named = f" ({self.scene.name})" if self.scene.name else ""
+        scene = f" scene {self.number}{named}"
+        return scene + "".join(f" {d} {i}" for d, i in self.select.items())
+
+
+def _parts(config: Config, path: str) -> Iterator[_Part]:
+    """The images of a file; raises InputError where it can't be read."""
+    source = config.input
+    split = [letter for letter, asked in source.select.items() if asked == ALL]
+    is_split = source.scene == ALL or bool(split)
+    scenes = (
+        scenes_of(path) if source.scene == ALL else (SceneName(_number(source.scene)),)
+    )
+    for scene in scenes:
+        there = positions_of(path, scene.number) if split else {}
+        ranges = [there.get(letter, range(1)) for letter in split]
+        for chosen in itertools.product(*ranges):
+            letters = map(str, split)
+            yield _Part(scene, dict(zip(letters, chosen, strict=True)), is_split)
+
+
+def _number(scene: int | str | None) -> int | None:
+    return scene if isinstance(scene, int) else None
+
+
+def _of_file(config: Config, path: str, base: str) -> Iterator[OneOfMany]:
     """The images of a file, whose outputs are at or in `base`."""
-    scene = config.input.scene
-    if scene != "all":
-        place = Path(base.replace(SCENE, str(scene or 0)))
-        yield OneOfMany(_stem(path), _config(config, path, scene, place))
-        return
+    stem = _stem(path)
     try:
-        scenes = scenes_of(path)
+        parts = list(_parts(config, path))
     except InputError as error:
-        one = _config(config, path, 0, Path(base.replace(SCENE, "0")))
-        yield OneOfMany(_stem(path), one, problem=error)
+        alone = _Part(SceneName(None), {}, is_split=False)
+        one = _config(config, path, alone, Path(base.replace(SCENE, "0")))
+        yield OneOfMany(stem, one, problem=error)
         return
-    in_wells = all(each.well for each in scenes)
+    in_wells = all(part.scene.well for part in parts)
     fields: Counter[tuple[str, str] | None] = Counter()
-    for i, each in enumerate(scenes):
-        number = i if each.number is None else each.number
-        well = each.well if in_wells else None
-        name = f"{_stem(path)} {_called(each, number)}"
-        if SCENE in base:
-            place = Path(base.replace(SCENE, str(number)))
-            yield OneOfMany(name, _config(config, path, each.number, place))
+    for i, part in enumerate(parts):
+        place = Path(base.replace(SCENE, str(part.number)))
+        if not part.is_split or (SCENE in base and not part.select):
+            name = stem + part.name if part.is_split else stem
+            yield OneOfMany(name, _config(config, path, part, place))
             continue
+        well = part.scene.well if in_wells else None
         inside = Path(*well, str(fields[well])) if well else Path(str(i))
         fields[well] += 1
-        one = _config(config, path, each.number, Path(base) / inside)
-        yield OneOfMany(name, one, Path(base), well)
+        one = _config(config, path, part, place / inside)
+        yield OneOfMany(stem + part.name, one, place, well)
 
 
-def _called(scene: SceneName, number: int) -> str:
-    return f"scene {number}" + (f" ({scene.name})" if scene.name else "")
-
-
-def _config(config: Config, path: str, scene: int | None, output: Path) -> Config:
+def _config(config: Config, path: str, part: _Part, output: Path) -> Config:
     """That of one image: whom to tell is the business of all together."""
+    select: dict[str, object] = {str(d): n for d, n in config.input.select.items()}
+    select |= part.select
+    source = {"path": path, "scene": part.scene.number, "select": select}
     return config.model_copy(
         update={
-            "input": config.input.model_copy(update={"path": path, "scene": scene}),
+            "input": config.input.model_copy(update=source),
             "output": config.output.model_copy(update={"path": str(output)}),
             "notify": None,
         }

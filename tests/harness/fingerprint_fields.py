@@ -113,6 +113,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 Refused("noise.offsets was [-367.0, -367.0], is [-367.0, 0.0]"),
             ),
             "method": ("ndsafir", GOES_ON),
+            "shared": (True, GOES_ON),
         },
     ),
     "GaussianNoise": (
@@ -125,6 +126,7 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
             ),
             "noise_std": (21.0, Refused("noise.noise_std was 20.0, is 21.0")),
             "method": ("ndsafir", GOES_ON),
+            "shared": (True, GOES_ON),
         },
     ),
     "Ndsafir": (

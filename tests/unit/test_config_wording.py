@@ -143,9 +143,15 @@ def test_the_walk_reaches_every_field_of_every_section() -> None:
 
 
 SAID: dict[str, tuple[dict[str, Any], str]] = {
-    "text": ({"input": {"path": 7}}, "'input.path' is 7, expected text."),
-    "empty": ({"input": {"path": ""}}, 'is "", expected text that is not empty.'),
-    "no integer": ({"input": {"path": "a", "scene": 1.5}}, "expected a whole number."),
+    "text": ({"input": {"path": 7}}, "'input.path' is 7, expected text or a list."),
+    "empty": (
+        {"input": {"path": ""}},
+        'is "", expected text that is not empty or a list.',
+    ),
+    "no integer": (
+        {"input": {"path": "a", "scene": 1.5}},
+        "expected a whole number or 'all'.",
+    ),
     "two kinds": (
         {"input": {"path": "a", "channels": [True]}},
         "'input.channels.0' is true, expected a whole number or text.",

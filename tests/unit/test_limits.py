@@ -114,7 +114,7 @@ LIMITS: dict[str, dict[str, tuple[Values, Values]]] = {
             ],
         ),
         "channels": ([[0], [0, 1]], [[], [-1]]),
-        "select": ([{}, {"h": 0}], [{"h": -1}, {"z": 0}, {"H": 0}]),
+        "select": ([{}, {"h": 0}, {"h": "all"}], [{"h": -1}, {"z": 0}, {"H": 0}]),
         "axes": (["yx", "tczyx"], ["", "y", "tczyxt", "a", "YX"]),
         "voxel_size_um": ([{}, {"z": 1e6}], [{"z": 0}, {"z": 1000000.0000000001}]),
         "time_step_s": POSITIVE,
