@@ -8,6 +8,7 @@ scripts/benchmark resume    the start on a ledger of a million finished blocks
 scripts/benchmark label     labelling of 10^9 voxels, and the memory of every process
 scripts/benchmark calibration    of the noise: methods on volumes whose noise is known
 scripts/benchmark survey    `calibrate` of 202 GB: its time and memory
+scripts/benchmark images    many images in one run, beside the sum of their computing
 scripts/benchmark reading   bytes read of a CZI per byte that planned blocks want
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 import benchmark_calibration
 import benchmark_engine
+import benchmark_images
 import benchmark_label
 import benchmark_memory
 import benchmark_reading
@@ -37,6 +39,7 @@ BY_FOLDER: dict[str, Any] = {
     "memory": benchmark_memory,
     "time": benchmark_time,
     "survey": benchmark_survey,
+    "images": benchmark_images,
 }
 """Modes that have no options."""
 
@@ -83,9 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    modes = ("speed", "engine", "memory", "time", "resume", "label", "calibration")
+    modes = ("speed", "engine", "resume", "label", "calibration")
     parser.add_argument(
-        "mode", nargs="?", choices=(*modes, "survey", "reading"), default="speed"
+        "mode", nargs="?", choices=(*modes, *BY_FOLDER, "reading"), default="speed"
     )
     parser.add_argument(
         "--shape", help="z y x, of speed (default 32x384x384) and label"
