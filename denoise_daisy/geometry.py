@@ -128,7 +128,7 @@ class BlockGrid:
 
     def write_roi(self, index: Index) -> Roi:
         """What the block writes, in voxels of the image."""
-        return _roi([self._write_range(a, np.array(i)) for a, i in enumerate(index)])
+        return _roi([self.write_range(a, np.array(i)) for a, i in enumerate(index)])
 
     def read_roi(self, index: Index) -> Roi:
         """What the block reads: its write ROI and context by the tiling law."""
@@ -142,7 +142,7 @@ class BlockGrid:
     @cached_property
     def write_lengths(self) -> tuple[np.ndarray, ...]:
         """Per axis, how many voxels the blocks of each position write."""
-        return self._lengths(self._write_range)
+        return self._lengths(self.write_range)
 
     @property
     def voxels_written(self) -> int:
@@ -190,7 +190,7 @@ class BlockGrid:
         ranges = [range_of(axis, np.arange(n)) for axis, n in enumerate(self.shape)]
         return tuple(end - begin for begin, end in ranges)
 
-    def _write_range(self, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def write_range(self, axis: int, i: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Begin and end of the blocks at these positions along an axis."""
         begin = self.volume.begin[axis] + i * self.block_shape[axis]
         return begin, np.minimum(begin + self.block_shape[axis], self.volume.end[axis])
@@ -202,7 +202,7 @@ class BlockGrid:
             self.readable_roi.begin[axis],
             self.readable_roi.end[axis],
         )
-        begin, end = self._write_range(axis, i)
+        begin, end = self.write_range(axis, i)
         begin = np.maximum(begin - self.context[axis], image_begin)
         begin -= begin % stride
         end = np.minimum(end + self.context[axis], image_end)

@@ -44,6 +44,9 @@ class MadeImage:
         """It does not change."""
         return self.identity
 
+    def earlier_identity(self, times: int) -> None:
+        """It does not grow."""
+
     def valid(self, key: tuple[slice, ...]) -> None:
         """All voxels are there."""
 

@@ -31,6 +31,11 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
         help="accept a version of ndsafir that blocks were not checked with",
     )
     verb.add_argument(
+        "--extend",
+        action="store_true",
+        help="go on where the image has got longer along t since",
+    )
+    verb.add_argument(
         "--strict", action="store_true", help="end with code 2 if there are warnings"
     )
 

@@ -43,6 +43,7 @@ def _call(options: argparse.Namespace) -> None:
         tasks=options.task,
         unchecked_ndsafir=options.unchecked_ndsafir,
         probe=options.probe,
+        extend=options.extend,
         say=partial(print, file=sys.stderr, flush=True),
     )
     print_answer(made.json() if options.json else str(made))

@@ -37,5 +37,6 @@ def _call(options: argparse.Namespace) -> None:
         grace_seconds=options.grace,
         unchecked_ndsafir=options.unchecked_ndsafir,
         strict=options.strict,
+        extend=options.extend,
         say=partial(print, flush=True),
     )

@@ -15,6 +15,7 @@ from denoise_daisy.images.channels import channel_numbers
 from denoise_daisy.images.czi_attachments import attached_step_s
 from denoise_daisy.images.czi_composer import Composer
 from denoise_daisy.images.czi_directory import read_directory, read_identity
+from denoise_daisy.images.czi_earlier import earlier_sub_blocks
 from denoise_daisy.images.czi_entries import PIXEL_NUMBERS
 from denoise_daisy.images.czi_pixels import (
     COLOURS,
@@ -26,6 +27,7 @@ from denoise_daisy.images.czi_pixels import (
 from denoise_daisy.images.czi_positions import RESOLVED_DIMENSIONS
 from denoise_daisy.images.czi_rows import Rows, rows_of
 from denoise_daisy.images.czi_scene import Scene, find_scene, full_size
+from denoise_daisy.images.earlier import sampled
 from denoise_daisy.images.image import Channel
 from denoise_daisy.images.tilings import Tilings
 
@@ -176,6 +178,11 @@ class CziImage:
             It is no CZI any more, or is cut short.
         """
         return read_identity(self.path)
+
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """The file's id, where sub-blocks of these time points lie, some voxels."""
+        told = earlier_sub_blocks(self.path, self.scene, self.origin[0] + times)
+        return told | {"voxels_sha256": sampled(self, times)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k not in _OPENED}

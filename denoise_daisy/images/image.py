@@ -69,6 +69,18 @@ class Image(Protocol):
             It can't be read.
         """
 
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """What tells its first `times` time points from others, as they are now.
+
+        The same as long as nothing of them changes, however many follow; None where the
+        format can't tell.
+
+        Raises
+        ------
+        InputError
+            They can't be read.
+        """
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its user should know before denoising it."""

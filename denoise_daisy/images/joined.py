@@ -77,6 +77,11 @@ class JoinedImages:
         """It is nobody's input."""
         return {}
 
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """It is nobody's input."""
+        del times
+        return None
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """Each image has its own."""

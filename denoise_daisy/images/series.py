@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.earlier import sampled
 from denoise_daisy.images.file_status import file_at, status_of
 from denoise_daisy.images.image import Channel, Image
 from denoise_daisy.images.input import OneInput
@@ -150,6 +151,14 @@ class SeriesImage:
     def current_identity(self) -> dict[str, str | int]:
         """The identity of the files as they are now; InputError if one is away."""
         return series_identity(self.folder, self.files, self.asked)
+
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """The files of these time points and some voxels; None if names tell no t."""
+        if not self.axes.startswith("t"):
+            return None
+        each = len(self.files) // self.counts[0]
+        told = series_identity(self.folder, self.files[: times * each], self.asked)
+        return told | {"voxels_sha256": sampled(self, times)}
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_opened"}

@@ -104,6 +104,11 @@ class StoredArray:
         """The identity of what lies there now."""
         raise NotImplementedError
 
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """Nothing tells, unless a format knows better."""
+        del times
+        return None
+
 
 def _runs(channels: Sequence[int]) -> list[tuple[slice, range]]:
     """Where channels that follow each other go to, and which they are."""

@@ -1,5 +1,6 @@
 """TIFF files as images: OME-TIFF, ImageJ's hyperstacks, BigTIFF, plain stacks."""
 
+import hashlib
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.images.earlier import sampled
 from denoise_daisy.images.file_identity import identity_of
 from denoise_daisy.images.plain_bytes import read_part
 from denoise_daisy.images.stored_array import StoredArray
@@ -48,10 +50,14 @@ class TiffImage(StoredArray):
             found[place] = self._page(number, inner)
         return found
 
-    def _page(self, number: int, part: tuple[slice, ...]) -> np.ndarray:
+    def _place(self, number: int) -> tuple[int, int]:
+        """The number of a page's file, and its offset there, see `pages`."""
         run = bisect_right(self._ends, number)
         file, first, step, _ = self.pages[run]
-        offset = first + step * (number - (self._ends[run - 1] if run else 0))
+        return file, first + step * (number - (self._ends[run - 1] if run else 0))
+
+    def _page(self, number: int, part: tuple[slice, ...]) -> np.ndarray:
+        file, offset = self._place(number)
         path = self._paths[file]
         if not self.plain:
             return self._compressed.read(path, offset, part)
@@ -83,6 +89,27 @@ class TiffImage(StoredArray):
     def current_identity(self) -> dict[str, str | int]:
         """The identity of the files as they are now."""
         return identity_of(self._paths)
+
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        """Where the pages of these time points lie, and some voxels.
+
+        None where a page has several time points.
+        """
+        outer = self.axes[: -self.page_ndim]
+        if "t" in self.axes and "t" not in outer:
+            return None
+        sizes = self.stored_shape[: len(outer)]
+        numbers = np.arange(int(np.prod(sizes))).reshape(sizes)
+        first = (slice(times if axis == "t" else None) for axis in outer)
+        names = ("", *self.siblings)
+        checksum = hashlib.sha256(b"plain" if self.plain else b"")
+        for number in numbers[tuple(first)].ravel().tolist():
+            file, offset = self._place(number)
+            checksum.update(f"{names[file]}\0{offset}\0".encode())
+        return {
+            "pages_sha256": checksum.hexdigest(),
+            "voxels_sha256": sampled(self, times),
+        }
 
     def __getstate__(self) -> dict[str, Any]:
         made = ("_ends", "_compressed")

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import itertools
+import json
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -97,9 +98,13 @@ def unlist_labels(path: Path, names: Collection[str]) -> None:
 
 
 def create_array(path: Path, layout: Layout) -> None:
-    """Make the array of a level, all voxels missing, unless it is there."""
+    """Make the array of a level, all voxels missing, unless it is there.
+
+    One that is shorter along t, of a run whose image has got longer, gets its length.
+    """
     if (path / METADATA).exists():
         check_array(path, layout)
+        _lengthen(path / METADATA, layout)
         return
     new_array(path, layout)
     try:
@@ -109,6 +114,17 @@ def create_array(path: Path, layout: Layout) -> None:
         with suppress(OSError):
             (path / METADATA).unlink()
         raise
+
+
+def _lengthen(file: Path, layout: Layout) -> None:
+    """Write the metadata of an array anew if they have another length along t.
+
+    All its chunks stay as they are.
+    """
+    metadata = json.loads(file.read_bytes())
+    if metadata["shape"] != list(layout.shape):
+        longer = metadata | {"shape": list(layout.shape)}
+        write_atomic(file, json.dumps(longer, indent=2))
 
 
 class DamagedError(Exception):
@@ -247,7 +263,10 @@ def files_of(path: Path, layout: Layout, roi: Roi) -> Iterator[Path]:
 
 
 def check_array(path: Path, layout: Layout) -> None:
-    """Refuse an array that is gone, can't be opened, or is laid out otherwise."""
+    """Refuse an array that is gone, can't be opened, or is laid out otherwise.
+
+    It may be shorter along t, if it is yet to get its length.
+    """
     try:
         array = persistently(lambda: open_written(path))
     except Exception as error:
@@ -257,7 +276,8 @@ def check_array(path: Path, layout: Layout) -> None:
         ) from error
     found = (array.shape, array.dtype.name, array.chunks, array.shards)
     expected = (layout.shape, layout.dtype, layout.chunks, layout.shards)
-    if found != expected:
+    shorter = *min(array.shape[:1], layout.shape[:1]), *layout.shape[1:]
+    if found != (shorter, *expected[1:]):
         raise RefusedError(
             f"The array {str(path)!r} is of shape, type, chunks and shards {found}."
             f" Expected {expected}. Move it away, and start again."

@@ -71,6 +71,23 @@ def denoising_with(run: ResolvedRun, config: Config) -> ResolvedRun:
     ).settled()
 
 
+def of_image(run: ResolvedRun, image: Image) -> ResolvedRun:
+    """The run that there would be with another image, by what the same starts kept.
+
+    Raises
+    ------
+    InputError
+        There would be none.
+    """
+    return _Resolving(
+        config=run.config,
+        image=image,
+        run_dir=run.run_dir,
+        id=run.id,
+        recorded=run.recorded,
+    ).run()
+
+
 def restore(record: RunRecord, run_dir: RunDir) -> ResolvedRun:
     """The run of a run.json, which was found good when it was started.
 

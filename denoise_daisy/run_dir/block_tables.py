@@ -95,6 +95,16 @@ class BlockTables:
         """Blocks that are done and not replaced: grid, flat indices and checksums."""
         return [(table.grid, flat, table.crc[flat]) for table, flat in self._good()]
 
+    def done_from(self, begin: int) -> list[tuple[BlockGrid, np.ndarray]]:
+        """Blocks of each table that are done and reach behind a position along t."""
+        found = []
+        for table in self._tables.values():
+            done = (table.rank % 2 == 1).reshape(table.grid.shape)
+            _, ends = table.grid.write_range(0, np.arange(len(done)))
+            done &= (ends > begin)[:, np.newaxis, np.newaxis, np.newaxis]
+            found.append((table.grid, np.flatnonzero(done)))
+        return found
+
     def engines(self) -> Counter[str]:
         """How many of these blocks by the engine that their lines name."""
         found: Counter[str] = Counter()

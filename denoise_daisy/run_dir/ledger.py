@@ -11,6 +11,7 @@ block, of whatever shape.
 
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,21 @@ class Ledger:
         Blocks of an earlier shape are listed as such, in that shape's grid.
         """
         return self._tables.done_blocks()
+
+    def done_from(self, begin: int) -> list[tuple[BlockGrid, np.ndarray]]:
+        """Blocks that are done and reach behind a position along t, of every shape.
+
+        Grids and flat indices; also those that were replaced in part.
+        """
+        return self._tables.done_from(begin)
+
+    def foresee(self, entries: Sequence[Entry]) -> None:
+        """Count blocks as undone by lines that are yet to be written."""
+        with self._reading:
+            for entry in entries:
+                row = (*entry.block, 2 * entry.epoch, 0, 0)
+                self._tables.enter(entry.shape, [row])
+            self.done = self._tables.done()
 
     def engines(self) -> Counter[str]:
         """How many of these blocks by what computed them, where their line tells."""

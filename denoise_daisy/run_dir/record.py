@@ -58,6 +58,10 @@ class RunRecord(_Recorded):
     """What was found out about the image, so that workers need not find it out again;
     nothing in records of old, whose workers open the image."""
 
+    earlier: dict[str, str | int] | None = None
+    """What tells the image's time points from others if more follow them later; nothing
+    where its format can't tell, and in records of old."""
+
     stages: dict[str, StageRecord]
     """The stages by name, those of tasks that were taken out as well."""
 

@@ -12,6 +12,7 @@ from denoise_daisy.run_dir.exit_codes import DISK_ERRORS
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.runs.output_places import recorded_place, remove_all, remove_place
 from denoise_daisy.runs.preflight import Preflight
+from denoise_daisy.runs.undo import mark
 
 logger = logging.getLogger("denoise_daisy")
 
@@ -25,8 +26,17 @@ def make_room(found: Preflight, existing: RunRecord | None, *, overwrite: bool) 
         logger.warning(
             "A run that is gone has left its ledgers; they are in %s now.", aside
         )
+    if found.longer is not None:
+        _undo(found)
     if found.record is not None and found.done_again:
         forget(run, found.record, found.done_again)
+
+
+def _undo(found: Preflight) -> None:
+    """Mark blocks as undone that are others of a longer image, see `extension`."""
+    for name, entries in (found.longer.outdated if found.longer else {}).items():
+        if entries:
+            mark(found.ledgers[name], entries[0].epoch, entries)
 
 
 def _remove_all(run: ResolvedRun, existing: RunRecord | None) -> None:

@@ -156,6 +156,7 @@ def plan_many(
     tasks: Sequence[str] = (),
     unchecked_ndsafir: bool = False,
     probe: bool = False,
+    extend: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> PlanOfMany:
     """What a run of all images of a config would do; nothing is started or written.
@@ -180,6 +181,7 @@ def plan_many(
                 tasks=tasks,
                 unchecked_ndsafir=unchecked_ndsafir,
                 probe=probe and not any(plans),
+                extend=extend,
                 say=say,
             )
         except DenoiseDaisyError as error:

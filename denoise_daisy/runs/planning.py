@@ -42,6 +42,7 @@ def plan(
     tasks: Sequence[str] = (),
     unchecked_ndsafir: bool = False,
     probe: bool = False,
+    extend: bool = False,
     say: Say = lambda _: None,
 ) -> Plan:
     """What a run of this config would do: blocks, context, memory, hours, disk.
@@ -60,7 +61,7 @@ def plan(
     check_output(config, run_dir)
     existing = RunRecord.read(run_dir)
     check_owner(run_dir.output, existing, overwrite=False)
-    found = preflight(config, existing, tasks=tasks, new_id="RUN")
+    found = preflight(config, existing, tasks=tasks, extend=extend, new_id="RUN")
     missing = _missing_system(found)
     run, survey = known_denoiser(found)
     run.denoiser.load(run.image.dtype)

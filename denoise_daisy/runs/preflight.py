@@ -4,20 +4,21 @@ import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from denoise_daisy.amounts import size
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently
-from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.errors import InputError, RunStopped
 from denoise_daisy.launchers.base import NoAnswerError
 from denoise_daisy.machine import free_disk
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.runs.changes import changed_stages
+from denoise_daisy.runs.extension import Extension, extension_of
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_places import check_places
 from denoise_daisy.tasks.stages import deletable, readers_of
@@ -45,6 +46,10 @@ class Preflight:
     """Those of tasks that are not kept, and whose readers are all done."""
     warnings: tuple[str, ...] = ()
     """What a person should know, once the denoiser knows the image."""
+    longer: Extension | None = None
+    """What is made of it, where the image has got longer."""
+    earlier: Mapping[str, str | int] | None = None
+    """What tells the image's time points from others, once that was found out."""
 
     @property
     def done_again(self) -> list[str]:
@@ -74,7 +79,7 @@ class Preflight:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no block is left."""
         return all(self.ledgers[name].done.all() for name in self.asked)
 
 
@@ -84,6 +89,7 @@ def preflight(
     *,
     tasks: Sequence[str] = (),
     overwrite: bool = False,
+    extend: bool = False,
     new_id: str,
 ) -> Preflight:
     """Refuse what can't work; what is to be done, and how far that is.
@@ -99,17 +105,20 @@ def preflight(
         config.notify.check()
     record = None if overwrite else existing
     run = resolve(config, record, new_id)
-    if record:
-        _check_same(run, record)
+    longer = extension_of(run, record, is_asked=extend) if record else None
     check_places(run, existing, overwrite=overwrite)
-    changed = _changed_stages(run)
+    changed = dict(changed_stages(run))
+    if longer:
+        changed = longer.changed_of(changed)
     ledgers = {}
     for stage in run.stages:
         fresh = record is None or stage.name in changed
         ledgers[stage.name] = _read_ledger(run, stage, fresh=fresh)
+    if record and longer:
+        longer = longer.with_ledgers(ledgers, record.epoch)
     unneeded = unneeded_stages(run, ledgers, changed)
     asked = _asked(run, ledgers, tasks, unneeded)
-    found = Preflight(run, record, ledgers, changed, asked, unneeded)
+    found = Preflight(run, record, ledgers, changed, asked, unneeded, longer=longer)
     if not found.is_done:
         _check_disk(found)
         _check_blocks(found)
@@ -195,21 +204,6 @@ def _asked(
     return names
 
 
-def _changed_stages(run: ResolvedRun) -> dict[str, list[str]]:
-    """Stages after the denoising that were something else before, and in what."""
-    changed = {}
-    for stage in run.tasks:
-        old = run.recorded.get(stage.name)
-        if old is None:
-            continue
-        differences = _differences(old.parameters, stage.parameters)
-        if differences:
-            changed[stage.name] = (
-                ["what it had made is deleted"] if old.is_deleted else differences
-            )
-    return changed
-
-
 def _read_ledger(run: ResolvedRun, stage: Stage, *, fresh: bool) -> Ledger:
     """The ledger of a stage, read to its end unless the stage is new."""
     folder = run.run_dir.ledger(stage.name)
@@ -219,27 +213,6 @@ def _read_ledger(run: ResolvedRun, stage: Stage, *, fresh: bool) -> Ledger:
     if ledger.done_files().any():
         check_stage(stage, folder)
     return ledger
-
-
-def _check_same(run: ResolvedRun, record: RunRecord) -> None:
-    """Refuse to go on with a run that had other settings, naming each."""
-    denoising = run.denoising
-    kept = record.stages.get(denoising.name)
-    changes = _differences(kept.parameters if kept else {}, denoising.parameters)
-    if changes:
-        raise RefusedError(
-            f"The output {str(run.output)!r} belongs to a run with other settings or"
-            f" another input: {'; '.join(changes)}. Restore these to go on, choose"
-            " another output.path, or start over with --overwrite."
-        )
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{name} was {old.get(name)!r}, is {new.get(name)!r}"
-        for name in dict.fromkeys([*old, *new])
-        if old.get(name) != new.get(name)
-    ]
 
 
 def _check_disk(found: Preflight) -> None:

@@ -8,7 +8,7 @@ from denoise_daisy.runs.many_images import is_many
 from denoise_daisy.runs.run_one import Asked, Say, run_one
 
 
-def run(
+def run(  # noqa: PLR0913 - what a person may ask for
     config: Config,
     *,
     tasks: Sequence[str] = (),
@@ -16,6 +16,7 @@ def run(
     grace_seconds: float = 30.0,
     unchecked_ndsafir: bool = False,
     strict: bool = False,
+    extend: bool = False,
     say: Say = print,
 ) -> None:
     """Denoise what a config asks for; go on where an earlier start stopped.
@@ -34,6 +35,9 @@ def run(
         Accept a version of ndsafir that the tiling law was not checked with.
     strict
         Refuse what there are warnings of.
+    extend
+        Go on where the image has got longer along t since, and is the same otherwise:
+        what is done is kept as far as it is what it would be of the longer image.
     say
         Takes the summary, and what a person should read before it.
 
@@ -44,5 +48,7 @@ def run(
     BlocksFailed, RunStopped, Interrupted
         The run ended without all blocks done; start again to go on.
     """
-    asked = Asked(tasks, overwrite, grace_seconds, unchecked_ndsafir, strict)
+    asked = Asked(
+        tasks, overwrite, grace_seconds, unchecked_ndsafir, strict=strict, extend=extend
+    )
     (run_many if is_many(config) else run_one)(config, asked, say)

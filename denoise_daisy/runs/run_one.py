@@ -1,7 +1,7 @@
 """A run of one image: refuse what can't work, prepare, run, say how it went."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +48,8 @@ class Asked:
     """Accept a version of ndsafir that the tiling law was not checked with."""
     strict: bool = False
     """Refuse what there are warnings of."""
+    extend: bool = False
+    """Go on where the image has got longer along t since."""
 
 
 def run_one(
@@ -78,10 +80,12 @@ def run_one(
         owned = partial(check_owner, run_dir.output, existing, overwrite=overwrite)
         persistently(owned)
         look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
-        found = persistently(partial(look, new_id=token_hex(8)))
+        look = partial(look, extend=asked.extend, new_id=token_hex(8))
+        found = persistently(look)
         _check_workers(found, among)
         begins = among.begins if among else (lambda _: None)
-        if found.is_done and not damaged_groups(found.run):
+        is_as_recorded = found.longer is None and not damaged_groups(found.run)
+        if found.is_done and is_as_recorded:
             begins(found)
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)
@@ -166,6 +170,8 @@ def _prepared(
     found: Preflight, say: Say, *, strict: bool
 ) -> tuple[Preflight, dict[Path, dict[str, object]]]:
     """What has to be found out before the first block, and the outputs' metadata."""
+    if found.longer is not None:
+        say(str(found.longer))
     for line in _done_again(found):
         say(line)
     if found.run.denoiser.needs_probing:
@@ -178,7 +184,22 @@ def _prepared(
         refuse(warnings)
     for warning in warnings:
         logger.warning("%s", warning)
-    return replace(found, run=run, warnings=warnings), describe(run)
+    found = replace(found, run=run, warnings=warnings, earlier=_earlier(found))
+    return found, describe(run)
+
+
+def _earlier(found: Preflight) -> Mapping[str, str | int] | None:
+    """What tells the image's time points from others; found out once for each length.
+
+    Raises
+    ------
+    InputError
+        They can't be read.
+    """
+    before, image = found.record, found.run.image
+    if before is not None and before.earlier and found.longer is None:
+        return before.earlier
+    return image.earlier_identity(image.shape[0])
 
 
 def _done_again(found: Preflight) -> Iterator[str]:
@@ -222,7 +243,8 @@ def _record_start(found: Preflight) -> int:
     run.run_dir.make(found.ledgers)
     record = run.record(epoch)
     told = found.warnings if found.denoises or not before else before.warnings
-    record = record.model_copy(update={"warnings": told})
+    more = {"warnings": told, "earlier": found.earlier}
+    record = record.model_copy(update=more)
     if before is not None:
         old = {name: before.stages[name] for name in found.left_alone}
         record = record.with_stages(old)

@@ -36,7 +36,7 @@ def undo(
     `stages` stand each after those that it reads.  Of one that has no ledger, for what
     it made is deleted, nothing is marked, but its readers are.
     """
-    undone: dict[str, np.ndarray] = {}
+    blocks: dict[str, np.ndarray] = {}
     readers: dict[str, list[Entry]] = {}
     for stage in stages:
         damaged = np.zeros(stage.grid.shape, bool)
@@ -47,11 +47,11 @@ def undo(
         for other in stages:
             if other.name in stage.after:
                 ranges = stage.block_ranges_of(other)
-                outdated |= count_in(undone[other.name], ranges) > 0
+                outdated |= count_in(blocks[other.name], ranges) > 0
         if ledger := ledgers.get(stage.name):
             outdated &= ledger.done.reshape(stage.grid.shape) & ~damaged
             readers[stage.name] = [
-                _undone(
+                undone(
                     stage.grid,
                     tuple(map(int, index)),
                     epoch,
@@ -60,12 +60,12 @@ def undo(
                 )
                 for index in np.argwhere(outdated)
             ]
-        undone[stage.name] = outdated | damaged
+        blocks[stage.name] = outdated | damaged
     # Readers first: cut short, this leaves no block whose damage is forgotten.
     for stage in reversed([s for s in stages if s.name in readers]):
         own = [damage for damage in damages if damage.stage == stage.name]
-        marks = [_undone(d.grid, d.block, epoch, "damaged", d.what) for d in own]
-        _mark(ledgers[stage.name], epoch, [*readers[stage.name], *marks])
+        marks = [undone(d.grid, d.block, epoch, "damaged", d.what) for d in own]
+        mark(ledgers[stage.name], epoch, [*readers[stage.name], *marks])
     return sum(map(len, readers.values()))
 
 
@@ -76,26 +76,31 @@ def _blocks_at(grid: BlockGrid, damage: Damage) -> tuple[slice, ...]:
     return tuple(slice(b, e) for b, e in zip(first, last, strict=True))
 
 
-def _undone(
-    grid: BlockGrid, index: Index, epoch: int, reason: Reason, why: str
+def undone(
+    grid: BlockGrid,
+    index: Index,
+    epoch: int,
+    reason: Reason,
+    why: str,
+    by: str = "verify",
 ) -> Entry:
-    """The line that says that a block has to be done again."""
+    """The line that says that a block has to be done again; `by` is what found it."""
     return Entry(
         block=index,
         shape=tuple(grid.block_shape),
         status="failed",
         epoch=epoch,
-        worker="verify",
+        worker=by,
         reason=reason,
         error=why,
     )
 
 
-def _mark(ledger: Ledger, epoch: int, entries: Sequence[Entry]) -> None:
+def mark(ledger: Ledger, epoch: int, entries: Sequence[Entry]) -> None:
     """Write lines that are on disk on return; there may be many."""
     if not entries:
         return
-    writer = ledger.writer(f"verify-{epoch}", durable=False)
+    writer = ledger.writer(f"{entries[0].worker}-{epoch}", durable=False)
     try:
         for entry in entries:
             writer.append(entry)

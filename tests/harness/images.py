@@ -71,6 +71,10 @@ class MemoryImage:
     def current_identity(self) -> dict[str, str | int]:
         return self.identity
 
+    def earlier_identity(self, times: int) -> dict[str, str | int] | None:
+        del times
+        return None
+
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
         return self.voxels[key]
 
