@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_status import file_at
+from denoise_daisy.images.file_identity import file_at
 
 ENDINGS = (".h5", ".hdf5", ".hdf", ".he5")
 MAGIC = b"\x89HDF\r\n\x1a\n"

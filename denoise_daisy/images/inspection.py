@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_status import file_at
+from denoise_daisy.images.file_identity import file_at
 from denoise_daisy.images.image import Image
 
 WINDOWS = 48

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_identity import identity_of
-from denoise_daisy.images.file_status import status_of
+from denoise_daisy.images.file_identity import identity_of, status_of
 from denoise_daisy.images.format import Format, only_scene
 from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.stored_array import (

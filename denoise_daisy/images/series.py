@@ -14,7 +14,7 @@ import numpy as np
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.earlier import sampled
-from denoise_daisy.images.file_status import file_at, status_of
+from denoise_daisy.images.file_identity import file_at, status_of
 from denoise_daisy.images.image import Channel, Image
 from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.stored_array import IMAGE_AXES

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_status import file_at
+from denoise_daisy.images.file_identity import file_at
 
 AXES = "tcz"
 """Axes that names can tell, the slowest first."""

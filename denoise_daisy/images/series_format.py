@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.file_status import file_at
+from denoise_daisy.images.file_identity import file_at
 from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Channel, Image
 from denoise_daisy.images.input import OneInput

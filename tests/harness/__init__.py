@@ -1,10 +1,11 @@
 """What tests of all kinds need.
 
-`images` to denoise and the oracle, the `program` run for real, `waiting` for a state,
-`properties` with how many examples, and what is made once and `shared`.  `hook` puts
-faults into processes of a run; `trials` and `chains` are runs to be hurt; `clusters`
-are the batch systems, and `frames` and `pools` runs on these; a `batch_site` has
-one that says what a test wants; `other_machine` is one at the other end of a wire.
+`images` to denoise and the oracle, `opened` or refused, the `program` run for real,
+`waiting` for a state, `properties` with how many examples, and what is made once and
+`shared`.  `hook` puts faults into processes of a run; `trials` and `chains` are runs to
+be hurt; `clusters` are the batch systems, and `frames` and `pools` runs on these; a
+`batch_site` has one that says what a test wants; `other_machine` is one at the other
+end of a wire.
 
 The others have one subject each, which several files of tests share: `czi_files`,
 `engine_scenes`, `examples`, `functions`, `ledgers`, `noise_scenes`, `oracles` of tasks,

@@ -7,12 +7,7 @@ from typing import Any
 
 import ngff_zarr
 import numpy as np
-import pytest
 import zarr
-
-from denoise_daisy.errors import InputError
-from denoise_daisy.images.formats import open_image
-from denoise_daisy.images.input import Input
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it uses what it deprecates
@@ -71,21 +66,6 @@ def write_plain(path: Path, voxels: np.ndarray, **more: Any) -> Path:
     asked = {"chunks": (1,) * (voxels.ndim - 2) + (8, 8)} | more
     zarr.create_array(path, data=voxels, **asked)
     return path
-
-
-def opened(path: Path | str, **asked: Any) -> Any:
-    """The image at a path."""
-    return open_image(Input(path=str(path), **asked))
-
-
-def refused(path: Path | str, **asked: Any) -> str:
-    """Why there is none."""
-    with pytest.raises(InputError) as caught:
-        opened(path, **asked)
-    said = str(caught.value)
-    assert "Expected" in said
-    assert "\n" not in said
-    return said
 
 
 def write_plate(path: Path, wells: Sequence[str], fields: Sequence[np.ndarray]) -> Path:

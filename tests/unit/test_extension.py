@@ -133,8 +133,8 @@ def test_tasks_that_see_more_than_their_time_point_are_done_again(
     What reads a task that was deleted is not, though that one is.
     """
     (tmp_path / "code.py").write_text(FUNCTIONS)
-    function = {"kind": "function", "folder": str(tmp_path), "dtype": "float32"}
-    function |= {"channels": 1}
+    function: dict[str, Any] = {"kind": "function", "folder": str(tmp_path)}
+    function |= {"channels": 1, "dtype": "float32"}
     config = short_run(
         tmp_path,
         denoise=median(1),

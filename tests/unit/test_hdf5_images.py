@@ -22,23 +22,10 @@ from denoise_daisy.images.formats import (
     is_image,
     open_image,
 )
-from denoise_daisy.images.input import Input
 from harness.czi_files import ALL, noise
+from harness.opened import opened, refused
 
 VOLUME = noise((3, 6, 7))
-
-
-def opened(path: Path | str, **asked: Any) -> Any:
-    return open_image(Input(path=str(path), **asked))
-
-
-def refusal(path: Path | str, **asked: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(path, **asked)
-    said = str(caught.value)
-    assert "Expected" in said
-    assert "\n" not in said
-    return said
 
 
 def written(path: Path, **datasets: Any) -> Path:
@@ -60,7 +47,7 @@ def test_the_only_dataset_of_an_image_s_dimensions_is_the_image(tmp_path: Path) 
 
 def test_several_datasets_are_listed_with_their_shapes(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5", raw=VOLUME, **{"g/mask": VOLUME[0]})
-    said = refusal(path)
+    said = refused(path)
     assert "2 datasets" in said
     assert "g/mask (6 x 7), raw (3 x 6 x 7)" in said
     assert f"{str(path) + '/g/mask'!r}" in said
@@ -69,7 +56,7 @@ def test_several_datasets_are_listed_with_their_shapes(tmp_path: Path) -> None:
 
 def test_of_many_datasets_only_some_are_listed(tmp_path: Path) -> None:
     path = written(tmp_path / "a.h5", **{f"d{i:02}": VOLUME for i in range(27)})
-    assert "d19 (3 x 6 x 7) and 7 more." in refusal(path)
+    assert "d19 (3 x 6 x 7) and 7 more." in refused(path)
 
 
 def test_a_group_stands_for_the_only_dataset_in_it(tmp_path: Path) -> None:
@@ -82,14 +69,14 @@ def test_a_group_stands_for_the_only_dataset_in_it(tmp_path: Path) -> None:
 
 
 def test_a_file_without_images_is_refused(tmp_path: Path) -> None:
-    assert "0 datasets" in refusal(written(tmp_path / "a.h5", b=np.arange(9)))
+    assert "0 datasets" in refused(written(tmp_path / "a.h5", b=np.arange(9)))
 
 
 def test_a_dataset_that_is_not_there_is_refused_with_those_that_are(
     tmp_path: Path,
 ) -> None:
     path = written(tmp_path / "a.h5", raw=VOLUME)
-    said = refusal(f"{path}/volumes/raw")
+    said = refused(f"{path}/volumes/raw")
     assert "no dataset 'volumes/raw'" in said
     assert "Expected one of raw (3 x 6 x 7)" in said
 
@@ -108,7 +95,7 @@ def test_a_dataset_of_a_file_that_is_away_is_still_of_hdf5(
     path = tmp_path / f"a.{ending}" / "volumes" / "raw"
     assert format_of(str(path)).name == "HDF5"
     assert is_image(path)
-    assert "No such file" in refusal(path)
+    assert "No such file" in refused(path)
 
 
 def test_a_folder_is_no_file_of_hdf5(tmp_path: Path) -> None:
@@ -117,12 +104,12 @@ def test_a_folder_is_no_file_of_hdf5(tmp_path: Path) -> None:
     config.write_text("{}")
     assert not is_image(config)
     assert not is_image(config.with_name("absent.json"))
-    assert "directory" in refusal(tmp_path / "a.h5")
+    assert "directory" in refused(tmp_path / "a.h5")
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.h5")
-    assert "pipe" in refusal(tmp_path / "a.h5")
+    assert "pipe" in refused(tmp_path / "a.h5")
 
 
 def test_a_config_names_a_dataset_behind_the_file(tmp_path: Path) -> None:
@@ -194,7 +181,7 @@ def test_axes_that_the_file_does_not_name_are_asked_for(
 ) -> None:
     voxels = noise((2, 3, 6, 7))
     path = with_attributes(tmp_path / "a.h5", voxels, **attributes)
-    assert "input.axes" in refusal(path)
+    assert "input.axes" in refused(path)
     assert opened(path, axes="tzyx").shape == (2, 1, 3, 6, 7)
 
 
@@ -223,7 +210,7 @@ def test_the_size_of_a_voxel_is_element_size_um(
 
 @pytest.mark.parametrize("dtype", [np.float64, np.int16, np.bool_, "S3", "c8"])
 def test_types_that_cannot_be_denoised_are_refused(dtype: Any, tmp_path: Path) -> None:
-    said = refusal(written(tmp_path / "a.h5", raw=VOLUME.astype(dtype)))
+    said = refused(written(tmp_path / "a.h5", raw=VOLUME.astype(dtype)))
     assert "raw has voxels of" in said
 
 
@@ -258,7 +245,7 @@ def test_voxels_behind_links_are_read_and_belong_to_the_identity(
     written(there, deep=VOLUME[..., :-1])
     assert opened(f"{path}/raw").current_identity() != before
     there.unlink()
-    assert "a link whose end is not there" in refusal(f"{path}/soft")
+    assert "a link whose end is not there" in refused(f"{path}/soft")
 
 
 def virtual(path: Path, *sources: tuple[str, str]) -> Path:
@@ -282,17 +269,17 @@ def test_a_virtual_dataset_is_read_while_its_sources_are_there(tmp_path: Path) -
     two.unlink()
     with pytest.raises(InputError, match=r"2\.h5.* not there any more"):
         image[ALL]
-    assert "2.h5' is not there" in refusal(path)
+    assert "2.h5' is not there" in refused(path)
 
 
 def test_a_virtual_dataset_that_would_be_read_as_zeros_is_refused(
     tmp_path: Path,
 ) -> None:
     written(tmp_path / "1.h5", raw=VOLUME)
-    said = refusal(virtual(tmp_path / "a.h5", ("1.h5", "raw"), ("1.h5", "no")))
+    said = refused(virtual(tmp_path / "a.h5", ("1.h5", "raw"), ("1.h5", "no")))
     assert "1.h5' has no dataset 'no'" in said
     virtual(tmp_path / "b.h5", ("1.h5", "raw"))
-    assert "virtual itself" in refusal(virtual(tmp_path / "c.h5", ("b.h5", "all")))
+    assert "virtual itself" in refused(virtual(tmp_path / "c.h5", ("b.h5", "all")))
 
 
 def test_voxels_in_a_raw_file_are_refused(tmp_path: Path) -> None:
@@ -300,7 +287,7 @@ def test_voxels_in_a_raw_file_are_refused(tmp_path: Path) -> None:
     with h5py.File(path, "w") as file:
         place = [(str(tmp_path / "raw.bin"), 0, h5py.h5f.UNLIMITED)]
         file.create_dataset("raw", data=VOLUME, external=place)
-    assert "raw file" in refusal(path)
+    assert "raw file" in refused(path)
 
 
 def test_a_filter_that_is_not_installed_is_named(
@@ -315,7 +302,7 @@ def test_a_filter_that_is_not_installed_is_named(
     monkeypatch.setattr(
         h5py.h5z, "filter_avail", lambda code: code != 32000 and known(code)
     )
-    said = refusal(path)
+    said = refused(path)
     assert "filter 32000 (lzf)" in said
     assert "hdf5plugin" in said
     with pytest.raises(InputError, match="hdf5plugin"):

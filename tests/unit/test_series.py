@@ -22,32 +22,18 @@ from denoise_daisy.images.formats import (
     format_of,
     inspect_image,
     is_image,
-    open_image,
     scenes_of,
 )
-from denoise_daisy.images.input import Input
 from denoise_daisy.images.series_files import is_member, place_of
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.calibrate import write_page
 from denoise_daisy.runs.init import init
 from denoise_daisy.runs.output_places import check_output
 from harness.czi_files import ALL, noise, write_tiles
+from harness.opened import opened, refused
 from harness.reader_contract import some_keys
 
 PLANE = np.zeros((4, 5), np.uint16)
-
-
-def opened(path: Path | str, **asked: Any) -> Any:
-    return open_image(Input(path=str(path), **asked))
-
-
-def refusal(path: Path | str, **asked: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(path, **asked)
-    said = str(caught.value)
-    assert "Expected" in said
-    assert "\n" not in said
-    return said
 
 
 def saved(folder: Path, *names: str) -> Path:
@@ -153,7 +139,7 @@ def test_a_scene_and_axes_are_those_of_each_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image[ALL], voxels)
     np.testing.assert_array_equal(opened(tmp_path / "{t}.czi", scene=0)[ALL], voxels)
     assert [scene.number for scene in scenes_of(str(tmp_path / "{t}.czi"))] == [0]
-    assert "input.scene is 3" in refusal(tmp_path / "{t}.czi", scene=3)
+    assert "input.scene is 3" in refused(tmp_path / "{t}.czi", scene=3)
     with pytest.raises(InputError, match="axes"):
         opened(tmp_path / "{t}.czi", axes="zyx")
 
@@ -180,14 +166,14 @@ def test_gaps_are_those_of_the_files(tmp_path: Path) -> None:
 def test_missing_files_are_counted_and_the_first_ones_told(tmp_path: Path) -> None:
     names = [f"{t}_{c}.npy" for t in range(4) for c in "ab"]
     left = [name for name in names if name not in ("1_b.npy", "3_a.npy")]
-    said = refusal(saved(tmp_path, *left) / "{t}_{c}.npy")
+    said = refused(saved(tmp_path, *left) / "{t}_{c}.npy")
     assert "2 of the 8 files" in said
     assert "t 1 c b, t 3 c a. " in said
     few = [f"{i}_{i}.npy" for i in range(300)]
     for name in few:
         (tmp_path / "few").mkdir(exist_ok=True)
         (tmp_path / "few" / name).touch()
-    said = refusal(tmp_path / "few" / "{t}_{z}.npy")
+    said = refused(tmp_path / "few" / "{t}_{z}.npy")
     assert "89700 of the 90000 files" in said
     assert "t 0 z 1, t 0 z 2, t 0 z 3, t 0 z 4, t 0 z 5, ..." in said
 
@@ -203,13 +189,13 @@ def test_missing_files_are_counted_and_the_first_ones_told(tmp_path: Path) -> No
 def test_two_files_for_a_position_are_named(
     names: list[str], pattern: str, tmp_path: Path
 ) -> None:
-    said = refusal(saved(tmp_path, *names) / pattern)
+    said = refused(saved(tmp_path, *names) / pattern)
     assert all(repr(name) in said for name in names)
 
 
 def test_no_file_at_all_is_refused(tmp_path: Path) -> None:
     for path in ("{t}.npy", "absent/{t}/*.npy"):
-        assert "no file like" in refusal(saved(tmp_path, "a.npy") / path)
+        assert "no file like" in refused(saved(tmp_path, "a.npy") / path)
 
 
 @pytest.mark.parametrize(
@@ -225,14 +211,14 @@ def test_files_that_are_not_alike_are_refused(
 ) -> None:
     saved(tmp_path, "1.npy", "2.npy", "3.npy")
     np.save(tmp_path / "2.npy", other)
-    said = refusal(tmp_path / "{t}.npy")
+    said = refused(tmp_path / "{t}.npy")
     assert words in said
     assert "2.npy" in said
 
 
 def test_files_that_hold_what_their_names_tell_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "1.npy", noise((3, 4, 5)))
-    assert "3 positions along z" in refusal(tmp_path / "{z}.npy")
+    assert "3 positions along z" in refused(tmp_path / "{z}.npy")
     assert opened(tmp_path / "{z}.npy", axes="tyx").shape == (3, 1, 1, 4, 5)
 
 
@@ -248,7 +234,7 @@ def test_a_damaged_file_of_a_series_is_named(
     damage: Callable[[Path], Any], tmp_path: Path
 ) -> None:
     damage(saved(tmp_path, "1.npy", "2.npy", "3.npy") / "3.npy")
-    assert "3.npy" in refusal(tmp_path / "{t}.npy")
+    assert "3.npy" in refused(tmp_path / "{t}.npy")
 
 
 def test_a_file_that_is_replaced_later_is_refused_when_it_is_read(
@@ -275,7 +261,7 @@ def test_numbers_that_jump_are_warned_of(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_refused_and_placeholders_are_explained(tmp_path: Path) -> None:
-    said = refusal(saved(tmp_path, "1.npy"))
+    said = refused(saved(tmp_path, "1.npy"))
     assert "is a folder" in said
     assert f"{str(tmp_path / 'img_{t}_{c}_z{z}.tif')!r}" in said
 

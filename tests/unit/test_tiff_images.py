@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.formats import describe, open_image, scenes_of
-from denoise_daisy.images.input import Input
+from denoise_daisy.images.formats import describe, scenes_of
 from harness.czi_files import ALL, noise
+from harness.opened import opened, refused
 
 ONE_OF_TWO = """<?xml version="1.0" encoding="UTF-8"?>
 <OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:{own}">
@@ -24,19 +24,6 @@ aaaaaaaa-0000-0000-0000-000000000000</UUID></TiffData>
 <TiffData IFD="0" FirstT="1" PlaneCount="3"><UUID FileName="second.ome.tif">urn:uuid:\
 bbbbbbbb-0000-0000-0000-000000000000</UUID></TiffData>
 </Pixels></Image></OME>"""
-
-
-def opened(path: Path, **asked: Any) -> Any:
-    return open_image(Input(path=str(path), **asked))
-
-
-def refused(path: Path, **asked: Any) -> str:
-    with pytest.raises(InputError) as caught:
-        opened(path, **asked)
-    said = str(caught.value)
-    assert "Expected" in said
-    assert "\n" not in said
-    return said
 
 
 def bytes_read() -> int:

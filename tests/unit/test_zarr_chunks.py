@@ -15,7 +15,8 @@ from zarr.codecs import ZstdCodec
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.formats import describe, described_image
 from harness.czi_files import ALL, noise
-from harness.zarr_files import opened, write_04, write_plain
+from harness.opened import opened
+from harness.zarr_files import write_04, write_plain
 
 ZARRS: dict[str, Any] = {
     "v2": {"zarr_format": 2},

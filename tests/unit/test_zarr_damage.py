@@ -10,7 +10,8 @@ import pytest
 
 from denoise_daisy.errors import InputError
 from harness.czi_files import ALL, noise
-from harness.zarr_files import opened, refused, write_04, write_05
+from harness.opened import opened, refused
+from harness.zarr_files import write_04, write_05
 
 
 def documents(path: Path) -> Iterator[Path]:

@@ -21,16 +21,9 @@ from denoise_daisy.runs.output_metadata import create
 from denoise_daisy.runs.output_metadata import describe as describe_output
 from harness import config_for, load, small_image
 from harness.czi_files import ALL, noise
+from harness.opened import opened, refused
 from harness.prepared import resolved
-from harness.zarr_files import (
-    UNITS,
-    opened,
-    refused,
-    write_04,
-    write_05,
-    write_plain,
-    write_plate,
-)
+from harness.zarr_files import UNITS, write_04, write_05, write_plain, write_plate
 
 
 def change(document: Path, **values: Any) -> None:

@@ -26,7 +26,8 @@ from denoise_daisy.images.formats import (
     scenes_of,
 )
 from harness.czi_files import ALL, noise
-from harness.zarr_files import UNITS, opened, refused, write_04
+from harness.opened import opened, refused
+from harness.zarr_files import UNITS, write_04
 
 KEY, SECRET = "testing-key", "testing-secret"
 
