@@ -4,23 +4,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from denoise_daisy.durable import write_atomic
 from denoise_daisy.outputs.ome_metadata import VERSION
+from denoise_daisy.outputs.ome_xml import Collected, ome_xml
 from denoise_daisy.outputs.ome_zarr import create_group
 
 SERIES = "OME"
 """Group that lists the images of a collection without wells."""
 
+XML = "METADATA.ome.xml"
+"""By which napari and Bio-Formats find these images."""
+
 BIOFORMATS2RAW_LAYOUT = 3
 
 
-def create_series(path: Path, images: Sequence[str], own: Mapping[str, Any]) -> None:
+def create_series(
+    path: Path, images: Sequence[Collected], own: Mapping[str, Any]
+) -> None:
     """Make, or renew, a group of images in the layout of bioformats2raw.
 
-    `images` are paths in it.  `own` is what this program notes in the group.
+    `own` is what this program notes in the group.
     """
     root = {"version": VERSION, "bioformats2raw.layout": BIOFORMATS2RAW_LAYOUT}
     create_group(path, root, own)
-    create_group(path / SERIES, {"version": VERSION, "series": [*images]}, own)
+    listed = [image.path for image in images]
+    create_group(path / SERIES, {"version": VERSION, "series": listed}, own)
+    write_atomic(path / SERIES / XML, ome_xml(images))
 
 
 def create_plate(

@@ -3,12 +3,14 @@
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from denoise_daisy.durable import persistently
 from denoise_daisy.outputs.ome_collections import create_plate, create_series
-from denoise_daisy.outputs.ome_zarr import LEVEL, METADATA
+from denoise_daisy.outputs.ome_xml import Collected
+from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.runs.many_images import OneOfMany
 
 
@@ -16,30 +18,35 @@ class Containers:
     """Groups that list their images as soon as these are there."""
 
     def __init__(self, images: Sequence[OneOfMany], run_id: str) -> None:
-        self._images: dict[Path, list[OneOfMany]] = defaultdict(list)
-        for image in images:
-            if image.container is not None:
-                self._images[image.container].append(image)
+        """`images` are all that there may be, in their order."""
+        self._images = [image for image in images if image.container is not None]
+        self._there: dict[Path, Collected] = {}
+        """Those that are, by their outputs."""
         self._own = {"version": version("denoise-daisy"), "images_of": run_id}
         self._writing = threading.Lock()
 
-    def add(self, image: OneOfMany) -> None:
+    def add(self, image: OneOfMany, run: ResolvedRun) -> None:
         """An image is there now."""
-        if image.container is not None:
-            self._write(image.container)
-
-    def write(self) -> None:
-        """List all that are there."""
-        for container in self._images:
-            self._write(container)
+        if image.container is None:
+            return
+        layout = run.array.layout
+        with self._writing:
+            self._there[image.output] = Collected(
+                path=image.output.name,
+                name=image.name,
+                shape=layout.shape,
+                dtype=layout.dtype,
+                scale_um=tuple(run.image.scale_um),
+                channels=run.image.channels,
+            )
+            persistently(partial(self._write, image.container))
 
     def _write(self, container: Path) -> None:
-        with self._writing:
-            there = [i for i in self._images[container] if _is_there(i)]
-            if there:
-                persistently(lambda: self._create(container, there))
-
-    def _create(self, container: Path, images: Sequence[OneOfMany]) -> None:
+        images = [
+            image
+            for image in self._images
+            if image.container == container and image.output in self._there
+        ]
         fields: dict[tuple[str, str], list[str]] = defaultdict(list)
         for image in images:
             if image.well is not None:
@@ -47,9 +54,5 @@ class Containers:
         if fields:
             create_plate(container, fields, self._own)
         else:
-            names = [image.output.name for image in images]
-            create_series(container, names, self._own)
-
-
-def _is_there(image: OneOfMany) -> bool:
-    return (image.output / LEVEL / METADATA).exists()
+            collected = [self._there[image.output] for image in images]
+            create_series(container, collected, self._own)

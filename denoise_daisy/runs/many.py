@@ -166,7 +166,6 @@ class _ManyRuns:
         if not (self.signals.count or self.crew.error):
             self.crew.let_leave()
         self.crew.end_all()
-        self.containers.write()
         write_csv(self.hub.path / "images.csv", list(self.outcomes.values()))
         self.say(self._table())
         if self.signals.count:
@@ -205,7 +204,7 @@ class _ManyRuns:
 
         def begins(found: Preflight) -> None:
             outcome.found = found
-            self.containers.add(outcome.image)
+            self.containers.add(outcome.image, found.run)
 
         among = Among(self.crew, self.signals, OneProgress(self.progress), begins)
         config = outcome.image.config.model_copy(update={"noise": self.config.noise})

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,10 @@ from denoise_daisy.errors import (
     RefusedError,
     RunStopped,
 )
+from denoise_daisy.progress import listing
 from denoise_daisy.runs.many_images import OneOfMany
 from denoise_daisy.runs.preflight import Preflight
+from denoise_daisy.runs.warnings import first_sentence
 
 COLUMNS = (
     "image",
@@ -178,9 +182,29 @@ def table(outcomes: Sequence[Outcome], images: int, file: Path) -> str:
     ]
     more = len(outcomes) - MOST_ROWS
     lines += [f"and {more} more"] if more > 0 else []
+    lines += _warnings(outcomes)
     done = sum(outcome.is_done for outcome in outcomes)
     lines.append(f"{done} of {images} images are done. Table: {file}")
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Warnings of all, those together that differ in their numbers alone."""
+    alike: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for outcome in outcomes:
+        for warning in outcome.found.warnings if outcome.found else ():
+            said = first_sentence(warning)
+            kind = re.sub(r"[-+\d.]+|'[^']*'", "#", said)
+            alike[kind].append((outcome.image.name, said))
+    if alike:
+        yield "Warnings, whole in each run.json:"
+    lines = [
+        f"{len(found)} images, as {found[0][0]}: {found[0][1]}"
+        if len(found) > 1
+        else f"{found[0][0]}: {found[0][1]}"
+        for found in alike.values()
+    ]
+    yield from listing(lines)
 
 
 def write_csv(file: Path, outcomes: Sequence[Outcome]) -> None:

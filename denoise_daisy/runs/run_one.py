@@ -90,7 +90,9 @@ def run_one(
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)
             return
-        found, described = _prepared(found, say, strict=asked.strict)
+        found, described = _prepared(
+            found, say, strict=asked.strict, is_among=among is not None
+        )
         if lock is None:
             lock = _new_lock(run_dir, existing)
             stack.callback(lock.release)
@@ -167,7 +169,7 @@ def _say_done_before(found: Preflight, say: Say) -> None:
 
 
 def _prepared(
-    found: Preflight, say: Say, *, strict: bool
+    found: Preflight, say: Say, *, strict: bool, is_among: bool
 ) -> tuple[Preflight, dict[Path, dict[str, object]]]:
     """What has to be found out before the first block, and the outputs' metadata."""
     if found.longer is not None:
@@ -183,7 +185,8 @@ def _prepared(
     if strict:
         refuse(warnings)
     for warning in warnings:
-        logger.warning("%s", warning)
+        # Of many images they are told together, at the end.
+        logger.log(logging.INFO if is_among else logging.WARNING, "%s", warning)
     found = replace(found, run=run, warnings=warnings, earlier=_earlier(found))
     return found, describe(run)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ome_types import from_xml
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from scipy import ndimage
@@ -107,6 +108,12 @@ def test_scenes_without_wells_are_a_series_or_files_of_their_own(
         check(tmp_path, ("0", "1", "2"), scenes)
         validate_zarr_store(str(tmp_path / "plate.zarr"))
         assert ome_of(tmp_path / "plate.zarr" / "OME")["series"] == ["0", "1", "2"]
+        xml = (tmp_path / "plate.zarr" / "OME" / "METADATA.ome.xml").read_text()
+        listed = from_xml(xml).images
+        assert [image.id for image in listed] == ["Image:0", "Image:1", "Image:2"]
+        pixels = listed[1].pixels
+        assert (pixels.size_z, pixels.size_x, pixels.type.value) == (2, 40, "uint16")
+        assert pixels.physical_size_x == 1.0
         image = Reader(parse_url(str(tmp_path / "plate.zarr" / "1")))
         assert [node.data[0].shape for node in image()] == [(1, 1, 2, 40, 40)]
     else:
