@@ -199,8 +199,8 @@ def _warnings(outcomes: Sequence[Outcome]) -> Iterator[str]:
     if alike:
         yield "Warnings, whole in each run.json:"
     lines = [
-        f"{len(found)} images, as {found[0][0]}: {found[0][1]}"
-        if len(found) > 1
+        f"{len(names)} images, as {found[0][0]}: {found[0][1]}"
+        if len(names := {name for name, _ in found}) > 1
         else f"{found[0][0]}: {found[0][1]}"
         for found in alike.values()
     ]
