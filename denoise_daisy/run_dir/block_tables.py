@@ -95,14 +95,19 @@ class BlockTables:
         """Blocks that are done and not replaced: grid, flat indices and checksums."""
         return [(table.grid, flat, table.crc[flat]) for table, flat in self._good()]
 
-    def done_from(self, begin: int) -> list[tuple[BlockGrid, np.ndarray]]:
-        """Blocks of each table that are done and reach behind a position along t."""
+    def undo_from(self, begin: int, epoch: int) -> list[tuple[BlockGrid, np.ndarray]]:
+        """Take it that blocks behind a position along t are undone from an epoch on.
+
+        Those of each table that were done and reach behind it, by flat index.
+        """
         found = []
         for table in self._tables.values():
             done = (table.rank % 2 == 1).reshape(table.grid.shape)
             _, ends = table.grid.write_range(0, np.arange(len(done)))
             done &= (ends > begin)[:, np.newaxis, np.newaxis, np.newaxis]
-            found.append((table.grid, np.flatnonzero(done)))
+            flat = np.flatnonzero(done)
+            table.rank[flat] = 2 * epoch
+            found.append((table.grid, flat))
         return found
 
     def engines(self) -> Counter[str]:

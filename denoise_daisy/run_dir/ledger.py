@@ -11,7 +11,6 @@ block, of whatever shape.
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -68,11 +67,7 @@ class Ledger:
     """What all writers have said of a stage's blocks, as of the last `refresh`."""
 
     def __init__(
-        self,
-        folder: Path,
-        run_id: str,
-        grid: BlockGrid,
-        file_shape: Coordinate,
+        self, folder: Path, run_id: str, grid: BlockGrid, file_shape: Coordinate
     ) -> None:
         """Read nothing yet.
 
@@ -128,26 +123,15 @@ class Ledger:
         return [tuple(map(int, np.unravel_index(i, shape))) for i in failed]
 
     def done_blocks(self) -> list[tuple[BlockGrid, np.ndarray, np.ndarray]]:
-        """Blocks that are done and not replaced: grid, flat indices and checksums.
-
-        Blocks of an earlier shape are listed as such, in that shape's grid.
-        """
+        """Blocks that are done and not replaced: grid of their shape, indices, CRCs."""
         return self._tables.done_blocks()
 
-    def done_from(self, begin: int) -> list[tuple[BlockGrid, np.ndarray]]:
-        """Blocks that are done and reach behind a position along t, of every shape.
-
-        Grids and flat indices; also those that were replaced in part.
-        """
-        return self._tables.done_from(begin)
-
-    def foresee(self, entries: Sequence[Entry]) -> None:
-        """Count blocks as undone by lines that are yet to be written."""
+    def foresee(self, begin: int, epoch: int) -> list[tuple[BlockGrid, np.ndarray]]:
+        """Count blocks behind a position along t as undone; which, for their lines."""
         with self._reading:
-            for entry in entries:
-                row = (*entry.block, 2 * entry.epoch, 0, 0)
-                self._tables.enter(entry.shape, [row])
+            found = self._tables.undo_from(begin, epoch)
             self.done = self._tables.done()
+        return found
 
     def engines(self) -> Counter[str]:
         """How many of these blocks by what computed them, where their line tells."""

@@ -97,10 +97,9 @@ class Extension:
                     undone(
                         grid, _index(grid, i), epoch, "outdated", IS_LONGER, "extend"
                     )
-                    for grid, flat in ledger.done_from(self.kept_to[name])
+                    for grid, flat in ledger.foresee(self.kept_to[name], epoch)
                     for i in flat
                 ]
-                ledger.foresee(outdated[name])
         return replace(self, outdated=outdated)
 
 

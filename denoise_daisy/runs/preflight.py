@@ -79,8 +79,10 @@ class Preflight:
 
     @property
     def is_done(self) -> bool:
-        """Whether no block is left."""
-        return all(self.ledgers[name].done.all() for name in self.asked)
+        """Whether nothing is left, not even to record that the image is longer."""
+        return self.longer is None and all(
+            self.ledgers[name].done.all() for name in self.asked
+        )
 
 
 def preflight(

@@ -80,19 +80,15 @@ def run_one(
         owned = partial(check_owner, run_dir.output, existing, overwrite=overwrite)
         persistently(owned)
         look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
-        look = partial(look, extend=asked.extend, new_id=token_hex(8))
-        found = persistently(look)
+        found = persistently(partial(look, extend=asked.extend, new_id=token_hex(8)))
         _check_workers(found, among)
         begins = among.begins if among else (lambda _: None)
-        is_as_recorded = found.longer is None and not damaged_groups(found.run)
-        if found.is_done and is_as_recorded:
+        if found.is_done and not damaged_groups(found.run):
             begins(found)
             _say_done_before(found, say)
             delete_unneeded(found.run, found.ledgers, found.unneeded)
             return
-        found, described = _prepared(
-            found, say, strict=asked.strict, is_among=among is not None
-        )
+        found, described = _prepared(found, say, asked, among)
         if lock is None:
             lock = _new_lock(run_dir, existing)
             stack.callback(lock.release)
@@ -169,7 +165,7 @@ def _say_done_before(found: Preflight, say: Say) -> None:
 
 
 def _prepared(
-    found: Preflight, say: Say, *, strict: bool, is_among: bool
+    found: Preflight, say: Say, asked: Asked, among: Among | None
 ) -> tuple[Preflight, dict[Path, dict[str, object]]]:
     """What has to be found out before the first block, and the outputs' metadata."""
     if found.longer is not None:
@@ -182,11 +178,11 @@ def _prepared(
     if run.denoiser.probed:
         say(f"Noise: {run.denoiser.noise_text}.")
     warnings = tuple(warnings_of(run, survey))
-    if strict:
+    if asked.strict:
         refuse(warnings)
     for warning in warnings:
         # Of many images they are told together, at the end.
-        logger.log(logging.INFO if is_among else logging.WARNING, "%s", warning)
+        logger.log(logging.INFO if among else logging.WARNING, "%s", warning)
     found = replace(found, run=run, warnings=warnings, earlier=_earlier(found))
     return found, describe(run)
 

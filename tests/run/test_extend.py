@@ -112,7 +112,6 @@ def killing(patch: pytest.MonkeyPatch, where: Any, name: str, nth: int) -> None:
 STEPS = [
     (clearing, "mark", 2),
     (clearing, "forget", 1),
-    (clearing, "remove_place", 1),
     (RunRecord, "write", 2),
 ]
 """What a start does before the record is that of the longer image."""

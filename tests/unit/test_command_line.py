@@ -19,6 +19,7 @@ CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
         ["--task", "x", "--overwrite", "c", "--task", "y", "--grace", "3"],
         {"tasks": ["x", "y"], "overwrite": True, "grace_seconds": 3.0},
     ),
+    "of a longer image": (["--extend", "c"], {"extend": True}),
     "behind the verb": (["run", "--overwrite", "c"], {"overwrite": True}),
     "behind the verb and the config": (["run", "c", "--task", "x"], {"tasks": ["x"]}),
 }
@@ -29,6 +30,7 @@ DEFAULTS = {
     "grace_seconds": 30.0,
     "unchecked_ndsafir": False,
     "strict": False,
+    "extend": False,
 }
 
 

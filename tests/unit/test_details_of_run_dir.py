@@ -80,7 +80,7 @@ def test_an_old_run_is_told_that_it_is_over_before_anything_of_it_is_deleted(
     old = RunRecord(id="old", epoch=3, config={}, stages={}, versions={})
     old.write(run_dir)
     found: Any = SimpleNamespace(
-        run=SimpleNamespace(id="new", run_dir=run_dir), record=None
+        run=SimpleNamespace(id="new", run_dir=run_dir), record=None, longer=None
     )
     seen = []
 
