@@ -2,17 +2,22 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from demo_czi import write_czi
+from funlib.geometry import Coordinate, Roi
 from scipy import ndimage
 
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, neighbourhood
 from denoise_daisy.images.czi import open_czi
+from denoise_daisy.images.czi_earlier import earlier_sub_blocks
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.extension import _kept_to
 from harness import load, output_of
 from harness.growing import (
     MOST,
@@ -143,13 +148,15 @@ def test_tasks_that_see_more_than_their_time_point_are_done_again(
     function |= {"channels": 1, "dtype": "float32"}
     config = short_run(
         tmp_path,
-        denoise=median(1),
+        denoise=median(3),
         blocks={"shape": {"t": 1}},
         tasks=[
             {"kind": "smooth", "name": "soft", "sigma": {"y": 1.0}, "keep": False},
             {"kind": "threshold", "name": "given", "input": "soft", "value": 2100.0},
             {"kind": "threshold", "name": "found", "method": "triangle"},
-            function | {"name": "plain", "function": "code:plain"},
+            function
+            | {"name": "plain", "function": "code:plain"}
+            | {"input": ["raw", "denoised"]},
             function
             | {"name": "seeing", "function": "code:plain"}
             | {"blocks": {"context": {"t": 1}}},
@@ -158,7 +165,7 @@ def test_tasks_that_see_more_than_their_time_point_are_done_again(
         ],
     )
     lengthen(config)
-    every, new = list(range(NEW)), list(range(OLD, NEW))
+    every, new = list(range(NEW)), list(range(OLD - 1, NEW))
     times, said = extended(config)
     assert times == {
         "denoise": new,
@@ -168,7 +175,7 @@ def test_tasks_that_see_more_than_their_time_point_are_done_again(
         "plain": new,
         "seeing": every,
         "whole": [0],
-        "own": new,
+        "own": new[1:],
     }
     assert "The image has 8 time points, and had 5. What is done is kept;" in said
     for task in ("found", "seeing", "whole"):
@@ -195,6 +202,35 @@ def test_tasks_that_are_not_asked_for_are_done_later(tmp_path: Path) -> None:
     assert "Task soft" not in said
     output = Path(config["output"]["path"])
     assert written(output) == of_new_run(config, tmp_path / "new")
+
+
+def test_a_task_whose_deletion_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    config = short_run(
+        tmp_path,
+        denoise=median(1),
+        blocks={"shape": {"t": 1}},
+        tasks=[{"kind": "smooth", "name": "soft", "sigma": {"y": 1.0}}],
+    )
+    lengthen(config)
+    run_dir = RunDir.of_output(Path(config["output"]["path"]))
+    record = RunRecord.of(run_dir)
+    soft = record.stages["soft"].model_copy(update={"parameters": {}})
+    record.with_stages({"soft": soft}).write(run_dir)
+    assert times_done(config)["soft"] == list(range(NEW))
+
+
+def test_no_block_stands_that_would_read_more_along_another_axis() -> None:
+    """As where other layers are mirrored behind the end of z."""
+    shape, reach = Coordinate(1, 2, 8, 8), Coordinate(0, 1, 0, 0)
+
+    def grid(times: int, depth: int) -> BlockGrid:
+        volume = Roi((0, 0, 0, 0), (times, 4, 8, 8))
+        readable = Roi((0, 0, 0, 0), (times, depth, 8, 8))
+        return BlockGrid(readable, volume, shape, reach, neighbourhood(reach))
+
+    stage: Any = SimpleNamespace(grid=grid(8, 5), transform=FULL_RESOLUTION)
+    assert _kept_to(stage, grid(5, 5), 5) == 5
+    assert _kept_to(stage, grid(5, 4), 5) == 0
 
 
 @pytest.mark.parametrize("blocks", ["auto", {"t": 6}])
@@ -258,6 +294,11 @@ def test_a_czi_that_grows_is_told_from_any_other(tmp_path: Path) -> None:
     ):
         grown(long, short, wrong, **options)
         assert open_czi(str(long)).earlier_identity(3) != told
+    one = tmp_path / "one" / "in.czi"
+    grown(one, short, image[:1], start=(2, 0, 1))
+    first = earlier_sub_blocks(str(one), None, 5)["sub_blocks_sha256"]
+    assert told is not None
+    assert told["sub_blocks_sha256"] != first
     again = write_czi(tmp_path / "again.czi", image, start=(2, 0, 1))
     assert open_czi(str(again)).earlier_identity(3) != told
 
