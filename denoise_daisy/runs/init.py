@@ -18,6 +18,7 @@ from denoise_daisy.launchers import KINDS
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.runs.commented import commented
 from denoise_daisy.runs.init_noise import is_shifted, noise_section, noise_text
+from denoise_daisy.runs.many_images import is_pattern
 from denoise_daisy.runs.presets import Preset, preset_for
 from denoise_daisy.runs.warnings import warnings_of
 from denoise_daisy.sections import is_url, located
@@ -50,6 +51,11 @@ def init(
         raise InputError(
             f"{str(output)!r} is there already. Expected a new name: choose it with -o,"
             " or move that file away."
+        )
+    if is_pattern(str(path)):
+        raise InputError(
+            f"{str(path)!r} stands for many images. Expected one of them: make a config"
+            " of that, and put the pattern into its input.path."
         )
     file = located(Path.cwd(), str(path))
     image = open_image(Input(path=file, scene=scene))

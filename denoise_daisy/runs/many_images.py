@@ -49,7 +49,7 @@ def is_many(config: Config) -> bool:
     """Whether a config names several images, or any number of them."""
     path = config.input.path
     named = NAME in config.output.path or SCENE in config.output.path
-    several = not isinstance(path, str) or _is_pattern(path)
+    several = not isinstance(path, str) or is_pattern(path)
     split = ALL in (config.input.scene, *config.input.select.values())
     return several or split or named
 
@@ -98,8 +98,8 @@ def first_of(config: Config) -> tuple[Config, str]:
     return images[0].config, f"Of {len(images)} images the first: {images[0].name}."
 
 
-def _is_pattern(path: str) -> bool:
-    """Whether * and ? in it are to be filled in, for there is no such file."""
+def is_pattern(path: str) -> bool:
+    """Whether * and ? in a path are to be filled in, for there is no such file."""
     is_series = bool(re.search(r"\{[tcz]\}", path))
     return not is_series and bool(re.search(r"[*?]", path)) and not Path(path).exists()
 
@@ -112,7 +112,7 @@ def _paths(config: Config) -> list[str]:
 
 
 def _matches(path: str) -> Iterator[str]:
-    if not _is_pattern(path):
+    if not is_pattern(path):
         yield path
         return
     # Brackets are common in names, and no pattern here.
@@ -129,7 +129,7 @@ def _natural(name: str) -> list[tuple[int, int | str]]:
 
 
 def _images(config: Config, paths: Sequence[str]) -> list[OneOfMany]:
-    is_list = not isinstance(config.input.path, str) or _is_pattern(config.input.path)
+    is_list = not isinstance(config.input.path, str) or is_pattern(config.input.path)
     found: list[OneOfMany] = []
     for path in paths:
         base = config.output.path.replace(NAME, _stem(path))

@@ -8,6 +8,7 @@ import pytest
 from demo_czi import write_czi
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.runs.init import init
 from denoise_daisy.runs.many_images import images_of, is_many, run_dir_of_many
 from harness import load
 from harness.czi_files import noise, write_tiles
@@ -139,6 +140,12 @@ def test_each_position_of_a_dimension_can_be_an_image(tmp_path: Path) -> None:
         {"h": 3},
         {"h": 4},
     ]
+
+
+def test_init_takes_one_image_of_many(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="stands for many images. Expected one"):
+        init(tmp_path / "*.czi", tmp_path / "config.json")
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_a_single_image_may_be_named_in_its_output(tmp_path: Path) -> None:
