@@ -1,7 +1,7 @@
 """Which runs are at work now, of many that workers go through."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -14,12 +14,16 @@ REFUSAL = ".refusal"
 """Ending of the file in which a worker says why it can't work for a run."""
 
 
-def write_at_work(run_dir: RunDir, runs: Sequence[Path]) -> None:
-    """Tell workers the run directories, unless they have been told just that."""
-    if read_at_work(run_dir) != list(runs):
+def write_at_work(run_dir: RunDir, ready: Mapping[Path, int]) -> None:
+    """Tell workers the run directories, and how many blocks of each are ready.
+
+    Unless they have been told just that.
+    """
+    if read_at_work(run_dir) != dict(ready):
         path = run_dir.path / FILE
         beside = path.with_name(f"{FILE}.partial")
-        beside.write_text(json.dumps([str(run) for run in runs]), encoding="utf-8")
+        told = {str(run): count for run, count in ready.items()}
+        beside.write_text(json.dumps(told), encoding="utf-8")
         beside.replace(path)
 
 
@@ -28,12 +32,15 @@ def end_at_work(run_dir: RunDir) -> None:
     (run_dir.path / FILE).unlink(missing_ok=True)
 
 
-def read_at_work(run_dir: RunDir) -> list[Path] | None:
-    """The run directories; None where there are none, or no more."""
+def read_at_work(run_dir: RunDir) -> dict[Path, int] | None:
+    """The run directories, and how many blocks are ready; None where there are none.
+
+    No more of them will come then.
+    """
     try:
-        runs = json.loads((run_dir.path / FILE).read_text(encoding="utf-8"))
-        return [Path(run) for run in runs]
-    except (OSError, ValueError, TypeError):
+        told = json.loads((run_dir.path / FILE).read_text(encoding="utf-8"))
+        return {Path(run): int(count) for run, count in told.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 

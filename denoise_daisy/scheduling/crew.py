@@ -1,6 +1,7 @@
 """Workers that runs of one start share: they go from run to run as there is work."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -93,6 +94,16 @@ class Crew(Workforce):
         with self._changing:
             return list(self._runs)
 
+    def _ready_by_run(self) -> dict[Path, int]:
+        """How many blocks of each run are ready, and taken by nobody."""
+        states, taken = dict(self._states), Counter(self.at_work())
+        ready = {run.path: 0 for run in self.runs}
+        for place, state in states.items():
+            run = Path(place.rpartition(":")[0])
+            if run in ready:
+                ready[run] += max(0, state.ready - taken[place])
+        return ready
+
     def maintain(self) -> None:
         """See to every pool, and tell workers which runs are at work.
 
@@ -101,7 +112,7 @@ class Crew(Workforce):
         RunStopped
             None of them can go on.
         """
-        write_at_work(self.hub, [run.path for run in self.runs])
+        write_at_work(self.hub, self._ready_by_run())
         try:
             with self._changing:
                 super().maintain()

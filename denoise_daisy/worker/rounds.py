@@ -2,11 +2,12 @@
 
 import logging
 import time
+import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.run_dir.at_work import read_at_work, write_refusal
-from denoise_daisy.run_dir.connection import read_ready
 from denoise_daisy.run_dir.exit_codes import EXIT_LEFT
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.waits import WAITS
@@ -35,6 +36,7 @@ class Rounds:
         self._job_time = job_time
         self._visits: dict[Path, Visit | None] = {}
         """Those that were begun; None where this process can't work for a run."""
+        self._number = zlib.crc32(presence.worker.encode())
         self._is_leaving = False
 
     def serve(self) -> int:
@@ -43,12 +45,14 @@ class Rounds:
         busy_at = time.monotonic()
         try:
             while not self._is_leaving and time.monotonic() - busy_at < WAITS.idle:
-                runs = read_at_work(self._hub)
-                if runs is None:
+                ready = read_at_work(self._hub)
+                if ready is None:
                     break
-                self._forget_all_but(runs)
-                # Back to the first run after each: what was begun is finished.
-                if any(self._go_through(run) for run in runs):
+                self._forget_all_but(ready)
+                runs = [run for run, count in ready.items() if count > 0]
+                # Not all begin with the same one; after each they look anew.
+                first = self._number % max(1, len(runs))
+                if any(map(self._go_through, runs[first:] + runs[:first])):
                     busy_at = time.monotonic()
                 else:
                     time.sleep(WAITS.ask_pause)
@@ -69,8 +73,7 @@ class Rounds:
     def _go_through(self, run: Path) -> bool:
         """Do what a run has ready; whether any block was."""
         run_dir = RunDir(run)
-        hints = read_ready(run_dir) or {}
-        if self._is_leaving or not any(hint.ready > 0 for hint in hints.values()):
+        if self._is_leaving:
             return False
         if run not in self._visits:
             try:
@@ -95,7 +98,7 @@ class Rounds:
             run_dir, self._presence, self._assignments, self._job_time, 0.0
         )
 
-    def _forget_all_but(self, runs: list[Path]) -> None:
+    def _forget_all_but(self, runs: Collection[Path]) -> None:
         """Release what was loaded for runs that are over."""
         for run in self._visits.keys() - runs:
             visit = self._visits.pop(run)
