@@ -67,17 +67,17 @@ def run_many(config: Config, asked: Asked, say: Say = print) -> None:
     is_new = not hub.path.exists()
     for folder in (hub.path, hub.logs, hub.workers):
         make_folders(folder)
-    outcomes: list[Outcome] = []
+    runs = _ManyRuns(config, images, hub, asked, say)
     try:
         log = hub.logs / "scheduler.log"
         with limits_told(hub.path), Lock(hub) as lock, log_file(log):
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
-            outcomes = _ManyRuns(config, images, hub, asked, say).run()
+            runs.run()
     finally:
-        if is_new and not any(outcome.has_begun for outcome in outcomes):
+        if is_new and not any(o.has_begun for o in runs.outcomes.values()):
             delete(hub.path)
-    if error := ending_of_all(outcomes):
+    if error := ending_of_all(list(runs.outcomes.values())):
         raise error
 
 
@@ -95,8 +95,8 @@ class _ManyRuns:
     """Of the images that were begun, by their place among all."""
     threads: list[threading.Thread] = field(default_factory=list)
 
-    def run(self) -> list[Outcome]:
-        """Do what can be done of each; how each ended, in their order.
+    def run(self) -> None:
+        """Do what can be done of each, and note how each ended.
 
         Raises
         ------
@@ -125,7 +125,6 @@ class _ManyRuns:
             finally:
                 self.progress.close()
                 self._end()
-        return [self.outcomes[i] for i in sorted(self.outcomes)]
 
     def _launcher(self, pool: Pool) -> Launcher:
         return pool.workers.launcher(self.hub, self.record.id, pool.name)
@@ -146,10 +145,8 @@ class _ManyRuns:
                 self._begin(*left.pop(0))
             with hiccups.outlived():
                 self.crew.maintain()
-            # Daisy takes SIGINT for itself whenever it starts.
-            self.signals.handle()
             self.progress.show(self.outcomes.values(), self.crew)
-            time.sleep(WAITS.tick)
+            self.signals.pause(WAITS.tick)
 
     def _end(self) -> None:
         """Let what goes on come to its end, and say how all went."""
@@ -225,5 +222,6 @@ class _ManyRuns:
         return done, len(self.images)
 
     def _table(self) -> str:
-        outcomes = [self.outcomes[i] for i in sorted(self.outcomes)]
-        return table(outcomes, len(self.images), self.hub.path / "images.csv")
+        return table(
+            list(self.outcomes.values()), len(self.images), self.hub.path / "images.csv"
+        )

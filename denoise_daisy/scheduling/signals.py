@@ -19,6 +19,8 @@ class Signals:
     def __init__(self) -> None:
         self._taken: list[int] = []
         self._last = -math.inf
+        self._are_lost = threading.Event()
+        """Somebody else may have them now, as Daisy has when a server starts."""
 
     @property
     def count(self) -> int:
@@ -54,15 +56,23 @@ class Signals:
                 signal.signal(number, handler)
 
     def handle(self) -> None:
-        """Take the signals from whoever has them.
+        """Take the signals from whoever has them, or have the main thread do so.
 
         With nohup a terminal that goes is to be ignored.
         """
-        if threading.current_thread() is threading.main_thread():
-            for number in NUMBERS:
-                ignored = signal.getsignal(number) is signal.SIG_IGN
-                if not (ignored and number == signal.SIGHUP):
-                    signal.signal(number, self._take)
+        if threading.current_thread() is not threading.main_thread():
+            self._are_lost.set()
+            return
+        self._are_lost.clear()
+        for number in NUMBERS:
+            ignored = signal.getsignal(number) is signal.SIG_IGN
+            if not (ignored and number == signal.SIGHUP):
+                signal.signal(number, self._take)
+
+    def pause(self, seconds: float) -> None:
+        """Let so much time pass, but for taking back signals that are lost."""
+        if self._are_lost.wait(seconds):
+            self.handle()
 
     def _take(self, number: int, _: object) -> None:
         # One Ctrl-C, or one bkill, can come twice: from the terminal or the batch
