@@ -143,6 +143,7 @@ class _ManyRuns:
         while (left or self._living()) and not self.signals.count:
             while left and self._wants_another():
                 self._begin(*left.pop(0))
+            self.crew.coming = len(left) + len(self._living()) - len(self.crew.runs)
             with hiccups.outlived():
                 self.crew.maintain()
             self.progress.show(self.outcomes.values(), self.crew)

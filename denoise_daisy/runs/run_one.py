@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from secrets import token_hex
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.durable import is_there, make_folders, persistently
-from denoise_daisy.errors import RefusedError
+from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
@@ -190,15 +190,14 @@ def _prepared(
 def _earlier(found: Preflight) -> Mapping[str, str | int] | None:
     """What tells the image's time points from others; found out once for each length.
 
-    Raises
-    ------
-    InputError
-        They can't be read.
+    None where nothing can, or they can't be read, which the blocks will find out.
     """
     before, image = found.record, found.run.image
     if before is not None and before.earlier and found.longer is None:
         return before.earlier
-    return image.earlier_identity(image.shape[0])
+    with suppress(InputError):
+        return image.earlier_identity(image.shape[0])
+    return None
 
 
 def _done_again(found: Preflight) -> Iterator[str]:

@@ -14,6 +14,7 @@ from denoise_daisy.run_dir.at_work import read_refusals, remove_refusals, write_
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import place_of, read_states
 from denoise_daisy.scheduling.stage_state import StageState
+from denoise_daisy.scheduling.worker_pool import WorkerPool
 from denoise_daisy.scheduling.workforce import AnyWorkforce, Workforce
 
 MAX_REFUSALS = 3
@@ -36,6 +37,8 @@ class Crew(Workforce):
         self._changing = threading.RLock()
         self._retries: dict[str, dict[str, int]] = {}
         self._runs: list[RunDir] = []
+        self.coming = 0
+        """Number of runs that are yet to join, at most."""
         self.error: RunStopped | None = None
         """Why no run can go on."""
 
@@ -93,6 +96,14 @@ class Crew(Workforce):
         """The runs at work."""
         with self._changing:
             return list(self._runs)
+
+    def _wanted(self, workers: WorkerPool) -> int:
+        """As many as there will be blocks for, so that they come in one submission.
+
+        A task's own workers wait for what they read.
+        """
+        coming = 0 if workers.pool.name else self.coming
+        return min(workers.pool.workers.number, workers.ready + coming)
 
     def _ready_by_run(self) -> dict[Path, int]:
         """How many blocks of each run are ready, and taken by nobody."""

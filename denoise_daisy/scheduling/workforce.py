@@ -95,13 +95,17 @@ class Workforce:
         """
         for workers in self._workers:
             try:
-                workers.maintain(min(workers.pool.workers.number, workers.ready))
+                workers.maintain(self._wanted(workers))
             except (NoWorkersError, CannotStartError) as error:
                 task = workers.pool.name
                 if not task:
                     raise
                 if workers.abandon():
                     logger.error("%s The run goes on without %s.", error, task)
+
+    def _wanted(self, workers: WorkerPool) -> int:
+        """How many of a pool are to live."""
+        return min(workers.pool.workers.number, workers.ready)
 
     def cancel_waiting(self) -> None:
         """Take back the workers that have not begun."""

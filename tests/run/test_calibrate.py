@@ -79,7 +79,7 @@ def test_what_is_written_into_a_config_is_what_a_run_would_calibrate(
     kept = re.sub(r',\n *"(gains|offsets)": \[.*\]', "", written)
     assert kept == text
     noise = Config.load(path).noise.model_dump(mode="json")
-    assert noise.pop("method") == "robust"
+    assert (noise.pop("method"), noise.pop("shared")) == ("robust", False)
     assert noise == numbers(done.stdout)
     assert path.stat().st_mode & 0o777 == 0o640
     assert f"\nnoise    {calibrated}\n" in here("plan", path).stdout
@@ -187,7 +187,8 @@ def test_a_config_with_comments_keeps_them(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert path.read_text().startswith(first)
     noise = Config.load(path).noise.model_dump(mode="json")
-    assert noise == numbers(done.stdout) | {"method": "robust"}
+    unchanged = {"method": "robust", "shared": False}
+    assert noise == numbers(done.stdout) | unchanged
 
 
 def test_ndsafir_is_not_asked_of_planes_that_are_too_large(
