@@ -1,5 +1,6 @@
 """The OME-Zarrs that hold the scenes of a file, each an image with a run of its own."""
 
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,10 +9,38 @@ from importlib.metadata import version
 from pathlib import Path
 
 from denoise_daisy.durable import persistently
+from denoise_daisy.errors import RefusedError
+from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.ome_collections import create_plate, create_series
 from denoise_daisy.outputs.ome_xml import Collected
-from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.outputs.ome_zarr import LEVEL, METADATA, own_attributes
+from denoise_daisy.run_dir.many_record import is_of_many
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import OneOfMany
+
+OWNER = "images_of"
+"""What this program notes in such a group."""
+
+
+def refuse_containers_of_others(images: Sequence[OneOfMany], hub: RunDir) -> None:
+    """Refuse to write into an OME-Zarr that is no such group of this program's.
+
+    Raises
+    ------
+    RefusedError
+        There is one.
+    """
+    for container in dict.fromkeys(image.container for image in images):
+        if container is None or not container.exists() or not any(container.iterdir()):
+            continue
+        is_ours = OWNER in (own_attributes(container) or {})
+        is_begun = is_of_many(hub) and not (container / METADATA).exists()
+        if not (is_ours or is_begun):
+            raise RefusedError(
+                f"{str(container)!r} exists, and holds no scenes that this program has"
+                " written. Expected a free place; choose another output.path, or move"
+                " that away."
+            )
 
 
 class Containers:
@@ -22,37 +51,54 @@ class Containers:
         self._images = [image for image in images if image.container is not None]
         self._there: dict[Path, Collected] = {}
         """Those that are, by their outputs."""
-        self._own = {"version": version("denoise-daisy"), "images_of": run_id}
+        self._own = {"version": version("denoise-daisy"), OWNER: run_id}
         self._writing = threading.Lock()
 
-    def add(self, image: OneOfMany, run: ResolvedRun) -> None:
-        """An image is there now."""
-        if image.container is None:
-            return
-        layout = run.array.layout
-        with self._writing:
-            self._there[image.output] = Collected(
-                path=image.output.name,
-                name=image.name,
-                shape=layout.shape,
-                dtype=layout.dtype,
-                scale_um=tuple(run.image.scale_um),
-                channels=run.image.channels,
-            )
-            persistently(partial(self._write, image.container))
+    def add(self, image: OneOfMany) -> None:
+        """An image is there now; those that were before are listed as well."""
+        if image.container is not None:
+            with self._writing:
+                persistently(partial(self._write, image.container))
 
     def _write(self, container: Path) -> None:
-        images = [
-            image
-            for image in self._images
-            if image.container == container and image.output in self._there
-        ]
+        images = [i for i in self._images if i.container == container]
+        for image in images:
+            if image.output not in self._there and (found := _collected(image)):
+                self._there[image.output] = found
+        images = [image for image in images if image.output in self._there]
         fields: dict[tuple[str, str], list[str]] = defaultdict(list)
         for image in images:
             if image.well is not None:
                 fields[image.well].append(image.output.name)
         if fields:
             create_plate(container, fields, self._own)
-        else:
+        elif images:
             collected = [self._there[image.output] for image in images]
             create_series(container, collected, self._own)
+
+
+def _collected(image: OneOfMany) -> Collected | None:
+    """What is told of an image, as it lies on disk; None where it does not, whole."""
+    try:
+        array = json.loads((image.output / LEVEL / METADATA).read_bytes())
+        group = json.loads((image.output / METADATA).read_bytes())
+        ome = group["attributes"]["ome"]
+        (scaled,) = ome["multiscales"]
+        scale = scaled["datasets"][0]["coordinateTransformations"][0]["scale"]
+        units = [axis.get("unit") for axis in scaled["axes"]]
+        return Collected(
+            path=image.output.name,
+            name=image.name,
+            shape=tuple(array["shape"]),
+            dtype=array["data_type"],
+            scale_um=tuple(
+                size if unit else None
+                for size, unit in zip(scale[2:], units[2:], strict=True)
+            ),
+            channels=tuple(
+                Channel(channel["label"], channel["color"])
+                for channel in ome["omero"]["channels"]
+            ),
+        )
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None

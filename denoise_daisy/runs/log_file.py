@@ -57,7 +57,10 @@ def whose_is_told(images: Collection[str]) -> Iterator[None]:
 
     def name_it(record: logging.LogRecord) -> bool:
         if record.threadName in images:
-            record.msg = f"{record.threadName}: {record.msg}"
+            name = record.threadName or ""
+            # With arguments it is a format, in which % has a meaning.
+            name = name.replace("%", "%%") if record.args else name
+            record.msg = f"{name}: {record.msg}"
         return True
 
     logger.addFilter(name_it)

@@ -4,14 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from os.path import relpath
 from secrets import token_hex
 
 from denoise_daisy.config import Config
 from denoise_daisy.durable import delete, make_folders
-from denoise_daisy.errors import DenoiseDaisyError
+from denoise_daisy.errors import DenoiseDaisyError, RunStopped
 from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.notify import Notifier
@@ -22,7 +22,7 @@ from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.shared_jobs import remove_all_wanted
 from denoise_daisy.run_dir.worker_states import remove_states
-from denoise_daisy.runs.containers import Containers
+from denoise_daisy.runs.containers import Containers, refuse_containers_of_others
 from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.runs.log_file import log_file, whose_is_told
 from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
@@ -64,18 +64,20 @@ def run_many(config: Config, asked: Asked, say: Say = print) -> None:
         The run ended before that; start again to go on.
     """
     images, hub = images_of(config), run_dir_of_many(config)
+    refuse_containers_of_others(images, hub)
     is_new = not hub.path.exists()
     for folder in (hub.path, hub.logs, hub.workers):
         make_folders(folder)
-    runs = _ManyRuns(config, images, hub, asked, say)
+    runs, is_ours = _ManyRuns(config, images, hub, asked, say), False
     try:
         log = hub.logs / "scheduler.log"
         with limits_told(hub.path), Lock(hub) as lock, log_file(log):
+            is_ours = True
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
             runs.run()
     finally:
-        if is_new and not any(o.has_begun for o in runs.outcomes.values()):
+        if is_new and is_ours and not any(o.has_begun for o in runs.outcomes.values()):
             delete(hub.path)
     if error := ending_of_all(list(runs.outcomes.values())):
         raise error
@@ -122,6 +124,10 @@ class _ManyRuns:
             self.progress = ManyProgress(len(self.images))
             try:
                 self._until_done()
+            except BaseException as error:
+                # Else those that go on would wait for workers for ever.
+                self.crew.error = self.crew.error or RunStopped(str(error))
+                raise
             finally:
                 self.progress.close()
                 self._end()
@@ -160,7 +166,8 @@ class _ManyRuns:
         for thread in self._living():
             if thread.name in begun or not self.signals.count:
                 thread.join()
-        end_at_work(self.hub)
+        with suppress(OSError):  # workers leave by themselves, only later
+            end_at_work(self.hub)
         if not (self.signals.count or self.crew.error):
             self.crew.let_leave()
         self.crew.end_all()
@@ -176,7 +183,7 @@ class _ManyRuns:
         while self.crew.in_flight() and self.signals.count < 2:
             if time.monotonic() >= deadline:
                 break
-            time.sleep(WAITS.tick)
+            self.signals.pause(WAITS.tick)
 
     def _living(self) -> list[threading.Thread]:
         return [thread for thread in self.threads if thread.is_alive()]
@@ -202,7 +209,7 @@ class _ManyRuns:
 
         def begins(found: Preflight) -> None:
             outcome.found = found
-            self.containers.add(outcome.image, found.run)
+            self.containers.add(outcome.image)
 
         among = Among(self.crew, self.signals, OneProgress(self.progress), begins)
         config = outcome.image.config.model_copy(update={"noise": self.config.noise})

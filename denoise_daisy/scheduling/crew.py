@@ -102,7 +102,8 @@ class Crew(Workforce):
 
         A task's own workers wait for what they read.
         """
-        coming = 0 if workers.pool.name else self.coming
+        is_own = bool(workers.pool.name)
+        coming = self.coming if workers.ready and not is_own else 0
         return min(workers.pool.workers.number, workers.ready + coming)
 
     def _ready_by_run(self) -> dict[Path, int]:

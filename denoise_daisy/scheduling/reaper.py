@@ -14,6 +14,7 @@ from denoise_daisy.run_dir.exit_codes import (
     EXIT_LEFT,
     EXIT_UNREACHABLE,
 )
+from denoise_daisy.run_dir.many_record import is_of_many
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import (
     WorkerState,
@@ -73,7 +74,7 @@ class Reaper:
         """
         state = read_state(self._run_dir, end.worker)
         tail = log_tail(self._run_dir, end.worker)
-        self._stop_run_for(end, tail, of_several=bool(state and state.run))
+        self._stop_run_for(end, tail)
         held = state if state and self._state_of(state) else None
         if was_overdue or not (end.by == "system" or end.code in WILLING):
             self._reap_dead(end, held, tail, was_overdue=was_overdue)
@@ -102,7 +103,7 @@ class Reaper:
         self._starts.note_end(deaths=0)
         self._starts.check(f"this: {error}", lambda: self._is_anybody_at_work(""))
 
-    def _stop_run_for(self, end: Exit, tail: str, *, of_several: bool) -> None:
+    def _stop_run_for(self, end: Exit, tail: str) -> None:
         """Stop the run at an end that no other worker would be spared.
 
         Raises
@@ -112,7 +113,8 @@ class Reaper:
         """
         if end.code == EXIT_DISK:
             raise _disk_is_full(tail)
-        if end.code == EXIT_GONE and not of_several:  # which look after their own
+        # Of many images, each looks after its own.
+        if end.code == EXIT_GONE and not is_of_many(self._run_dir):
             # Where it is there, that worker's host has lost it.
             check_output(self._run_dir, self._stages().values())
 

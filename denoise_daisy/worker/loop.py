@@ -58,7 +58,6 @@ class WorkerLoop:
         job_time: JobTime,
         idle_seconds: float = WAITS.idle,
     ) -> None:
-        """`idle_seconds` is how long it waits for something to do."""
         self._run_dir = run_dir
         self._stages = stages
         self._recorder = recorder
@@ -68,7 +67,7 @@ class WorkerLoop:
         self._is_leaving = False
         self._gives_way = False
         """To another process, which is to try what has failed in this one."""
-        self._busy_at = time.monotonic()
+        self._busy_at = self._left_at = time.monotonic()
         self.blocks = 0
         """How many it has done, or has tried to."""
         self._has_connected = False
@@ -98,9 +97,13 @@ class WorkerLoop:
             The run is over, its output gone, or its disk full.
         """
         requesters: dict[str, BlockRequester] = {}
+        if time.monotonic() - self._left_at > WAITS.reconnect * 10:
+            # It was at another run meanwhile, and missed nothing here.
+            self._busy_at, self._lost_at = time.monotonic(), None
         try:
             return self._serve(connection, requesters)
         finally:
+            self._left_at = time.monotonic()
             for requester in requesters.values():
                 requester.close()
 
@@ -158,11 +161,10 @@ class WorkerLoop:
                 reach = partial(connect, connection)
                 requesters[name] = BlockRequester(name, reach, self._assignments)
                 requesters[name].start()
-            if requesters[name].ask():
-                block = self._assignments.get(WAITS.ask)
-                if block is not None:
-                    return block
-        return self._assignments.get(WAITS.ask_pause)
+            own = partial(_own_block, self._assignments, requesters)
+            if requesters[name].ask() and (block := own(WAITS.ask)):
+                return block
+        return _own_block(self._assignments, requesters, WAITS.ask_pause)
 
     def _do(self, block: AssignedBlock) -> None:
         """Do a block, and tell Daisy how it went."""
@@ -193,3 +195,14 @@ class WorkerLoop:
         if self._is_leaving:
             self.exit_code = EXIT_LEFT
         return not self.is_leaving
+
+
+def _own_block(
+    assignments: Assignments, requesters: dict[str, BlockRequester], seconds: float
+) -> AssignedBlock | None:
+    """A block that comes within so long; one of another run is given back."""
+    block = assignments.get(seconds)
+    if block is None or block.requester in requesters.values():
+        return block
+    assignments.end(block, done=False)
+    return None

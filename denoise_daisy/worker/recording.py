@@ -135,6 +135,12 @@ class BlockRecorder:
             )
         return self._writers[stage]
 
+    def close(self) -> None:
+        """Release the ledgers' files."""
+        for writer in self._writers.values():
+            writer.close()
+        self._writers.clear()
+
     def _is_wanted(self, stage: Stage) -> bool:
         """Whether the output is still that of the run this worker was started for."""
         record = RunRecord.read(self._run.run_dir)

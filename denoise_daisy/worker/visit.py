@@ -33,6 +33,7 @@ class Visit:
     stages: dict[str, Stage]
     """Those that this worker does, all they need loaded."""
     loop: WorkerLoop
+    recorder: BlockRecorder
     epoch: int
     """That of the scheduler's start."""
 
@@ -67,7 +68,7 @@ class Visit:
             job_time=job_time,
             idle_seconds=idle_seconds,
         )
-        return cls(run_dir, stages, loop, connection.epoch)
+        return cls(run_dir, stages, loop, recorder, connection.epoch)
 
     def connection(self) -> Connection | None:
         """Where that start's server listens now; None where it is over."""
@@ -75,7 +76,8 @@ class Visit:
         return found if found and found.epoch == self.epoch else None
 
     def end(self) -> None:
-        """Release what was loaded."""
+        """Release what was loaded, and files."""
+        self.recorder.close()
         for stage in self.stages.values():
             try:
                 stage.unload()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from ome_types import from_xml
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
@@ -19,6 +20,7 @@ from yaozarrs import validate_zarr_store
 
 from harness import (
     cli,
+    here,
     ledger_lines,
     ome_of,
     output_of,
@@ -94,6 +96,16 @@ def test_a_plate_is_written_in_wells_and_goes_on_after_a_kill(tmp_path: Path) ->
     described = ome_of(plate)["plate"]
     assert described["field_count"] == 2
     assert [well["path"] for well in described["wells"]] == ["B/3", "D/11"]
+
+
+def test_scenes_are_never_written_into_somebody_elses_zarr(tmp_path: Path) -> None:
+    write_plate(tmp_path / "plate.czi")
+    zarr.open_group(tmp_path / "plate.zarr", mode="w", attributes={"mine": 1})
+    ended = here(config_of(tmp_path))
+    assert ended.returncode == 4
+    assert "holds no scenes that this program has written" in ended.stderr
+    assert {p.name for p in (tmp_path / "plate.zarr").iterdir()} == {"zarr.json"}
+    assert not (tmp_path / "plate.zarr.run").exists()
 
 
 @pytest.mark.parametrize("template", ["plate.zarr", "{name}_{scene}.zarr"])

@@ -150,3 +150,27 @@ def test_a_worker_that_is_asked_to_leave_begins_no_other_run(
     monkeypatch.setattr(it, "serve", leave)
     assert it.work() == 75
     assert it.said == ["left"]
+
+
+def test_a_run_whose_server_does_not_listen_yet_is_looked_at_again(
+    it: Round, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    it.ready = {"b": 1}
+    it.tell()
+    begin = it.begin
+
+    def begun(run_dir: RunDir, *more: object) -> FakeVisit | None:
+        return begin(run_dir, *more) if it.time.now > 5 else None
+
+    not_yet: Any = begun
+    monkeypatch.setattr(Visit, "begin", not_yet)
+    assert it.work() == 0
+    assert it.said == ["b"]
+
+
+def test_any_error_of_a_run_is_its_own(it: Round) -> None:
+    it.refuses["b"] = MemoryError("too large")
+    it.time.at(90.0, lambda: end_at_work(it.hub))
+    assert it.work() == 0
+    assert sorted(it.said) == ["c", "c", "can't b"]
+    assert read_refusals(RunDir(it.path("b"))) == ["too large"]

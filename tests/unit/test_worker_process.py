@@ -80,8 +80,8 @@ def test_a_teardown_that_fails_is_told_and_no_more(
         raise KeyError("my own words")
 
     stage = replace(eight_blocks("soft"), unload=teardown)
-    loop: Any = None
-    Visit(RunDir(Path("a.zarr.run")), {"soft": stage}, loop, 1).end()
+    nobody: Any = SimpleNamespace(close=lambda: None)
+    Visit(RunDir(Path("a.zarr.run")), {"soft": stage}, nobody, nobody, 1).end()
     assert "The teardown of soft failed." in caplog.text
     assert "KeyError: 'my own words'" in caplog.text
 
