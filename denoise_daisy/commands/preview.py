@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
-from denoise_daisy.runs.many_images import first_of
+from denoise_daisy.runs.many_images import first_of, is_many
 from denoise_daisy.runs.preview import preview
 from denoise_daisy.runs.preview_file import check_file, preview_file, write_preview
 from denoise_daisy.runs.preview_page import page
 from denoise_daisy.runs.preview_report import summary
+from denoise_daisy.runs.shared_noise import expected_noise
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -63,8 +64,11 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    config, said = first_of(Config.load(options.config))
-    if said:
+    config = Config.load(options.config)
+    if is_many(config):
+        noise = expected_noise(config)
+        config, said = first_of(config)
+        config = config.model_copy(update={"noise": noise})
         print(said, file=sys.stderr, flush=True)
     file = preview_file(Path(options.config), options.output)
     check_file(file, config)

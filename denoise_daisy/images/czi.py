@@ -28,7 +28,7 @@ from denoise_daisy.images.czi_positions import RESOLVED_DIMENSIONS
 from denoise_daisy.images.czi_rows import Rows, rows_of
 from denoise_daisy.images.czi_scene import Scene, find_scene, full_size
 from denoise_daisy.images.earlier import sampled
-from denoise_daisy.images.image import Channel
+from denoise_daisy.images.image import Channel, FiveAxes
 from denoise_daisy.images.tilings import Tilings
 
 _OPENED = ("_composer", "_rows")
@@ -36,7 +36,7 @@ _OPENED = ("_composer", "_rows")
 
 
 @dataclass(frozen=True)
-class CziImage:
+class CziImage(FiveAxes):
     """One scene of a CZI file, read plane by plane; picklable, opened when needed.
 
     Axes are ``(t, c, z, y, x)``.  Of the dimensions that the format knows beyond
@@ -71,11 +71,6 @@ class CziImage:
         return t, len(self.selected), z, y, x
 
     @property
-    def ndim(self) -> int:
-        """Five."""
-        return 5
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a voxel."""
         if self.pixel_type in COLOURS:
@@ -83,7 +78,7 @@ class CziImage:
         return np.dtype(DTYPES[self.pixel_type])
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        ranges = self._ranges(key)
+        ranges = self.ranges(key)
         block = np.zeros([len(r) for r in ranges], self.dtype)
         if not block.size:
             return block
@@ -111,15 +106,10 @@ class CziImage:
         """Whether the file holds the voxels of five slices; None where it holds all."""
         if self.tilings is None:
             return None
-        t, c, z, y, x = self._ranges(key)
+        t, c, z, y, x = self.ranges(key)
         colours = len(RGB) if self._samples > 1 else 1
         channels = [self.selected[i] // colours for i in c]
         return self.tilings.mask([t, channels, z], y, x)
-
-    def _ranges(self, key: tuple[slice, ...]) -> list[range]:
-        return [
-            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
-        ]
 
     @property
     def _samples(self) -> int:

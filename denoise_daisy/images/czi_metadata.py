@@ -7,12 +7,10 @@ from xml.etree import ElementTree
 import numpy as np
 
 from denoise_daisy.images.czi_attachments import metadata_text
-from denoise_daisy.images.image import Channel
+from denoise_daisy.images.image import COLORS, Channel
 
 _WELL = re.compile(r"([A-Z]{1,2})0*([1-9][0-9]?)")
 """As plates are lettered: of 96, 384 or 1536 wells."""
-
-COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
 
 
 def read_metadata(path: str) -> tuple[ElementTree.Element, list[str]]:

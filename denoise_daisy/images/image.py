@@ -21,6 +21,30 @@ class Channel:
     """Grey levels shown as black and as full colour, where the file tells."""
 
 
+COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
+"""Of channels whose file names none: of a single one, and of several."""
+
+
+class FiveAxes:
+    """What images of ``(t, c, z, y, x)`` have in common."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along (t, c, z, y, x)."""
+        raise NotImplementedError
+
+    @property
+    def ndim(self) -> int:
+        """Five."""
+        return 5
+
+    def ranges(self, key: tuple[slice, ...]) -> list[range]:
+        """The voxels of five slices, each from 0 to the shape."""
+        return [
+            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
+        ]
+
+
 class Image(Protocol):
     """A picklable image of axes ``(t, c, z, y, x)``, read by slicing."""
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.image import Channel, Image
+from denoise_daisy.images.image import Channel, FiveAxes, Image
 
 
 @dataclass(frozen=True)
-class JoinedImages:
+class JoinedImages(FiveAxes):
     """Some images behind each other along t, of ``(t, c, z, y, x)``.
 
     It is as large as the largest along z, y and x; what is not in the others is 0, and
@@ -32,11 +32,6 @@ class JoinedImages:
             shapes[0][1],
             *(max(n) for n in list(zip(*shapes, strict=True))[2:]),
         )
-
-    @property
-    def ndim(self) -> int:
-        """Five."""
-        return 5
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -98,11 +93,8 @@ class JoinedImages:
         """Of each time point the image, and which it is there."""
         return [(image, t) for image in self.images for t in range(image.shape[0])]
 
-    def _ranges(self, key: tuple[slice, ...]) -> list[range]:
-        return [range(*k.indices(n)) for k, n in zip(key, self.shape, strict=True)]
-
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        times, *others = self._ranges(key)
+        times, *others = self.ranges(key)
         block = np.zeros([len(times), *map(len, others)], self.dtype)
         for i, (image, t) in enumerate(self._times[t] for t in times):
             part = image[slice(t, t + 1), *key[1:]][0]
@@ -113,7 +105,7 @@ class JoinedImages:
         """Whether an image holds these voxels; None where all are there."""
         if not self.has_gaps:
             return None
-        times, *others = self._ranges(key)
+        times, *others = self.ranges(key)
         mask = np.zeros([len(times), *map(len, others)], bool)
         for i, (image, t) in enumerate(self._times[t] for t in times):
             own = slice(t, t + 1), *key[1:]

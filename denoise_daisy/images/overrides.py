@@ -69,6 +69,6 @@ def size_warnings(
     flat = known and max(known.values()) > MOST_FLATTENED * min(known.values())
     if absurd or flat:
         yield (
-            f"The file says that a voxel measures {said} um, which no light microscope"
-            " does. Correct it with input.voxel_size_um, or the output has it too."
+            f"A voxel is said to measure {said} um, as of no light microscope. Correct"
+            " it with input.voxel_size_um, or the output has it too."
         )

@@ -15,7 +15,7 @@ import numpy as np
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.earlier import sampled
 from denoise_daisy.images.file_identity import file_at, status_of
-from denoise_daisy.images.image import Channel, Image
+from denoise_daisy.images.image import Channel, FiveAxes, Image
 from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.stored_array import IMAGE_AXES
 
@@ -27,7 +27,7 @@ THREADS = 8
 
 
 @dataclass(frozen=True)
-class SeriesImage:
+class SeriesImage(FiveAxes):
     """Files of one shape and type as an image of ``(t, c, z, y, x)``; picklable.
 
     A file is opened by its own format when it is first read.
@@ -66,11 +66,6 @@ class SeriesImage:
         return tuple(sizes.values())
 
     @property
-    def ndim(self) -> int:
-        """Five."""
-        return 5
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a voxel."""
         return np.dtype(self.pixel_type)
@@ -81,7 +76,7 @@ class SeriesImage:
         return self.gaps
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        ranges = self._ranges(key)
+        ranges = self.ranges(key)
         block = np.empty([len(r) for r in ranges], self.dtype)
         for name, place, part in self._parts(ranges):
             block[place] = self._file(name)[part]
@@ -91,17 +86,12 @@ class SeriesImage:
         """Whether the files hold the voxels of five slices; None where they do."""
         if not self.gaps:
             return None
-        ranges = self._ranges(key)
+        ranges = self.ranges(key)
         mask = np.ones([len(r) for r in ranges], np.bool_)
         for name, place, part in self._parts(ranges):
             found = self._file(name).valid(part)
             mask[place] = True if found is None else found
         return None if mask.all() else mask
-
-    def _ranges(self, key: tuple[slice, ...]) -> list[range]:
-        return [
-            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
-        ]
 
     def _parts(
         self, ranges: Sequence[range]

@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.images.image import Channel
+from denoise_daisy.images.image import COLORS, Channel, FiveAxes
 
 IMAGE_AXES = "tczyx"
 
 DTYPES = ("uint8", "uint16", "float32")
 """Types of voxels that can be denoised."""
 
-COLORS = ("FFFFFF",), ("00FF00", "FF00FF", "00FFFF", "FFFF00", "FF0000", "0000FF")
-"""Of a single channel, and of several."""
-
 
 @dataclass(frozen=True)
-class StoredArray:
+class StoredArray(FiveAxes):
     """An array of named axes, seen as an image of ``(t, c, z, y, x)``.
 
     A format's image inherits from it, and reads a part of what it stores.
@@ -54,11 +51,6 @@ class StoredArray:
         return t, len(self.selected), z, y, x
 
     @property
-    def ndim(self) -> int:
-        """Five."""
-        return 5
-
-    @property
     def dtype(self) -> np.dtype[Any]:
         """Type of a voxel."""
         return np.dtype(self.pixel_type)
@@ -83,12 +75,6 @@ class StoredArray:
             slices = [slice(part[a].start, part[a].stop) for a in self.axes]
             block[:, channels] = in_order(self._voxels(tuple(slices)), self.axes)
         return block
-
-    def ranges(self, key: tuple[slice, ...]) -> list[range]:
-        """The voxels of five slices, each from 0 to the shape."""
-        return [
-            range(*part.indices(n)) for part, n in zip(key, self.shape, strict=True)
-        ]
 
     def _voxels(self, part: tuple[slice, ...]) -> np.ndarray:
         """A part of the stored array, none of it empty, of its axes.

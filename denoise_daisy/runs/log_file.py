@@ -24,12 +24,15 @@ def log_file(path: Path) -> Iterator[None]:
     the file, where it can't be had, all goes on.
     """
     with ExitStack() as stack:
-        try:
-            file = persistently(lambda: _opened(path))
-        except OSError as error:
-            logger.warning("There is no log of this start: %s.", error)
-        else:
+        if file := _file(path, stack):
             _log_to(file, stack)
+            stack.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.INFO)
+            if _own_stderr():
+                native = os.dup(2)
+                stack.callback(os.close, native)
+                stack.callback(os.dup2, native, 2)
+                os.dup2(file.fileno(), 2)
         yield
 
 
@@ -38,16 +41,8 @@ def log_of_thread(path: Path) -> Iterator[None]:
     """Log what this thread says to a file as well, for a run among others."""
     mine = threading.get_ident()
     with ExitStack() as stack:
-        try:
-            file = persistently(lambda: _opened(path))
-        except OSError as error:
-            logger.warning("There is no log of this start: %s.", error)
-        else:
-            stack.callback(_close, file)
-            handler = _handler(file)
-            handler.addFilter(lambda record: record.thread == mine)
-            logger.addHandler(handler)
-            stack.callback(logger.removeHandler, handler)
+        if file := _file(path, stack):
+            _log_to(file, stack).addFilter(lambda record: record.thread == mine)
         yield
 
 
@@ -70,10 +65,15 @@ def whose_is_told(images: Collection[str]) -> Iterator[None]:
         logger.removeFilter(name_it)
 
 
-def _handler(file: TextIO) -> logging.Handler:
-    handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    return handler
+def _file(path: Path, stack: ExitStack) -> TextIO | None:
+    """The file, until the stack is closed; None where it can't be had."""
+    try:
+        file = persistently(lambda: _opened(path))
+    except OSError as error:
+        logger.warning("There is no log of this start: %s.", error)
+        return None
+    stack.callback(_close, file)
+    return file
 
 
 def _opened(path: Path) -> TextIO:
@@ -82,19 +82,13 @@ def _opened(path: Path) -> TextIO:
     return os.fdopen(file, "a", encoding="utf-8", errors="backslashreplace")
 
 
-def _log_to(file: TextIO, stack: ExitStack) -> None:
+def _log_to(file: TextIO, stack: ExitStack) -> logging.Handler:
     """Until the stack is closed."""
-    stack.callback(_close, file)
-    handler = _handler(file)
-    stack.callback(logger.setLevel, logger.level)
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
     stack.callback(logger.removeHandler, handler)
-    logger.setLevel(logging.INFO)
-    if _own_stderr():
-        native = os.dup(2)
-        stack.callback(os.close, native)
-        stack.callback(os.dup2, native, 2)
-        os.dup2(file.fileno(), 2)
+    return handler
 
 
 def _close(file: TextIO) -> None:

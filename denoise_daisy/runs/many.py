@@ -6,16 +6,17 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from os.path import relpath
+from pathlib import Path
 from secrets import token_hex
 
 from denoise_daisy.config import Config
 from denoise_daisy.durable import delete, make_folders
 from denoise_daisy.errors import DenoiseDaisyError, RunStopped
-from denoise_daisy.launchers.base import Launcher
+from denoise_daisy.geometry import Index
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.notify import Notifier
-from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.at_work import end_at_work
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.many_record import ManyRecord
@@ -27,7 +28,13 @@ from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.runs.log_file import log_file, whose_is_told
 from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
 from denoise_daisy.runs.many_progress import ManyProgress, OneProgress
-from denoise_daisy.runs.many_table import Outcome, ending_of_all, table, write_csv
+from denoise_daisy.runs.many_table import (
+    Outcome,
+    blocks_of,
+    ending_of_all,
+    table,
+    write_csv,
+)
 from denoise_daisy.runs.preflight import Preflight
 from denoise_daisy.runs.run_one import Asked, Say, run_one
 from denoise_daisy.runs.shared_noise import shared_noise
@@ -63,6 +70,8 @@ def run_many(config: Config, asked: Asked, say: Say = print) -> None:
     RunStopped, Interrupted
         The run ended before that; start again to go on.
     """
+    if config.notify:
+        config.notify.check()
     images, hub = images_of(config), run_dir_of_many(config)
     refuse_containers_of_others(images, hub)
     is_new = not hub.path.exists()
@@ -77,10 +86,8 @@ def run_many(config: Config, asked: Asked, say: Say = print) -> None:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
             runs.run()
     finally:
-        if is_new and is_ours and not any(o.has_begun for o in runs.outcomes.values()):
+        if is_new and is_ours and not runs.have_begun:
             delete(hub.path)
-    if error := ending_of_all(list(runs.outcomes.values())):
-        raise error
 
 
 @dataclass
@@ -93,34 +100,30 @@ class _ManyRuns:
     asked: Asked
     say: Say
     signals: Signals = field(default_factory=Signals)
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
-    """Of the images that were begun, by their place among all."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Of the images that were begun, in their order."""
     threads: list[threading.Thread] = field(default_factory=list)
 
     def run(self) -> None:
-        """Do what can be done of each, and note how each ended.
-
-        Raises
-        ------
-        RunStopped, Interrupted
-            Not all was tried.
-        """
+        """Do what can be done of each; raises as `run_many` does."""
         raise_file_limit()
         remove_states(self.hub)
         remove_all_wanted(self.hub)
         beside = self.hub.path.parent
-        self.record = ManyRecord.begun(self.hub, token_hex(8)).model_copy(
+        record = ManyRecord.begun(self.hub, token_hex(8)).model_copy(
             update={"images": {i.name: relpath(i.output, beside) for i in self.images}}
         )
-        self.crew = Crew(self.hub, self._launcher)
-        self.containers = Containers(self.images, self.record.id)
+        self.crew = Crew(self.hub, record.id)
+        self.containers = Containers(self.images, record.id)
         about = {"output": self.config.output.path, "run_dir": str(self.hub.path)}
         notify = self.config.notify
-        notifier = Notifier(notify.command if notify else (), about, self._counts)
-        with notifier.telling_of_the_end(self._table), ExitStack() as stack:
+        command = notify.command if notify else ()
+        self.notifier = Notifier(command, about, partial(blocks_of, self.outcomes))
+        with self.notifier.telling_of_the_end(self._table), ExitStack() as stack:
             stack.enter_context(self.signals.handled())
             stack.enter_context(whose_is_told({image.name for image in self.images}))
-            self.config = self._with_shared_noise()
+            self.noise, record = shared_noise(self.config, self.images, record)
+            record.write(self.hub)
             self.progress = ManyProgress(len(self.images))
             try:
                 self._until_done()
@@ -131,28 +134,26 @@ class _ManyRuns:
             finally:
                 self.progress.close()
                 self._end()
+            if ending := ending_of_all(self.outcomes):
+                raise ending
 
-    def _launcher(self, pool: Pool) -> Launcher:
-        return pool.workers.launcher(self.hub, self.record.id, pool.name)
-
-    def _with_shared_noise(self) -> Config:
-        """The config, with the numbers of all images together if it asks for that."""
-        noise, self.record = shared_noise(self.config, self.images, self.record)
-        self.record.write(self.hub)
-        return self.config.model_copy(update={"noise": noise})
+    @property
+    def have_begun(self) -> bool:
+        """Whether something of an image is on disk."""
+        return any(outcome.has_begun for outcome in self.outcomes)
 
     def _until_done(self) -> None:
         """Begin one image after the other, and see to their workers."""
         hiccups = Hiccups()
-        left = list(enumerate(self.images))
+        left = list(self.images)
         self.say(f"{len(left)} images. Logs: {self.hub.logs}")
         while (left or self._living()) and not self.signals.count:
             while left and self._wants_another():
-                self._begin(*left.pop(0))
+                self._begin(left.pop(0))
             self.crew.coming = len(left) + len(self._living()) - len(self.crew.runs)
             with hiccups.outlived():
                 self.crew.maintain()
-            self.progress.show(self.outcomes.values(), self.crew)
+            self.progress.show(self.outcomes, self.crew)
             self.signals.pause(WAITS.tick)
 
     def _end(self) -> None:
@@ -162,7 +163,7 @@ class _ManyRuns:
         if self.signals.count or self.crew.error:
             self.crew.end_all()
         # Those that are being prepared would have to be killed to end.
-        begun = {o.image.name for o in self.outcomes.values() if o.has_begun}
+        begun = {o.image.name for o in self.outcomes if o.has_begun}
         for thread in self._living():
             if thread.name in begun or not self.signals.count:
                 thread.join()
@@ -171,7 +172,8 @@ class _ManyRuns:
         if not (self.signals.count or self.crew.error):
             self.crew.let_leave()
         self.crew.end_all()
-        write_csv(self.hub.path / "images.csv", list(self.outcomes.values()))
+        if self.have_begun:
+            write_csv(self._csv, self.outcomes)
         self.say(self._table())
         if self.signals.count:
             raise self.signals.interruption
@@ -196,8 +198,9 @@ class _ManyRuns:
         has_work = self.crew.ready >= READY_PER_WORKER * max(1, workers)
         return living < MOST_AT_ONCE and is_prepared and not has_work
 
-    def _begin(self, number: int, image: OneOfMany) -> None:
-        outcome = self.outcomes[number] = Outcome(image)
+    def _begin(self, image: OneOfMany) -> None:
+        outcome = Outcome(image)
+        self.outcomes.append(outcome)
         thread = threading.Thread(
             target=self._run_one, args=[outcome], name=image.name, daemon=True
         )
@@ -211,8 +214,13 @@ class _ManyRuns:
             outcome.found = found
             self.containers.add(outcome.image)
 
-        among = Among(self.crew, self.signals, OneProgress(self.progress), begins)
-        config = outcome.image.config.model_copy(update={"noise": self.config.noise})
+        def given_up(stage: str, index: Index, why: str) -> None:
+            of_image = f"{stage} of {outcome.image.name}"
+            self.notifier.block_given_up(of_image, index, why)
+
+        progress = OneProgress(self.progress)
+        among = Among(self.crew, self.signals, progress, begins, given_up)
+        config = outcome.image.config.model_copy(update={"noise": self.noise})
         try:
             if outcome.image.problem is None:
                 # What one run alone would say stands in its log.
@@ -225,11 +233,10 @@ class _ManyRuns:
             outcome.end(error)
         self.progress.write(outcome.line)
 
-    def _counts(self) -> tuple[int, int]:
-        done = sum(outcome.is_done for outcome in self.outcomes.values())
-        return done, len(self.images)
+    @property
+    def _csv(self) -> Path:
+        return self.hub.path / "images.csv"
 
     def _table(self) -> str:
-        return table(
-            list(self.outcomes.values()), len(self.images), self.hub.path / "images.csv"
-        )
+        file = self._csv if self.have_begun else None
+        return table(self.outcomes, len(self.images), file)

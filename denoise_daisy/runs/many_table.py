@@ -148,6 +148,12 @@ class Outcome:
         }
 
 
+def blocks_of(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """Blocks that are done, and all, of the images that were begun."""
+    blocks = [outcome.blocks for outcome in outcomes]
+    return sum(done for done, _, _ in blocks), sum(every for *_, every in blocks)
+
+
 def _numbers(values: object) -> str:
     if values is None:
         return ""
@@ -155,8 +161,11 @@ def _numbers(values: object) -> str:
     return " ".join(f"{value:g}" for value in listed)
 
 
-def table(outcomes: Sequence[Outcome], images: int, file: Path) -> str:
-    """Image, blocks, failed, seconds, noise and output, a line for each."""
+def table(outcomes: Sequence[Outcome], images: int, file: Path | None) -> str:
+    """Image, blocks, failed, seconds, noise and output, a line for each.
+
+    `file` is the table for programs, if there is one.
+    """
     rows = [("image", "status", "blocks", "failed", "time", "gain, offset", "output")]
     for outcome in outcomes[:MOST_ROWS]:
         done, failed, every = outcome.blocks
@@ -184,7 +193,8 @@ def table(outcomes: Sequence[Outcome], images: int, file: Path) -> str:
     lines += [f"and {more} more"] if more > 0 else []
     lines += _warnings(outcomes)
     done = sum(outcome.is_done for outcome in outcomes)
-    lines.append(f"{done} of {images} images are done. Table: {file}")
+    where = f" Table: {file}" if file else ""
+    lines.append(f"{done} of {images} images are done.{where}")
     return "\n".join(line.rstrip() for line in lines)
 
 

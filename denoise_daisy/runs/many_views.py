@@ -17,6 +17,7 @@ from denoise_daisy.runs.many_images import OneOfMany, images_of
 from denoise_daisy.runs.plan import Plan
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.recorded import recorded_run
+from denoise_daisy.runs.shared_noise import expected_noise
 from denoise_daisy.runs.status import scheduler_lines
 from denoise_daisy.runs.verify import verify
 
@@ -168,7 +169,7 @@ def plan_many(
     InputError
         No image fits.
     """
-    images = images_of(config)
+    images, noise = images_of(config), expected_noise(config)
     plans: list[Plan | None] = []
     problems: list[str] = []
     for image in images:
@@ -177,7 +178,7 @@ def plan_many(
             if image.problem:
                 raise image.problem
             made = plan(
-                image.config,
+                image.config.model_copy(update={"noise": noise}),
                 tasks=tasks,
                 unchecked_ndsafir=unchecked_ndsafir,
                 probe=probe and not any(plans),

@@ -20,7 +20,7 @@ from denoise_daisy.images.formats import open_image
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.joined import joined
 from denoise_daisy.run_dir.many_record import ManyRecord
-from denoise_daisy.runs.many_images import OneOfMany, images_of
+from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
 
 MOST_IMAGES = 8
 """Images that are looked at, from the first to the last."""
@@ -50,6 +50,18 @@ def shared_noise(
     logger.info("Noise of all images together: %s.", describe(numbers))
     found = record.model_copy(update={"noise": asdict(numbers)})
     return noise.model_copy(update=_values(numbers)), found
+
+
+def expected_noise(config: Config) -> Noise:
+    """The section that a start would denoise each image with, with nothing written.
+
+    Raises
+    ------
+    InputError, RefusedError
+        As of `shared_noise`; or what an earlier start has kept can't be read.
+    """
+    record = ManyRecord.begun(run_dir_of_many(config), "")
+    return shared_noise(config, images_of(config), record)[0]
 
 
 def shared_image(config: Config) -> Image:

@@ -22,6 +22,7 @@ from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.preflight import Preflight, unneeded_stages
 from denoise_daisy.runs.summary import failures, summary
 from denoise_daisy.scheduling.crew import Crew
+from denoise_daisy.scheduling.news import GivenUp
 from denoise_daisy.scheduling.run_progress import ShowsProgress
 from denoise_daisy.scheduling.scheduler import Scheduler, Shared
 from denoise_daisy.scheduling.signals import Signals
@@ -39,6 +40,7 @@ class Among:
     progress: ShowsProgress
     begins: Callable[[Preflight], None]
     """Told what is to be done, once all is prepared, or was done before."""
+    block_given_up: GivenUp
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Start:
                     run.run_dir,
                     epoch=self.epoch,
                     grace_seconds=self.grace_seconds,
-                    given_up=self.notifier.block_given_up,
+                    given_up=(self.among or self.notifier).block_given_up,
                     shared=shared,
                 ).run()
         finally:

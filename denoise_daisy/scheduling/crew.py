@@ -2,13 +2,12 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from denoise_daisy.errors import RunStopped
-from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.at_work import read_refusals, remove_refusals, write_at_work
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -27,13 +26,13 @@ class Crew(Workforce):
     Runs are in threads of their own; `maintain` is for one thread that sees to all.
     """
 
-    def __init__(self, run_dir: RunDir, launcher: Callable[[Pool], Launcher]) -> None:
-        """`run_dir` is theirs together; `launcher` makes what starts a pool's."""
+    def __init__(self, run_dir: RunDir, run_id: str) -> None:
+        """`run_dir` is theirs together; their jobs bear a name made of `run_id`."""
         self._states: dict[str, StageState] = {}
         super().__init__([], run_dir, self._states)
         self.hub = run_dir
         """Where workers show themselves, and are told which runs are at work."""
-        self._launcher = launcher
+        self._run_id = run_id
         self._changing = threading.RLock()
         self._retries: dict[str, dict[str, int]] = {}
         self._runs: list[RunDir] = []
@@ -54,7 +53,8 @@ class Crew(Workforce):
             for pool in pools:
                 if pool.name not in self._retries:
                     retries: dict[str, int] = {}
-                    launcher = self._launcher(pool)
+                    ours = self.hub, self._run_id, pool.name
+                    launcher = pool.workers.launcher(*ours)
                     launcher.check()
                     self._retries[pool.name] = retries
                     own = replace(pool, launcher=launcher, retries=retries)

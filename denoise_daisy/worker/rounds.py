@@ -3,7 +3,6 @@
 import logging
 import time
 import zlib
-from collections.abc import Collection
 from pathlib import Path
 
 from denoise_daisy.run_dir.at_work import read_at_work, write_refusal
@@ -33,8 +32,8 @@ class Rounds:
         self._presence = presence
         self._assignments = assignments
         self._job_time = job_time
-        self._visits: dict[Path, Visit] = {}
-        """That which was begun last: at most one is loaded."""
+        self._visit: Visit | None = None
+        """That which was begun last: no other is loaded."""
         self._shunned: set[Path] = set()
         """Runs that this process can't work for."""
         self._number = zlib.crc32(presence.worker.encode())
@@ -49,7 +48,8 @@ class Rounds:
                 ready = read_at_work(self._hub)
                 if ready is None:
                     break
-                self._forget_all_but(ready)
+                if self._visit and self._visit.run_dir.path not in ready:
+                    self._leave()
                 runs = [run for run, count in ready.items() if count > 0]
                 # Not all begin with the same one; after each they look anew.
                 first = self._number % max(1, len(runs))
@@ -57,63 +57,57 @@ class Rounds:
                     busy_at = time.monotonic()
                 else:
                     time.sleep(WAITS.ask_pause)
-                if any(visit.loop.is_leaving for visit in self._visits.values()):
-                    return max(v.loop.exit_code for v in self._visits.values())
+                if self._visit and self._visit.loop.is_leaving:
+                    return self._visit.loop.exit_code
             return EXIT_LEFT if self._is_leaving else 0
         finally:
-            self._forget_all_but([])
+            self._leave()
 
     def leave_soon(self, number: int, frame: object) -> None:
         """Take a signal as the wish to leave after the block in flight."""
         self._is_leaving = True
-        for visit in list(self._visits.values()):
-            visit.loop.leave_soon(number, frame)
+        if self._visit is not None:
+            self._visit.loop.leave_soon(number, frame)
 
     def _go_through(self, run: Path) -> bool:
         """Do what a run has ready; whether any block was."""
         run_dir = RunDir(run)
-        if self._is_leaving:
+        if self._is_leaving or run in self._shunned:
             return False
-        if run in self._shunned:
-            return False
-        visit = self._visit(run_dir)
+        visit = self._visit_to(run_dir)
         connection = visit.connection() if visit else None
         if visit is None or connection is None:
             # Its server does not listen yet, or another start's does.
-            self._forget_all_but([])
+            self._leave()
             return False
         before = visit.loop.blocks
         self._presence.run = str(run)
         visit.loop.serve(connection)
         return visit.loop.blocks > before
 
-    def _visit(self, run_dir: RunDir) -> Visit | None:
+    def _visit_to(self, run_dir: RunDir) -> Visit | None:
         """The run, loaded; whatever was loaded of another is released."""
-        if run_dir.path not in self._visits:
-            self._forget_all_but([])
-            try:
-                visit = self._begin(run_dir)
-            except NoSuchTaskError:
-                self._shunned.add(run_dir.path)
-                return None
-            except Exception as error:
-                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                    raise
-                logger.exception("%s can't be worked for.", run_dir.path)
-                write_refusal(run_dir, self._presence.worker, str(error))
-                self._shunned.add(run_dir.path)
-                return None
-            if visit is None:
-                return None
-            self._visits[run_dir.path] = visit
-        return self._visits[run_dir.path]
+        if self._visit is None or self._visit.run_dir != run_dir:
+            self._leave()
+            self._visit = self._begin(run_dir)
+        return self._visit
 
     def _begin(self, run_dir: RunDir) -> Visit | None:
-        return Visit.begin(
-            run_dir, self._presence, self._assignments, self._job_time, 0.0
-        )
+        known = self._presence, self._assignments, self._job_time
+        try:
+            return Visit.begin(run_dir, *known, idle_seconds=0.0)
+        except NoSuchTaskError:
+            logger.info("%s has no task for this worker.", run_dir.path)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise
+            logger.exception("%s can't be worked for.", run_dir.path)
+            write_refusal(run_dir, self._presence.worker, str(error))
+        self._shunned.add(run_dir.path)
+        return None
 
-    def _forget_all_but(self, runs: Collection[Path]) -> None:
-        """Release what was loaded for runs that are over."""
-        for run in self._visits.keys() - runs:
-            self._visits.pop(run).end()
+    def _leave(self) -> None:
+        """Release what was loaded."""
+        visit, self._visit = self._visit, None
+        if visit is not None:
+            visit.end()

@@ -69,7 +69,8 @@ class ReaderContract:
                 assert image.shape == shape
                 assert image.ndim == 5
                 assert image.dtype == np.dtype(dtype)
-                for key in [ALL, *some_keys(shape, 20, seed=i)]:
+                beyond = tuple(slice(n - 1, n + 3) for n in shape)
+                for key in [ALL, beyond, *some_keys(shape, 20, seed=i)]:
                     part = image[key]
                     np.testing.assert_array_equal(part, voxels[key])
                     assert part.dtype == np.dtype(dtype)

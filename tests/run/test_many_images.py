@@ -217,6 +217,36 @@ def test_a_start_that_is_killed_or_stopped_goes_on_where_it_was(
     it.check()
 
 
+def test_somebody_is_told_once_of_all_and_of_the_first_block_given_up(
+    tmp_path: Path,
+) -> None:
+    tell = tmp_path / "tell"
+    tell.write_text("#!/bin/sh\ncat >>told\necho >>told\n")
+    it = Folder(
+        tmp_path,
+        3,
+        tasks=[{"kind": "function", "name": "f", "function": "code:crash"}],
+        workers={"kind": "local", "count": 2, "max_retries": 0},
+        notify={"command": ["./tell"]},
+    )
+    (tmp_path / "code.py").write_text(FUNCTION)
+    refused = here(it.config)
+    assert refused.returncode == 2
+    assert "'notify.command'" in refused.stderr
+    assert not it.outputs.exists()
+    tell.chmod(0o755)
+    ended = cli(it.config, cwd=tmp_path)
+    assert ended.returncode == 3, ended.stderr
+    told = [json.loads(line) for line in (tmp_path / "told").read_text().splitlines()]
+    first, last = (values for values in told if values)
+    assert first["event"] == "block_given_up"
+    assert f"of f of {MARKED} was given up" in first["message"]
+    assert (last["event"], last["exit_code"]) == ("stopped", 3)
+    assert last["blocks"]["done"] == last["blocks"]["total"] - int(
+        next(row["failed"] for row in it.table() if row["image"] == MARKED)
+    )
+
+
 def test_noise_is_shared_and_later_images_get_the_same(tmp_path: Path) -> None:
     it = Folder(
         tmp_path,
@@ -238,6 +268,10 @@ def test_noise_is_shared_and_later_images_get_the_same(tmp_path: Path) -> None:
     assert {row["gains"] for row in it.table()} == {f"{numbers[0][0]:g}"}
     kept = json.loads((tmp_path / "out.run" / "images.json").read_text())
     assert kept["noise"]["gains"] == numbers[0]
+    planned = json.loads(here("plan", "--json", it.config).stdout)
+    assert {tuple(p["denoiser"]["noise"]["gains"]) for p in planned.values()} == {
+        tuple(numbers[0])
+    }
 
 
 def test_a_plan_tells_of_each_image_and_of_all(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class FakeLoop:
 
 class FakeVisit:
     def __init__(self, it: "Round", run_dir: RunDir) -> None:
-        self.it, self.name = it, run_dir.path.name
+        self.it, self.name, self.run_dir = it, run_dir.path.name, run_dir
         self.loop = FakeLoop(lambda loop: it.serve(self.name, loop))
 
     def connection(self) -> object:
@@ -76,7 +76,7 @@ class Round:
     def path(self, name: str) -> Path:
         return self.folder / f"{name}.run"
 
-    def begin(self, run_dir: RunDir, *_: object) -> FakeVisit:
+    def begin(self, run_dir: RunDir, *_: object, **__: object) -> FakeVisit:
         name = run_dir.path.stem
         if name in self.refuses:
             self.said.append(f"can't {name}")
@@ -159,8 +159,8 @@ def test_a_run_whose_server_does_not_listen_yet_is_looked_at_again(
     it.tell()
     begin = it.begin
 
-    def begun(run_dir: RunDir, *more: object) -> FakeVisit | None:
-        return begin(run_dir, *more) if it.time.now > 5 else None
+    def begun(run_dir: RunDir, *_: object, **__: object) -> FakeVisit | None:
+        return begin(run_dir) if it.time.now > 5 else None
 
     not_yet: Any = begun
     monkeypatch.setattr(Visit, "begin", not_yet)
