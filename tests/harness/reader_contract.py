@@ -46,7 +46,7 @@ class ReaderContract:
     shapes: tuple[tuple[int, ...], ...] = ((2, 3, 4, 33, 41), (1, 1, 1, 5, 7))
     """Of ``(t, c, z, y, x)``."""
     dtypes: tuple[str, ...] = ("uint8", "uint16", "float32")
-    reads: int = 500
+    reads: int = 10_000
     """How many must leave nothing behind."""
 
     def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:

@@ -83,6 +83,8 @@ class TestBioio(ReaderContract):
 class TestOmeZarr04(ReaderContract):
     """Of Zarr 2, as ome-zarr-py writes it."""
 
+    reads = 1_000  # of a millisecond each
+
     def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
         return {"path": str(write_04(folder / "a.ome.zarr", voxels))}
 
@@ -90,12 +92,16 @@ class TestOmeZarr04(ReaderContract):
 class TestOmeZarr05(ReaderContract):
     """Of Zarr 3, as ngff-zarr writes it."""
 
+    reads = 1_000  # of a millisecond each
+
     def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
         return {"path": str(write_05(folder / "a.zarr", voxels))}
 
 
 class TestPlainZarr(ReaderContract):
     """An array of Zarr 3 in shards, its axes in an order of its own."""
+
+    reads = 1_000  # of a millisecond each
 
     def write(self, folder: Path, voxels: np.ndarray) -> dict[str, Any]:
         stored = voxels.transpose(3, 1, 4, 0, 2)
