@@ -18,7 +18,7 @@ from denoise_daisy.runs.plan import Plan
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.recorded import recorded_run
 from denoise_daisy.runs.shared_noise import expected_noise
-from denoise_daisy.runs.status import scheduler_lines
+from denoise_daisy.runs.status import is_unneeded, scheduler_lines
 from denoise_daisy.runs.verify import verify
 
 
@@ -50,11 +50,14 @@ def _share(run_dir: RunDir) -> tuple[str, bool]:
     if not run_dir.run_file.exists():
         return "not begun", False
     try:
-        run, _ = recorded_run(RunRecord.of(run_dir), run_dir)
+        record = RunRecord.of(run_dir)
+        run, _ = recorded_run(record, run_dir)
     except DenoiseDaisyError as error:
         return str(error), False
     done = failed = every = 0
     for stage in run.stages:
+        if is_unneeded(stage, run, record):
+            continue
         folder = run_dir.ledger(stage.name)
         ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
         persistently(ledger.refresh)

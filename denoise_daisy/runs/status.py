@@ -30,9 +30,8 @@ def status(run_dir: RunDir) -> str:
     run, input_problem = recorded_run(record, run_dir)
     lines, failures = [], []
     engines: Counter[str] = Counter()
-    deleted = {name for name, kept in record.stages.items() if kept.is_deleted}
     for stage in run.stages:
-        if stage.name in deleted and not _is_kept(run, stage):
+        if is_unneeded(stage, run, record):
             lines.append(f"{stage.name}: deleted, for all that reads it is done")
             continue
         folder = run_dir.ledger(stage.name)
@@ -62,8 +61,11 @@ def status(run_dir: RunDir) -> str:
     return "\n".join(lines)
 
 
-def _is_kept(run: ResolvedRun, stage: Stage) -> bool:
-    return all(task.keep for task in run.config.tasks if task.name == stage.task)
+def is_unneeded(stage: Stage, run: ResolvedRun, record: RunRecord) -> bool:
+    """Whether a stage was deleted for good, since all that reads it is done."""
+    kept = record.stages.get(stage.name)
+    is_kept = all(task.keep for task in run.config.tasks if task.name == stage.task)
+    return kept is not None and kept.is_deleted and not is_kept
 
 
 def scheduler_lines(run_dir: RunDir) -> Iterator[str]:

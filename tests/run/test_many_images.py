@@ -253,6 +253,10 @@ def test_noise_is_shared_and_later_images_get_the_same(tmp_path: Path) -> None:
         2,
         denoise={"patch": {"y": 1, "x": 1}, "max_iter": 1},
         noise={"shared": True},
+        tasks=[
+            {"kind": "smooth", "name": "soft", "sigma": {"x": 1}, "keep": False},
+            {"kind": "threshold", "name": "bright", "input": "soft", "value": 500.0},
+        ],
     )
     ended = cli(it.config)
     assert ended.returncode == 0, ended.stderr
@@ -266,6 +270,8 @@ def test_noise_is_shared_and_later_images_get_the_same(tmp_path: Path) -> None:
     ]
     assert numbers[0] == numbers[1] == numbers[2]
     assert {row["gains"] for row in it.table()} == {f"{numbers[0][0]:g}"}
+    # What only other tasks read, and is deleted since, is not missed.
+    assert "3 of 3 images are done" in here("status", it.config).stdout
     kept = json.loads((tmp_path / "out.run" / "images.json").read_text())
     assert kept["noise"]["gains"] == numbers[0]
     planned = json.loads(here("plan", "--json", it.config).stdout)
