@@ -18,7 +18,7 @@ settings.register_profile(
 settings.register_profile("quick", settings.get_profile("patient"), max_examples=20)
 settings.load_profile("patient")
 
-pytest_plugins = ["unexpected_skips"]
+pytest_plugins = ["unexpected_skips", "harness.browser"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
