@@ -1,24 +1,27 @@
 """Denoise microscopy images of any size with ndsafir, block by block and exactly.
 
->>> from denoise_daisy import Config, lazy, run
->>> run(Config.load("config.json"))  # doctest: +SKIP
->>> lazy("config.json")[0, 0, 10].compute()  # doctest: +SKIP
+>>> import denoise_daisy as dd
+>>> dd.lazy("config.json")[0, 0, 10].compute()  # doctest: +SKIP
+>>> dd.run("config.json")  # doctest: +SKIP
+>>> dd.open("config.json").image[0, 0, 10]  # doctest: +SKIP
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from denoise_daisy.api.opened import open
     from denoise_daisy.config import Config
     from denoise_daisy.runs.lazy import lazy
     from denoise_daisy.runs.planning import plan
     from denoise_daisy.runs.run import run
 
-__all__ = ["Config", "lazy", "plan", "run"]
+__all__ = ["Config", "lazy", "open", "plan", "run"]
 
 _HOMES = {
     "Config": "config",
     "lazy": "runs.lazy",
+    "open": "api.opened",
     "plan": "runs.planning",
     "run": "runs.run",
 }

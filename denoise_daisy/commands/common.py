@@ -4,11 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from denoise_daisy.config import Config
 from denoise_daisy.errors import RunStopped
-from denoise_daisy.run_dir.many_record import is_of_many
-from denoise_daisy.run_dir.run_dir import RunDir, find
-from denoise_daisy.runs.many_images import is_many, run_dir_of_many
 from denoise_daisy.streams import print_whole
 
 if TYPE_CHECKING:
@@ -43,21 +39,6 @@ def add_run_options(verb: argparse.ArgumentParser) -> None:
 def add_path_of_run(verb: argparse.ArgumentParser) -> None:
     """Which run it is about."""
     verb.add_argument("path", metavar="CONFIG|OUTPUT|RUN_DIR", type=Path)
-
-
-def find_run(path: Path) -> RunDir:
-    """The run directory that a config, an output or a run directory stands for."""
-    if path.is_file():
-        config = Config.load(path)
-        together = run_dir_of_many(config)
-        if is_many(config) and is_of_many(together):
-            return together
-        path = Path(config.output.path)
-    place = path.absolute()
-    for folder in (place, place.parent / f"{place.name}.run"):
-        if is_of_many(RunDir(folder)):
-            return RunDir(folder)
-    return find(path)
 
 
 def print_answer(text: str) -> None:

@@ -3,7 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from denoise_daisy.commands.common import add_path_of_run, find_run
+from denoise_daisy.api.found import find_run
+from denoise_daisy.commands.common import add_path_of_run
 from denoise_daisy.run_dir.many_record import is_of_many
 from denoise_daisy.runs.many_views import verify_many
 from denoise_daisy.runs.verify import verify

@@ -1,5 +1,5 @@
 """The config file, as types."""
 
-from denoise_daisy.config.config import Config
+from denoise_daisy.config.config import AnyConfig, Config
 
-__all__ = ["Config"]
+__all__ = ["AnyConfig", "Config"]

@@ -6,13 +6,15 @@ Schema.
 """
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from pydantic import Field, ValidationError, model_validator
 
 from denoise_daisy.blockwise.block_shape import Blocks
-from denoise_daisy.config.json5_text import read_text
+from denoise_daisy.config.json5_text import json_of, read_text
 from denoise_daisy.config.problems import problems_of
 from denoise_daisy.denoisers import Denoise
 from denoise_daisy.denoisers.ndsafir import Ndsafir
@@ -127,6 +129,42 @@ class Config(Section):
             ) from error
         return config.with_paths_from(folder.absolute())
 
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], *, folder: str | Path | None = None
+    ) -> Self:
+        """A config from values as they stand in a config file.
+
+        Relative paths count from `folder`, or from the current working directory.
+
+        Raises
+        ------
+        InputError
+            It is no config; the message names the keys, as that of a file does.
+        """
+        there = Path(folder or ".")
+        return cls.parse(json_of(values), name="given as a dict", folder=there)
+
+    @classmethod
+    def of(cls, config: "AnyConfig") -> Self:
+        """The config that is given: as one, by the path of its file, or as a dict.
+
+        Raises
+        ------
+        InputError
+            As `load` and `from_dict` do.
+        """
+        if isinstance(config, cls):
+            return config.with_paths_from(Path.cwd())
+        if isinstance(config, str | os.PathLike):
+            return cls.load(Path(config))
+        if isinstance(config, Mapping):
+            return cls.from_dict(config)
+        raise InputError(
+            f"A config was given as {type(config).__name__}. Expected a Config, the"
+            " path of a config file, or a dict."
+        )
+
     def with_paths_from(self, folder: Path) -> Self:
         """The config with every relative path made absolute."""
         asked = self.input.path
@@ -142,6 +180,10 @@ class Config(Section):
                 "notify": self.notify and self.notify.with_paths_from(folder),
             }
         )
+
+
+AnyConfig: TypeAlias = Config | str | os.PathLike[str] | Mapping[str, Any]
+"""A config, the path of its file, or its values."""
 
 
 def _no_json(name: str, why: str) -> InputError:

@@ -2,9 +2,12 @@
 
 import itertools
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+from denoise_daisy.errors import InputError
 
 _TOKEN = re.compile(
     r"""//[^\n\r\u2028\u2029]* | /\*.*?\*/
@@ -39,6 +42,33 @@ def read_text(data: bytes) -> Any:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     return values
+
+
+def json_of(values: Mapping[str, Any]) -> bytes:
+    """The text of values that are no text yet: paths and what NumPy has are fine.
+
+    Raises
+    ------
+    InputError
+        There are others that JSON has no words for.
+    """
+    try:
+        return json.dumps(dict(values), default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"The config can't be used: {error}. Expected texts, numbers, lists and"
+            " dicts, as in a config file."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"it holds {value!r}")
 
 
 def _values(text: str) -> Any:

@@ -1,5 +1,6 @@
 """What an image is to the rest of the program, and images as Daisy's Arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,6 +9,10 @@ from funlib.geometry import Coordinate, Roi
 
 if TYPE_CHECKING:
     from funlib.persistence import Array
+
+
+ONE = Coordinate(1, 1, 1, 1)
+"""The size of a voxel in voxels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +156,13 @@ def read_serially() -> Any:
     return dask.config.set(scheduler="synchronous")
 
 
-def as_array(data: Any, begin: Coordinate) -> "Array":
-    """An image or Zarr array of ``(t, c, z, y, x)``, sliced by Rois in voxels.
+def as_array(
+    data: Any,
+    begin: Coordinate,
+    voxel_size: Coordinate = ONE,
+    units: Sequence[str] = ("", "", "", ""),
+) -> "Array":
+    """An image or Zarr array of ``(t, c, z, y, x)``, sliced by Rois in such units.
 
     `begin` is the position of its first voxel in ``(t, z, y, x)``.  One dask chunk
     (-1), because funlib.persistence reads through dask and a graph of all Zarr chunks
@@ -164,9 +174,9 @@ def as_array(data: Any, begin: Coordinate) -> "Array":
     return Array(
         data,
         offset=begin,
-        voxel_size=Coordinate(1, 1, 1, 1),
+        voxel_size=voxel_size,
         axis_names=["t", "c", "z", "y", "x"],
-        units=["", "", "", ""],
+        units=[*units],
         types=["time", "channel", "space", "space", "space"],
         chunks=-1,
     )

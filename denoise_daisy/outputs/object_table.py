@@ -3,15 +3,22 @@
 import io
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from denoise_daisy.errors import InputError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 AXES = ("z", "y", "x")
 
 Format = Literal["csv", "parquet"]
+
+DataFrame: TypeAlias = "pd.DataFrame"
+"""A table of pandas."""
 
 
 def check_format(kind: Format, task: str) -> None:
@@ -92,3 +99,10 @@ def _columns(
         name = f"mean_intensity_{channel}{number}"
         columns[name] = table["intensity"][:, i] / voxels
     return columns
+
+
+def read_table(file: Path) -> DataFrame:
+    """A table that was written, by the ending of its name."""
+    import pandas as pd  # noqa: PLC0415 - as above
+
+    return pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file)

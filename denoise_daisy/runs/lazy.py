@@ -1,44 +1,123 @@
-"""The denoised image as a dask array, of which only what is computed is read."""
+"""The denoised image as a dask array, of which only what is looked at is computed."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from denoise_daisy.config import Config
-from denoise_daisy.errors import InputError
-from denoise_daisy.outputs.ome_zarr import LEVEL, open_written
+import numpy as np
+
+from denoise_daisy.config import AnyConfig, Config
+from denoise_daisy.geometry import BlockGrid
+from denoise_daisy.machine import cores
+from denoise_daisy.resolved.resolve import resolve, with_denoiser
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.changes import other_settings
+from denoise_daisy.runs.lazy_chunks import chunks_of
+from denoise_daisy.runs.lazy_image import LazyImage
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+NOT_STARTED = "LAZY"
+"""In place of the id of a run that was not started."""
 
 
-def lazy(path: str | Path) -> Any:
-    """The full resolution of an output as a dask array of ``(t, c, z, y, x)``.
+def lazy(
+    config: AnyConfig,
+    *,
+    chunks: Mapping[str, int] | None = None,
+    unchecked_ndsafir: bool = False,
+    say: Callable[[str], None] = print,
+) -> "da.Array":
+    """The denoised image as a dask array, computed chunk by chunk when looked at.
 
-    `path` is that of the output, of its config or of its run directory, or of another
-    image or labels that a run has made.  A chunk of the array is a file of the output
-    (a shard, or a chunk where there are no shards), read when it is computed: nothing
-    is read before.  What the run has not written yet raises FileNotFoundError then.
+    Every voxel is, to the bit, what `run` writes; no run has to be started, and nothing
+    is written.  What a run of the same settings has written is read instead, once it
+    was held against that run's checksums.
+
+    Parameters
+    ----------
+    config
+        What to denoise, and how; tasks are left out.
+    chunks
+        Voxels of a chunk by axis, such as ``{"z": 8, "y": 256}``; along an axis not
+        named as long as the image, but 1 along t; all channels are in one.  None: some
+        that take two seconds at most.
+    unchecked_ndsafir
+        Accept a version of ndsafir that blocks were not checked with.
+    say
+        Takes what a person should read meanwhile.
+
+    Returns
+    -------
+    dask.array.Array
+        Of ``(t, c, z, y, x)``, the shape of ``input.roi`` and the output's type.  A
+        process computes one chunk at a time, on all cores, and keeps the last 256 MiB.
 
     Raises
     ------
-    InputError
-        There is no such output.
+    InputError, RefusedError
+        As of `run`.  Also where the config names several images, or the result depends
+        on the run's blocks (``blocks.context``, ``blocks.skip``) and these are not
+        known yet.
     """
+    given = Config.of(config)
+    one = given.model_copy(update={"input": given.input.one, "tasks": ()})
+    if not unchecked_ndsafir:
+        one.denoise.check_engine()
+    run, has_run = _run_of(one)
+    grid = chunks_of(run, chunks, has_run=has_run)
+    run = _known(run, say)
+    # How long a block takes nobody asks any more, nor is it to be told to others.
+    denoising = replace(run.denoising, grid=grid, pace=None)
+    return _as_dask(LazyImage(denoising, run.array, has_run=has_run), grid)
+
+
+def _as_dask(image: LazyImage, grid: BlockGrid) -> "da.Array":
     # Half a second to import.
     import dask.array as da  # noqa: PLC0415 - heavy
 
-    place = Path(path).absolute()
-    if place.is_file():
-        place = Path(Config.load(place).output.path)
-    elif RunDir(place).run_file.is_file():
-        place = RunDir(place).output
-    try:
-        array = open_written(place / LEVEL)
-    except Exception as error:
-        raise InputError(
-            f"{str(place / LEVEL)!r} can't be opened"
-            f" ({' '.join(str(error).split()) or type(error).__name__}). Expected a"
-            " config file, an output (….zarr) or its run directory (….zarr.run), of a"
-            " run that was started."
-        ) from error
-    # By default dask names an array after what it is, and would take one that has been
-    # computed again for the one before.
-    return da.from_array(array, chunks=array.shards or array.chunks, name=False)
+    t, z, y, x = (tuple(map(int, lengths)) for lengths in grid.write_lengths)
+    return da.from_array(
+        image,
+        chunks=(t, (image.shape[1],), z, y, x),
+        # By default dask names an array after what it is, and would take one for
+        # another that was computed before.
+        name=False,
+        fancy=False,
+        meta=np.empty((0,) * 5, image.dtype),
+    )
+
+
+def _run_of(config: Config) -> tuple[ResolvedRun, bool]:
+    """The run of a config, and whether it was started.
+
+    What was started in its place with other settings is none of it.
+    """
+    record = RunRecord.read(RunDir.of_output(Path(config.output.path)))
+    if record is not None:
+        run = resolve(config, record, NOT_STARTED)
+        if not other_settings(run, record):
+            return run, True
+    return resolve(config, None, NOT_STARTED), False
+
+
+def _known(run: ResolvedRun, say: Callable[[str], None]) -> ResolvedRun:
+    """The run with noise numbers, on all cores of this machine if it can use them."""
+    denoiser, config = run.denoiser, run.config
+    if denoiser.needs_probing:
+        say("Calibrating the noise...")
+        denoiser, _ = denoiser.probe(run.image)
+        say(f"Noise: {denoiser.noise_text}.")
+    if denoiser.shares_threads:
+        denoiser = config.denoise.denoiser(
+            noise=config.noise,
+            channels=run.image.shape[1],
+            threads=cores(),
+            probed=denoiser.probed,
+        )
+    denoiser.load(run.image.dtype)
+    return with_denoiser(run, denoiser)

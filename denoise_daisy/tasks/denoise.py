@@ -112,16 +112,13 @@ def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> No
     denoiser, skip = asked.denoiser, asked.blocks.skip
     as_is = AsIs(image, skip.below if skip else None)
 
-    def compute(block: Block) -> np.ndarray:
-        return as_is.without_gaps(block, denoiser.denoise(block.arrays[0]))
-
     stage = Stage(
         name=DENOISE,
         task=DENOISE,
         grid=grid,
         sources=(asked.padded(image),),
         after=(),
-        compute=compute,
+        compute=partial(_compute, denoiser, as_is),
         left=as_is.left,
         parameters=_parameters(asked, builder, grid, layout),
         target=builder.places.level(
@@ -129,7 +126,7 @@ def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> No
         ),
         probed=denoiser.probed,
         load=partial(denoiser.load, image.dtype),
-        engine=lambda: denoiser.engine,
+        engine=partial(_engine, denoiser),
         is_essential=True,
         memory=work.memory(grid),
         pace=work.pace,
@@ -137,6 +134,14 @@ def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> No
     )
     builder.add(stage)
     builder.offer("denoised", stage)
+
+
+def _compute(denoiser: Denoiser, as_is: AsIs, block: Block) -> np.ndarray:
+    return as_is.without_gaps(block, denoiser.denoise(block.arrays[0]))
+
+
+def _engine(denoiser: Denoiser) -> str:
+    return denoiser.engine
 
 
 def _cut(
