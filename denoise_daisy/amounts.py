@@ -18,6 +18,23 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
+def duration_range(least: float, most: float) -> str:
+    """Two time spans as one: 9 to 12 min; about 9 min where they are alike."""
+    low, high = duration(least), duration(most)
+    if low == high:
+        return f"about {low}"
+    (number, unit), other = low.split(" "), high.rpartition(" ")[2]
+    return f"{number if unit == other else low} to {high}"
+
+
+def voxel_rate(voxels_per_second: float) -> str:
+    """Voxels in a second: 3.4 Mvoxel/s, 120 kvoxel/s, 8.1 voxel/s."""
+    for unit, number in (("Mvoxel", 1e6), ("kvoxel", 1e3)):
+        if voxels_per_second >= number:
+            return f"{_digits(voxels_per_second / number)} {unit}/s"
+    return f"{_digits(voxels_per_second)} voxel/s"
+
+
 def core_time(seconds: float) -> str:
     """What one core does in that time: 0.35 core seconds, 1.4 core hours."""
     for unit, length, most in (("seconds", 1, 120), ("minutes", 60, 7200)):

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from denoise_daisy.errors import InputError
+from denoise_daisy.events import Tell
 from denoise_daisy.sections import Section, Text, absolute
 from denoise_daisy.waits import WAITS
 
@@ -62,12 +63,14 @@ class Notifier:
         command: Sequence[str],
         about: Mapping[str, str],
         blocks: Callable[[], tuple[int, int]],
+        tell: Tell | None = None,
     ) -> None:
         """`about` stands in every message; `blocks` are those done, and all.
 
-        Without a command nobody is told.
+        Told are a command, if there is one, and `tell`, at once.
         """
         self._command = command
+        self._also = tell
         self._about = about
         self._blocks = blocks
         self._threads: list[threading.Thread] = []
@@ -97,7 +100,7 @@ class Notifier:
                 thread.join()
 
     def _tell(self, event: str, exit_code: int | None, message: str) -> None:
-        if not self._command:
+        if not (self._command or self._also):
             return
         done, total = self._blocks()
         values: dict[str, Any] = {
@@ -109,6 +112,12 @@ class Notifier:
             "host": platform.node(),
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        if self._also:
+            self._also(values)
+        if self._command:
+            self._begin(values)
+
+    def _begin(self, values: Mapping[str, Any]) -> None:
         thread = threading.Thread(target=self._send, args=[json.dumps(values)])
         try:
             thread.start()

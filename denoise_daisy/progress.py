@@ -1,103 +1,92 @@
-"""Progress for a person: a bar in a terminal, a line now and then elsewhere."""
+"""Progress for a person and for programs: a bar in a terminal, a line now and then."""
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from tqdm import tqdm
 
-from denoise_daisy.amounts import duration
+from denoise_daisy.amounts import duration, duration_range, voxel_rate
+from denoise_daisy.events import Tell
+from denoise_daisy.forecast import TimeLeft
 
 LISTED = 20
 """Lines of a list that a message has; the ledger has all."""
 
-LINE_SECONDS = (5.0, 60.0)
+LINE_SECONDS = (5.0, 15.0)
 """Time from one line to the next: at first, doubling, and at most."""
 
 SHOWN_STAGES = 3
 """Of the stages that are not done, so many are shown in a line of progress."""
 
-BAR = "{desc} {percentage:3.0f}%|{bar}| {unit} [{elapsed}<{remaining}]"
+NEARLY = 0.99
+"""What is not done is not shown to be."""
+
+BAR = "{percentage:3.0f}%|{bar}| {unit} [{elapsed}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a run is, at a moment."""
+
+    share: float
+    """Of its work, how much is done, from 0 to 1."""
+    done: Mapping[str, int]
+    """Blocks by stage; of many images, the images."""
+    blocks: Mapping[str, int]
+    """All there are."""
+    failed: int
+    """Given up."""
+    at_work: int
+    """Workers that have a block."""
+    waits_for: str
+    """What others wait for, in words; empty where none does."""
+    voxels_per_second: float | None
+    """Denoised in this start; null where there is nothing to denoise."""
+    time_left: TimeLeft | None
+    """Null before anything is known."""
 
 
 class Progress:
-    """Counts work of this start only, so that rate and time left are this start's."""
+    """Shows where a run is, and tells it as the event ``progress``."""
 
-    def __init__(
-        self,
-        *,
-        blocks: Mapping[str, int],
-        work: float,
-        done: Mapping[str, int],
-        work_done: float,
-        noun: str = "blocks",
-    ) -> None:
-        """`blocks` of each stage, of which `done` were done before this start.
-
-        Work is counted in voxels to be denoised, or what takes as long as these; of
-        many images, in images, which is the `noun` then.
-        """
-        self._blocks = blocks
+    def __init__(self, noun: str = "blocks", tell: Tell | None = None) -> None:
+        """`noun` is what is counted, of many images ``images``."""
         self._noun = noun
-        self._work = work
-        self._before = work_done
+        self._tell = tell
         self._started = time.monotonic()
         self._pause, self._longest = LINE_SECONDS
         self._next_line = self._started + self._pause
+        self._is_first = True
         self._bar = tqdm(
-            desc="denoise",
-            total=work,
-            initial=work_done,
+            total=1.0,
             bar_format=BAR,
-            unit=self._counts(done),
+            unit="",
             smoothing=0,
             disable=not sys.stderr.isatty(),
         )
 
-    def update(
-        self,
-        done: Mapping[str, int],
-        failed: int,
-        work_done: float,
-        busy: int,
-        waiting: str,
-    ) -> None:
-        """Show where the run is; call it often.
-
-        `busy` workers have a block; `waiting` is what others wait for, in words.
-        """
+    def show(self, standing: Standing) -> None:
+        """Show it; call it often."""
         elapsed = time.monotonic() - self._started
-        rate = (work_done - self._before) / elapsed if elapsed else 0.0
-        status = f"{self._counts(done)}, {busy} in work"
-        if rate and self._noun == "blocks":
-            status += f", {rate / 1e6:.2f} Mvoxel/s"
-        if waiting:
-            status += f", {waiting}"
-        if failed:
-            status += f", {failed} failed"
+        share = min(standing.share, NEARLY)
         if not self._bar.disable:
-            self._bar.unit = status
-            self._bar.update(work_done - self._bar.n)
+            self._bar.unit = words_of(standing, self._noun)
+            self._bar.update(share - self._bar.n)
             self._bar.refresh()
-        elif time.monotonic() >= self._next_line:
-            self._pause = min(2 * self._pause, self._longest)
-            self._next_line = time.monotonic() + self._pause
-            left = ""
-            if rate:
-                left = f", about {duration((self._work - work_done) / rate)} left"
-            share = work_done / self._work
-            self.write(f"denoise {share:.0%} after {duration(elapsed)}: {status}{left}")
-
-    def _counts(self, done: Mapping[str, int]) -> str:
-        """Blocks done of all, stage by stage where there are several."""
-        if len(self._blocks) == 1:
-            return "".join(
-                f"{done[n]}/{all_} {self._noun}" for n, all_ in self._blocks.items()
-            )
-        unfinished = {n: b for n, b in self._blocks.items() if done[n] < b}
-        parts = [f"{name} {done[name]}/{b}" for name, b in unfinished.items()]
-        total = f"{sum(done.values())}/{sum(self._blocks.values())} blocks"
-        return f"{total} ({', '.join(parts[:SHOWN_STAGES])})" if parts else total
+        is_first, self._is_first = self._is_first, False
+        is_due = time.monotonic() >= self._next_line
+        if self._tell and (is_due or is_first):
+            values = {"elapsed_seconds": round(elapsed, 1), **asdict(standing)}
+            self._tell({"event": "progress", **values})
+        if not is_due:
+            return
+        self._pause = min(2 * self._pause, self._longest)
+        self._next_line = time.monotonic() + self._pause
+        if self._bar.disable:
+            words = words_of(standing, self._noun)
+            self.write(f"{share:.0%} after {duration(elapsed)}: {words}")
 
     def write(self, line: str) -> None:
         """A line of its own."""
@@ -106,6 +95,39 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+
+
+def words_of(standing: Standing, noun: str = "blocks") -> str:
+    """Where a run is, in a line: denoise 6/10 blocks, 2 at work, about 40 s left."""
+    parts = [_counts(standing, noun), f"{standing.at_work} at work"]
+    if standing.voxels_per_second:
+        parts.append(voxel_rate(standing.voxels_per_second))
+    if standing.waits_for:
+        parts.append(standing.waits_for)
+    if standing.failed:
+        parts.append(f"{standing.failed} failed")
+    if standing.time_left is not None:
+        parts.append(time_left_text(standing.time_left))
+    return ", ".join(parts)
+
+
+def time_left_text(left: TimeLeft) -> str:
+    """When a run ends, in words: 9 to 12 min left."""
+    if left.most is not None:
+        return f"{duration_range(left.least, left.most)} left"
+    untried = " and ".join(left.not_known[:SHOWN_STAGES])
+    return f"at least {duration(left.least)} left ({untried} not tried yet)"
+
+
+def _counts(standing: Standing, noun: str) -> str:
+    """Blocks done of all, stage by stage; those that are done are left out."""
+    if list(standing.blocks) == [noun]:
+        return f"{standing.done[noun]}/{standing.blocks[noun]} {noun}"
+    left = {n: b for n, b in standing.blocks.items() if standing.done[n] < b}
+    shown = left or standing.blocks
+    parts = [f"{name} {standing.done[name]}/{b}" for name, b in shown.items()]
+    more = f" and {len(parts) - SHOWN_STAGES} more" if len(parts) > SHOWN_STAGES else ""
+    return f"{', '.join(parts[:SHOWN_STAGES])} {noun}{more and f',{more} stages'}"
 
 
 def listing(lines: Sequence[str]) -> list[str]:

@@ -117,6 +117,13 @@ class Stage:
         """A short hash of what decides its bytes."""
         return fingerprint_of(self.parameters)
 
+    @cached_property
+    def usual_seconds(self) -> float | None:
+        """What the block takes that reads most; None where only a trial would tell."""
+        if self.pace is None or self.is_essential:
+            return None
+        return self.pace.seconds(self.grid.largest_shape)
+
     @property
     def array(self) -> Level | None:
         """The array that it writes, if it writes one."""

@@ -1,8 +1,10 @@
 """`run`: denoise; go on where an earlier start stopped."""
 
 import argparse
+import json
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from denoise_daisy.commands.common import add_run_options
 from denoise_daisy.config import Config
@@ -26,10 +28,21 @@ def add(verbs: "Verbs") -> None:
         metavar="SECONDS",
         help="what blocks in flight get after Ctrl-C (default 30)",
     )
+    verb.add_argument(
+        "--json",
+        action="store_true",
+        help="print events for other programs, a JSON object a line",
+    )
     verb.set_defaults(call=_call, always_does=True)
 
 
 def _call(options: argparse.Namespace) -> None:
+    def tell(event: Mapping[str, Any]) -> None:
+        print(json.dumps(event), flush=True)
+
+    def say(text: str) -> None:
+        tell({"event": "message", "text": text})
+
     run(
         Config.load(options.config),
         tasks=options.task,
@@ -38,5 +51,6 @@ def _call(options: argparse.Namespace) -> None:
         unchecked_ndsafir=options.unchecked_ndsafir,
         strict=options.strict,
         extend=options.extend,
-        say=partial(print, flush=True),
+        say=say if options.json else partial(print, flush=True),
+        tell=tell if options.json else None,
     )

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import PositiveInt
 
 from denoise_daisy.amounts import GIB
+from denoise_daisy.forecast import Hands
 from denoise_daisy.launchers.base import Exit, Launcher
 from denoise_daisy.launchers.workers import AnyWorkers, Count
 from denoise_daisy.machine import cores, free_memory
@@ -60,6 +61,11 @@ class LocalWorkers(AnyWorkers):
     def address(self) -> str:
         """The loopback interface: none is on another machine."""
         return "127.0.0.1"
+
+    def hands(self, running: int) -> Hands:
+        """All that are wanted: they start at once."""
+        number = max(running, self.number)
+        return Hands(least=number, most=number)
 
     def resolved(self, *, shares_threads: bool, blocks: float) -> Self:
         """With the numbers of workers and threads that the cores allow."""

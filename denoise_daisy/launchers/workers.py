@@ -14,6 +14,7 @@ from pydantic import (
 from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.limits import Limits
 from denoise_daisy.errors import InputError
+from denoise_daisy.forecast import Hands
 from denoise_daisy.launchers.base import Launcher
 from denoise_daisy.launchers.batch import BatchLauncher
 from denoise_daisy.launchers.batch_system import BatchSystem, job_name
@@ -51,6 +52,10 @@ class AnyWorkers(Section):
     def address(self) -> str:
         """Name or address at which they find the scheduler."""
         raise NotImplementedError
+
+    def hands(self, running: int) -> Hands:
+        """Those to be counted on where so many run; a queue may let them wait."""
+        return Hands(least=running, most=max(running, self.number))
 
     @property
     def walltime_seconds(self) -> float | None:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from funlib.geometry import Coordinate
 
+from denoise_daisy.forecast import Pace
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.run_dir.block_tables import BlockTables
 from denoise_daisy.run_dir.compaction import compact
@@ -35,9 +36,7 @@ ENTRY_FIELDS = frozenset(field.name for field in fields(Entry))
 class Totals:
     """Sums over the done blocks of one epoch."""
 
-    blocks: int = 0
-    seconds: float = 0.0
-    longest: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
@@ -48,11 +47,14 @@ class Totals:
     engines: Counter[str] = field(default_factory=Counter)
     """How many by what computed them, where their line tells."""
 
+    @property
+    def blocks(self) -> int:
+        """How many they are."""
+        return self.pace.blocks
+
     def add(self, line: dict[str, Any]) -> None:
         """Count one line of the ledger."""
-        self.blocks += 1
-        self.seconds += line.get("seconds", 0.0)
-        self.longest = max(self.longest, line.get("seconds", 0.0))
+        self.pace.add(line.get("seconds", 0.0))
         self.read_seconds += line.get("read_seconds", 0.0)
         self.compute_seconds += line.get("compute_seconds", 0.0)
         self.write_seconds += line.get("write_seconds", 0.0)

@@ -118,13 +118,14 @@ class _ManyRuns:
         about = {"output": self.config.output.path, "run_dir": str(self.hub.path)}
         notify = self.config.notify
         command = notify.command if notify else ()
-        self.notifier = Notifier(command, about, partial(blocks_of, self.outcomes))
+        blocks = partial(blocks_of, self.outcomes)
+        self.notifier = Notifier(command, about, blocks, self.asked.tell)
         with self.notifier.telling_of_the_end(self._table), ExitStack() as stack:
             stack.enter_context(self.signals.handled())
             stack.enter_context(whose_is_told({image.name for image in self.images}))
             self.noise, record = shared_noise(self.config, self.images, record)
             record.write(self.hub)
-            self.progress = ManyProgress(len(self.images))
+            self.progress = ManyProgress(len(self.images), self.asked.tell)
             try:
                 self._until_done()
             except BaseException as error:

@@ -109,7 +109,7 @@ class Outcome:
         """Of workers, for its blocks in this start."""
         if self.found is None:
             return 0.0
-        return sum(ledger.totals.seconds for ledger in self.found.ledgers.values())
+        return sum(ledger.totals.pace.seconds for ledger in self.found.ledgers.values())
 
     @property
     def noise(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from denoise_daisy.config import Config
+from denoise_daisy.events import Tell, end_told
 from denoise_daisy.runs.many import run_many
 from denoise_daisy.runs.many_images import is_many
 from denoise_daisy.runs.run_one import Asked, Say, run_one
@@ -18,6 +19,7 @@ def run(  # noqa: PLR0913 - what a person may ask for
     strict: bool = False,
     extend: bool = False,
     say: Say = print,
+    tell: Tell | None = None,
 ) -> None:
     """Denoise what a config asks for; go on where an earlier start stopped.
 
@@ -40,6 +42,8 @@ def run(  # noqa: PLR0913 - what a person may ask for
         what is done is kept as far as it is what it would be of the longer image.
     say
         Takes the summary, and what a person should read before it.
+    tell
+        Takes events, for other programs: see `events.Tell`.
 
     Raises
     ------
@@ -48,7 +52,8 @@ def run(  # noqa: PLR0913 - what a person may ask for
     BlocksFailed, RunStopped, Interrupted
         The run ended without all blocks done; start again to go on.
     """
-    asked = Asked(
-        tasks, overwrite, grace_seconds, unchecked_ndsafir, strict=strict, extend=extend
-    )
-    (run_many if is_many(config) else run_one)(config, asked, say)
+    with end_told(tell) as told:
+        asked = Asked(
+            tasks, overwrite, grace_seconds, unchecked_ndsafir, strict, extend, told
+        )
+        (run_many if is_many(config) else run_one)(config, asked, say)

@@ -12,6 +12,7 @@ from denoise_daisy.config import Config
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.durable import is_there, make_folders, persistently
 from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.events import Tell
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
@@ -50,6 +51,8 @@ class Asked:
     """Refuse what there are warnings of."""
     extend: bool = False
     """Go on where the image has got longer along t since."""
+    tell: Tell | None = None
+    """Takes the events of the run, for other programs."""
 
 
 def run_one(
@@ -101,7 +104,7 @@ def run_one(
             logger.info("Start %d of %s", epoch, found.run.output)
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
-            _start(found, epoch, asked.grace_seconds, say, among)
+            _start(found, epoch, asked, say, among)
 
 
 def _check_workers(found: Preflight, among: Among | None) -> None:
@@ -115,7 +118,7 @@ def _check_workers(found: Preflight, among: Among | None) -> None:
 def _start(
     found: Preflight,
     epoch: int,
-    grace_seconds: float,
+    asked: Asked,
     say: Say,
     among: Among | None,
 ) -> None:
@@ -132,12 +135,15 @@ def _start(
 
     run, notify = found.run, found.run.config.notify
     about = {"output": str(run.output), "run_dir": str(run.run_dir.path)}
-    notifier = Notifier(notify.command if notify else (), about, blocks)
+    command = notify.command if notify else ()
+    tell = None if among else asked.tell
+    notifier = Notifier(command, about, blocks, tell)
     with (
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(run.output),
     ):
-        Start(found, epoch, grace_seconds, say_and_keep, notifier, among).run()
+        grace = asked.grace_seconds
+        Start(found, epoch, grace, say_and_keep, notifier, among, tell).run()
 
 
 def known_denoiser(found: Preflight) -> tuple[ResolvedRun, Survey | None]:

@@ -12,6 +12,7 @@ from denoise_daisy.amounts import GIB
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.durable import persistently, remove_partials
 from denoise_daisy.errors import BlocksFailed, RunStopped
+from denoise_daisy.events import Tell
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
@@ -54,6 +55,8 @@ class Start:
     notifier: Notifier
     among: Among | None = None
     """The others that share its workers; None: it is alone."""
+    tell: Tell | None = None
+    """Takes its progress, for other programs."""
 
     def run(self) -> None:
         """Do the blocks that are left, and say how it went.
@@ -135,10 +138,10 @@ class Start:
     @contextmanager
     def _shared(
         self, states: dict[str, StageState], pools: Sequence[Pool]
-    ) -> Iterator[Shared | None]:
+    ) -> Iterator[Shared]:
         """What it shares with other runs meanwhile, if there are some."""
         if self.among is None:
-            yield None
+            yield Shared.alone(pools, self.found.run.run_dir, states, self.tell)
             return
         among = self.among
         with among.crew.joined(self.found.run.run_dir, pools, states) as workforce:

@@ -94,7 +94,7 @@ def _speed(
         yield f"{voxels / seconds / 1e6:.2f} Mvoxel/s denoised."
     if not any(t.blocks for t in totals.values()):
         return
-    spent = max(sum(t.seconds for t in totals.values()), 1e-9)
+    spent = max(sum(t.pace.seconds for t in totals.values()), 1e-9)
     computing = {name: t.compute_seconds for name, t in totals.items()}
     denoising = computing.pop(denoise, 0.0)
     shares = {

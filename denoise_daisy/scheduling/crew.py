@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from denoise_daisy.errors import RunStopped
+from denoise_daisy.forecast import Hands
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.at_work import read_refusals, remove_refusals, write_at_work
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -194,6 +195,10 @@ class _Visitors:
             for place in self.crew.at_work()
             if place.startswith(begin)
         ]
+
+    def hands(self) -> Mapping[str, Hands]:
+        """How many workers to count on, by pool: those of all runs."""
+        return self.crew.hands()
 
     def waits_for(self) -> str:
         """What workers wait for, in words."""

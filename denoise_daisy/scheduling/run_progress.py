@@ -1,11 +1,18 @@
 """The progress of a run, from the states of its stages and its workers."""
 
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from denoise_daisy.progress import Progress
+from denoise_daisy.events import Tell
+from denoise_daisy.forecast import Ahead, Pace, TimeLeft, share_done, time_left
+from denoise_daisy.progress import Progress, Standing
+from denoise_daisy.resolved.pools import Pool
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.scheduling.stage_state import StageState
 from denoise_daisy.scheduling.workforce import AnyWorkforce
+from denoise_daisy.tasks.denoise import DENOISE
 
 
 class ShowsProgress(Protocol):
@@ -24,23 +31,33 @@ class ShowsProgress(Protocol):
 class RunProgress:
     """Shows a person where a run is."""
 
-    def __init__(self, states: Mapping[str, StageState]) -> None:
+    def __init__(
+        self,
+        states: Mapping[str, StageState],
+        pools: Sequence[Pool],
+        tell: Tell | None = None,
+    ) -> None:
         self._states = states
-        self._progress = Progress(
-            blocks={name: s.stage.grid.size for name, s in states.items()},
-            work=sum(s.stage.work for s in states.values()),
-            done=self._done(),
-            work_done=self._work_done(),
-        )
+        self._pool_of = {name: pool.name for pool in pools for name in pool.stages}
+        self._progress = Progress(tell=tell)
+        self._idle = _Idle()
+        self._denoised = _Clock()
 
     def show(self, workforce: AnyWorkforce) -> None:
         """Show it; call it often."""
-        self._progress.update(
-            self._done(),
-            sum(len(s.given_up) for s in self._states.values()),
-            self._work_done(),
-            len(workforce.at_work()),
-            workforce.waits_for(),
+        at_work = Counter(workforce.at_work())
+        stages = [self._ahead(state, at_work) for state in self._states.values()]
+        self._progress.show(
+            Standing(
+                share=share_done(stages),
+                done={stage.name: int(stage.done) for stage in stages},
+                blocks={n: s.stage.grid.size for n, s in self._states.items()},
+                failed=sum(len(s.given_up) for s in self._states.values()),
+                at_work=at_work.total(),
+                waits_for=workforce.waits_for(),
+                voxels_per_second=self._rate(),
+                time_left=self._time_left(stages, workforce),
+            )
         )
 
     def write(self, line: str) -> None:
@@ -51,11 +68,76 @@ class RunProgress:
         """Leave it as it is."""
         self._progress.close()
 
-    def _done(self) -> dict[str, int]:
-        return {name: s.ledger.done_count for name, s in self._states.items()}
-
-    def _work_done(self) -> float:
-        return sum(
-            s.stage.work_of(s.stage.grid.voxels_in(s.ledger.done))
-            for s in self._states.values()
+    def _ahead(self, state: StageState, at_work: Mapping[str, int]) -> Ahead:
+        name = state.stage.name
+        return Ahead(
+            name=name,
+            reads=[up.stage.name for up in state.upstream],
+            pool=self._pool_of[name],
+            left=state.left,
+            at_work=at_work.get(name, 0),
+            done=state.ledger.done_count,
+            pace=state.ledger.totals.pace,
+            guess=state.stage.usual_seconds,
         )
+
+    def _time_left(
+        self, stages: Sequence[Ahead], workforce: AnyWorkforce
+    ) -> TimeLeft | None:
+        hands = workforce.hands()
+        ready = Counter[str]()
+        for name, state in self._states.items():
+            ready[self._pool_of[name]] += state.ready
+        busy = sum(min(hands[pool].least, n) for pool, n in ready.items())
+        idle = self._idle.seconds([stage.pace for stage in stages], busy)
+        return time_left(stages, hands, idle)
+
+    def _rate(self) -> float | None:
+        """Voxels of all channels denoised in a second of this start."""
+        state = self._states.get(DENOISE)
+        if state is None:
+            return None
+        totals, grid = state.ledger.totals, state.stage.grid
+        denoised = totals.blocks - totals.engines[NO_ENGINE]
+        seconds = self._denoised.seconds(is_over=not state.left)
+        channels = state.stage.target.channels_written
+        return denoised / grid.size * grid.voxels_written * channels / seconds
+
+
+class _Clock:
+    """Counts seconds from its making until what it counts is over."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.monotonic()
+        self._is_over = False
+
+    def seconds(self, *, is_over: bool) -> float:
+        """Until now, or until it was first found to be over; more than none."""
+        if not self._is_over:
+            self._last, self._is_over = time.monotonic(), is_over
+        return max(self._last - self._began, 1e-3)
+
+
+class _Idle:
+    """What workers spend between two blocks, though there were some to be done."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._blocks = 0
+        self._seconds = 0.0
+        self._there = 0.0
+
+    def seconds(self, paces: Sequence[Pace], busy: int) -> float:
+        """For each block; `busy` workers there are for blocks that are ready."""
+        now = time.monotonic()
+        blocks = sum(pace.blocks for pace in paces)
+        seconds = sum(pace.seconds for pace in paces)
+        if self._last is None:
+            # Workers have to load before they do their first blocks.
+            if blocks:
+                self._last, self._blocks, self._seconds = now, blocks, seconds
+            return 0.0
+        self._there += (now - self._last) * busy
+        self._last = now
+        more = blocks - self._blocks
+        return max(0.0, self._there - (seconds - self._seconds)) / more if more else 0.0

@@ -10,6 +10,7 @@ from typing import Self
 
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import RunStopped
+from denoise_daisy.events import Tell
 from denoise_daisy.machine import raise_file_limit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.connection import Connection, withdraw_connection
@@ -43,11 +44,15 @@ class Shared:
 
     @classmethod
     def alone(
-        cls, pools: Sequence[Pool], run_dir: RunDir, states: Mapping[str, StageState]
+        cls,
+        pools: Sequence[Pool],
+        run_dir: RunDir,
+        states: Mapping[str, StageState],
+        tell: Tell | None = None,
     ) -> Self:
-        """What a run has for itself."""
+        """What a run has for itself; `tell` takes its progress, for other programs."""
         workforce = Workforce(pools, run_dir, states)
-        return cls(workforce, Signals(), RunProgress(states))
+        return cls(workforce, Signals(), RunProgress(states, pools, tell))
 
 
 class Scheduler:
@@ -62,17 +67,16 @@ class Scheduler:
         epoch: int,
         grace_seconds: float,
         given_up: GivenUp,
-        shared: Shared | None = None,
+        shared: Shared,
     ) -> None:
         """`states` are of the stages to be done, each after those that it reads."""
         self._state = RunState(states)
-        own = shared or Shared.alone(pools, run_dir, states)
-        self._workforce = own.workforce
+        workforce = self._workforce = shared.workforce
         self._run_dir = run_dir
         self._epoch = epoch
         self._grace_seconds = grace_seconds
-        self._signals = own.signals
-        self._news = News(self._state, own.workforce, run_dir, given_up, own.progress)
+        self._signals = shared.signals
+        self._news = News(self._state, workforce, run_dir, given_up, shared.progress)
         self._output_watch = OutputWatch(run_dir, states.values())
         self._give_up_hopeless = partial(give_up_hopeless, pools, states, run_dir)
         self._hiccups = Hiccups()

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 
+from denoise_daisy.forecast import Hands
 from denoise_daisy.launchers.base import Exit
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -103,6 +104,11 @@ class WorkerPool:
         """Take back the workers that have not begun."""
         begun = {state.worker for state in self._states()}
         self._launcher.cancel_waiting(begun)
+
+    def hands(self) -> Hands:
+        """How many of them to count on."""
+        running = max(len(self._launcher.running()), len(self._at_work))
+        return self.pool.workers.hands(running)
 
     def in_flight(self) -> int:
         """How many living workers of ours have a block right now."""

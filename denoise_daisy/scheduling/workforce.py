@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+from denoise_daisy.forecast import Hands
 from denoise_daisy.launchers.base import CannotStartError
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -46,6 +47,9 @@ class AnyWorkforce(Protocol):
 
     def at_work(self) -> list[str]:
         """The stages whose blocks workers had lately, once for each block."""
+
+    def hands(self) -> Mapping[str, Hands]:
+        """How many workers to count on, by pool."""
 
     def waits_for(self) -> str:
         """What workers, or blocks, wait for, in words."""
@@ -132,6 +136,10 @@ class Workforce:
     def at_work(self) -> list[str]:
         """The stages whose blocks workers had lately, once for each block."""
         return [name for workers in self._workers for name in workers.at_work()]
+
+    def hands(self) -> Mapping[str, Hands]:
+        """How many workers to count on, by pool."""
+        return {workers.pool.name: workers.hands() for workers in self._workers}
 
     def waits_for(self) -> str:
         """What workers, or blocks, wait for, in words."""

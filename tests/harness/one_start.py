@@ -29,6 +29,7 @@ from denoise_daisy.scheduling import (
     hiccups,
     news,
     output_watch,
+    run_progress,
     scheduler,
     signals,
     stage_state,
@@ -37,14 +38,14 @@ from denoise_daisy.scheduling import (
     worker_watch,
     workforce,
 )
-from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.scheduling.scheduler import Scheduler, Shared
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
 from harness.ledgers import say
 from harness.stand_ins import FakeLauncher, FakeTime
 
 CLOCKS = (
-    *(hiccups, news, output_watch, scheduler, signals, stage_state, start_limits),
-    *(worker_pool, worker_watch, workforce),
+    *(hiccups, news, output_watch, run_progress, scheduler, signals, stage_state),
+    *(start_limits, worker_pool, worker_watch, workforce),
 )
 """The modules that look at time."""
 
@@ -172,6 +173,7 @@ class OneStart:
             epoch=1,
             grace_seconds=grace,
             given_up=lambda *block: self.given_up.append(block),
+            shared=Shared.alone([self.pool], self.run_dir, self.states),
         ).run()
 
     def say(self, stage: str, status: str, *blocks: int, seconds: float = 0.0) -> None:

@@ -1,6 +1,5 @@
 """What a machine has to give, and how progress, lists and times are told."""
 
-import io
 import os
 import resource
 import socket
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy import __main__, machine, progress
+from denoise_daisy import __main__, machine
 from denoise_daisy.commands import plan as plan_command
 from denoise_daisy.launchers.local import LocalWorkers
 from denoise_daisy.launchers.slurm import Slurm, SlurmWorkers
@@ -21,10 +20,9 @@ from denoise_daisy.machine import (
     own_address,
     peak_memory,
 )
-from denoise_daisy.progress import Progress, listing
+from denoise_daisy.progress import listing
 from denoise_daisy.run_dir.run_dir import RunDir
 from harness import config_for, write_config
-from harness.stand_ins import FakeTime
 
 
 def test_a_file_system_that_does_not_count_its_files_has_no_limit_of_them(
@@ -49,23 +47,6 @@ def test_workers_share_four_fifths_of_the_free_memory(
 def test_a_list_of_twenty_is_told_whole() -> None:
     assert listing(["a"] * 20) == ["  a"] * 20
     assert listing(["a"] * 21) == ["  a"] * 20 + ["  and 1 more"]
-
-
-def test_the_rate_and_the_time_left_are_this_starts(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Half of the work was done before; a tenth of it has taken ten seconds."""
-    time = FakeTime()
-    monkeypatch.setattr(progress, "time", time)
-    shown = Progress(
-        blocks={"denoise": 10}, work=10e6, done={"denoise": 5}, work_done=5e6
-    )
-    time.now = 10.0
-    shown.update({"denoise": 6}, 0, 6e6, 2, "")
-    assert capsys.readouterr().err == (
-        "denoise 60% after 10 s: 6/10 blocks, 2 in work, 0.10 Mvoxel/s,"
-        " about 40 s left\n"
-    )
 
 
 def test_a_plan_is_of_the_tasks_that_are_named(
@@ -165,42 +146,3 @@ def test_others_are_told_a_name_that_leads_here_else_an_address(
     monkeypatch.setattr(socket, "gethostbyname", answer)
     monkeypatch.setattr(socket, "socket", route)
     assert own_address() == address
-
-
-class Terminal(io.StringIO):
-    """What is written to a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_the_bar_in_a_terminal_is_where_the_run_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """At each update, and no lines below each other."""
-    time, terminal = FakeTime(), Terminal()
-    monkeypatch.setattr(progress, "time", time)
-    monkeypatch.setattr(sys, "stderr", terminal)
-    shown = Progress(
-        blocks={"denoise": 10}, work=10e6, done={"denoise": 5}, work_done=5e6
-    )
-    said = [terminal.getvalue()]
-    for now, done, failed in ((10.0, 6, 0), (20.0, 8, 1)):
-        time.now = now
-        terminal.truncate(0)
-        shown.update({"denoise": done}, failed, done * 1e6, 2, "3 waiting")
-        said.append(terminal.getvalue())
-    shown.close()
-    for text, percent, status in zip(
-        said,
-        (" 50%", " 60%", " 80%"),
-        (
-            "| 5/10 blocks [",
-            "| 6/10 blocks, 2 in work, 0.10 Mvoxel/s, 3 waiting [",
-            "| 8/10 blocks, 2 in work, 0.15 Mvoxel/s, 3 waiting, 1 failed [",
-        ),
-        strict=True,
-    ):
-        assert f"denoise {percent}|" in text
-        assert status in text
-        assert "\n" not in text

@@ -16,6 +16,7 @@ import pytest
 from denoise_daisy.blockwise import process_block as processing
 from denoise_daisy.blockwise.process_block import process_block
 from denoise_daisy.blockwise.targets import Content, FilePerBlock
+from denoise_daisy.forecast import Pace
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.connection import Connection
 from denoise_daisy.run_dir.ledger import Totals
@@ -279,7 +280,8 @@ def test_every_time_of_a_line_is_added_to_its_own_sum() -> None:
             }
         )
     hosts = Counter({"node7": 2})
-    assert totals == Totals(2, 77.0, 70.0, 11.0, 22.0, 44.0, 55, 299, hosts)
+    pace = Pace(2, 77.0, 70.0, 1, [7.0, 70.0])
+    assert totals == Totals(pace, 11.0, 22.0, 44.0, 55, 299, hosts)
 
 
 def test_a_block_is_written_for_the_run_and_the_settings_that_it_was_begun_for(

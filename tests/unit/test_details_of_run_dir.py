@@ -118,7 +118,7 @@ def test_workers_are_told_what_is_ready_only_when_that_has_changed(
 ) -> None:
     """Four times a second many hosts would have to read the file again."""
     run_dir = RunDir(tmp_path)
-    ledger = SimpleNamespace(totals=SimpleNamespace(longest=6.2))
+    ledger = SimpleNamespace(totals=SimpleNamespace(pace=SimpleNamespace(longest=6.2)))
     states: Any = {"soft": SimpleNamespace(ready=3, ledger=ledger)}
     hint, told = ReadyHint(run_dir, states), []
     for at_work in ([], [], ["soft"]):

@@ -329,7 +329,7 @@ def test_attempts_and_totals_count_from_the_begin_of_an_epoch(tmp_path: Path) ->
     assert reasons == ["exception", "crash"]
     assert list(ledger.failures) == [BLOCKS[0]]
     totals = ledger.totals
-    assert (totals.blocks, totals.seconds, totals.clipped) == (2, 7, 7)
+    assert (totals.blocks, totals.pace.seconds, totals.clipped) == (2, 7, 7)
     assert totals.peak_mib == 50
     assert done_in(ledger) == {BLOCKS[i] for i in (1, 2, 3, 4)}
 
