@@ -6,6 +6,7 @@ SVG with transparent ground, whose ink follows the reader's light or dark mode.
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -95,6 +96,22 @@ def png(plane: np.ndarray, low: float, high: float) -> bytes:
     grey = np.repeat(np.rint(255 * scaled).astype(np.uint8)[..., None], 3, axis=2)
     imsave(file, grey, format="png", metadata={"Software": None})  # type: ignore[dict-item]
     return file.getvalue()
+
+
+def coloured(cells: np.ndarray, colours: Sequence[str]) -> str:
+    """A picture of numbers ``(y, x)`` as the URI of a PNG, a colour for each number.
+
+    Cells of other numbers are not there: what lies behind the picture is seen.
+    """
+    from matplotlib.colors import to_rgba_array  # noqa: PLC0415
+    from matplotlib.image import imsave  # noqa: PLC0415
+
+    palette = np.zeros((256, 4), np.uint8)
+    palette[: len(colours)] = np.rint(255 * to_rgba_array([*colours]))
+    file = io.BytesIO()
+    nothing: Any = {"Software": None}
+    imsave(file, palette[cells], format="png", metadata=nothing)
+    return _uri("image/png", file.getvalue())
 
 
 def _uri(kind: str, data: bytes) -> str:

@@ -1,6 +1,7 @@
 """Pages: templates filled with values, each one HTML file that needs no other."""
 
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,12 @@ def render(template: str, **values: Any) -> str:
     A value that it names and does not get is an error.
     """
     return _environment().get_template(template).render(values)
+
+
+def source_of(name: str) -> str:
+    """A file beside the templates, as it is: a script."""
+    place = files("denoise_daisy.reports").joinpath("templates", name)
+    return place.read_text("utf-8")
 
 
 @cache
