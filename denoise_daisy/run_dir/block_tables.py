@@ -13,6 +13,7 @@ import numpy as np
 from funlib.geometry import Coordinate
 
 from denoise_daisy.geometry import BlockGrid
+from denoise_daisy.run_dir.names import Names
 
 
 @dataclass(slots=True)
@@ -40,7 +41,8 @@ class BlockTables:
         self._grid = grid
         self._file_shape = file_shape
         self._tables = {tuple(grid.block_shape): _Table.of(grid)}
-        self._engines = {"": 0}
+        self.engine_names = Names([""])
+        """What stands in a row for the name of an engine, and for none."""
 
     def forget(self) -> None:
         """Believe nothing any more."""
@@ -48,8 +50,8 @@ class BlockTables:
             table.rank[:] = 0
 
     def number_of(self, engine: object) -> int:
-        """What stands in a row for the name of an engine, or for none."""
-        return self._engines.setdefault(str(engine or ""), len(self._engines))
+        """That of an engine's name, or of none."""
+        return self.engine_names[str(engine or "")]
 
     def enter(
         self, shape: tuple[int, ...], rows: list[tuple[int, ...]]
@@ -66,10 +68,24 @@ class BlockTables:
         ValueError, TypeError
             There can be no block of that shape.
         """
-        table, columns = self._table_of(shape), _whole_numbers(rows)
+        columns = _whole_numbers(rows)
+        inside = self.enter_columns(shape, columns)
+        last = int(columns[inside, 4].max(initial=0)) // 2
+        return last, int(np.count_nonzero(inside)) == len(rows)
+
+    def enter_columns(self, shape: tuple[int, ...], columns: np.ndarray) -> np.ndarray:
+        """The same of rows of int64; which of them make sense.
+
+        Raises
+        ------
+        ValueError
+            There can be no block of that shape.
+        """
+        table = self._table_of(shape)
         counts = table.grid.shape
         limits = (*counts, 1 << 31, 1 << 32, 1 << 32)
-        inside = ((columns >= 0) & (columns < limits)).all(axis=1)
+        within = (columns >= 0) & (columns < limits)
+        inside: np.ndarray = np.logical_and.reduce(within, axis=1)
         columns = columns[inside]
         flat = np.ravel_multi_index(tuple(columns[:, :4].T), counts)
         rank, crc = columns[:, 4].astype(np.int32), columns[:, 5]
@@ -77,7 +93,7 @@ class BlockTables:
         holds = rank == table.rank[flat]
         table.crc[flat[holds]] = crc[holds]
         table.engine[flat[holds]] = columns[holds, 6]
-        return int(rank.max(initial=0)) // 2, len(columns) == len(rows)
+        return inside
 
     def done(self) -> np.ndarray:
         """The blocks of the present grid that are done, by flat index."""
@@ -114,8 +130,8 @@ class BlockTables:
         """How many of these blocks by the engine that their lines name."""
         found: Counter[str] = Counter()
         for table, flat in self._good():
-            numbers = np.bincount(table.engine[flat], minlength=len(self._engines))
-            found.update(dict(zip(self._engines, numbers.tolist(), strict=True)))
+            numbers = np.bincount(table.engine[flat], minlength=len(self.engine_names))
+            found.update(dict(zip(self.engine_names, numbers.tolist(), strict=True)))
         del found[""]
         return +found
 

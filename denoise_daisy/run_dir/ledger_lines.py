@@ -176,8 +176,23 @@ class LedgerReader:
             A file is shorter than what was read of it: its writer could not make the
             last line durable and has taken it back.
         """
+        for file, _, lines in self.new_lines():
+            yield file, self._own(file, lines)
+
+    def new_lines(
+        self, *, all_stay: bool = False
+    ) -> Iterator[tuple[str, int, list[bytes]]]:
+        """The same as text, whosever it is: files, where in them, and some lines.
+
+        Raises
+        ------
+        LostLinesError
+            As `new` does; with `all_stay` also where a file that was read is gone.
+        """
         sizes = list(self._sizes())
         if any(size < self._read_to.get(file.name, 0) for file, size in sizes):
+            raise LostLinesError
+        if all_stay and self._read_to.keys() - {file.name for file, _ in sizes}:
             raise LostLinesError
         for file, size in sizes:
             if size > self._read_to.get(file.name, 0):
@@ -208,7 +223,7 @@ class LedgerReader:
                 with suppress(FileNotFoundError), Path(entry).open("rb") as file:
                     yield Path(entry), os.fstat(file.fileno()).st_size
 
-    def _read(self, file: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    def _read(self, file: Path) -> Iterator[tuple[str, int, list[bytes]]]:
         start = self._read_to.get(file.name, 0)
         with file.open("rb") as stream:
             stream.seek(start)
@@ -216,9 +231,9 @@ class LedgerReader:
             while data := stream.read(READ_BYTES):
                 lines = (rest + data).split(b"\n")
                 rest = lines.pop()
-                start += sum(map(len, lines)) + len(lines)
+                begin, start = start, start + sum(map(len, lines)) + len(lines)
                 self._read_to[file.name] = start
-                yield file.name, self._own(file.name, lines)
+                yield file.name, begin, lines
         if rest:
             self.complain(file.name)
 

@@ -62,6 +62,25 @@ class LockHolder:
         return f"process {self.pid} on {self.host}"
 
 
+def holder_at_work(run_dir: RunDir) -> LockHolder | None:
+    """Who is at work on a run, as far as one can tell who only looks.
+
+    A scheduler of this host lives while its process does, one of another host while it
+    shows a heartbeat.
+    """
+    holder = LockHolder.read(run_dir)
+    if holder is None or holder.is_gone:
+        return None
+    try:
+        shown = max(holder.heartbeat, run_dir.lock_file.stat().st_mtime)
+    except OSError:
+        shown = holder.heartbeat
+    if time.time() - shown < WAITS.scheduler_silent:
+        return holder
+    is_here = holder.host == platform.node()
+    return holder if is_here and _began_before(holder.pid, holder.started) else None
+
+
 class Lock:
     """One scheduler per output, on whatever file system.
 
@@ -242,3 +261,11 @@ def scheduler_is_alive(run_dir: RunDir, worker: str) -> bool:
         return False
     beat = persistently(run_dir.lock_file.stat).st_mtime
     return state_shown(run_dir, worker) - beat < WAITS.scheduler_silent
+
+
+def _began_before(pid: int, moment: float) -> bool:
+    """Whether a process is older than that, and so no other one with its number."""
+    try:
+        return psutil.Process(pid).create_time() <= moment + 1
+    except psutil.Error:
+        return False

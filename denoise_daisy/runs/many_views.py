@@ -9,6 +9,7 @@ from denoise_daisy.amounts import core_time, size
 from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
+from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.record import RunRecord
@@ -16,9 +17,8 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import OneOfMany, images_of
 from denoise_daisy.runs.plan import Plan
 from denoise_daisy.runs.planning import plan
-from denoise_daisy.runs.recorded import recorded_run
 from denoise_daisy.runs.shared_noise import expected_noise
-from denoise_daisy.runs.status import is_unneeded, scheduler_lines
+from denoise_daisy.runs.status import scheduler_lines
 from denoise_daisy.runs.verify import verify
 
 

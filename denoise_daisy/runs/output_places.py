@@ -14,6 +14,7 @@ from denoise_daisy.outputs.ome_zarr import (
     own_attributes,
     remove_image,
 )
+from denoise_daisy.resolved.recorded import check_run_of
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -67,23 +68,6 @@ def check_owner(output: Path, record: RunRecord | None, *, overwrite: bool) -> N
         )
     if record and not overwrite:
         check_run_of(output, record)
-
-
-def check_run_of(output: Path, record: RunRecord) -> None:
-    """Refuse an output that a run has made whose record is not that beside it.
-
-    Raises
-    ------
-    RefusedError
-        It was moved here without its run directory, or the other way round.
-    """
-    made_by = (own_attributes(output) or {}).get("run", record.id)
-    if made_by not in (record.id, record.replaces):
-        raise RefusedError(
-            f"{str(output)!r} was made by the run {made_by!r}, but the run directory"
-            f" {output.name + '.run'!r} beside it is of the run {record.id!r}. Expected"
-            " those of one run; put each with what belongs to it."
-        )
 
 
 def _check_folder(path: Path) -> None:

@@ -5,16 +5,14 @@ from collections import Counter
 from collections.abc import Iterator
 
 from denoise_daisy.amounts import duration
-from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
-from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
-from denoise_daisy.runs.recorded import recorded_run
 from denoise_daisy.runs.summary import engines_text, left_text
 
 
@@ -59,13 +57,6 @@ def status(run_dir: RunDir) -> str:
         lines.append(f"input: {input_problem}")
     lines.append(f"output: {run_dir.output}")
     return "\n".join(lines)
-
-
-def is_unneeded(stage: Stage, run: ResolvedRun, record: RunRecord) -> bool:
-    """Whether a stage was deleted for good, since all that reads it is done."""
-    kept = record.stages.get(stage.name)
-    is_kept = all(task.keep for task in run.config.tasks if task.name == stage.task)
-    return kept is not None and kept.is_deleted and not is_kept
 
 
 def scheduler_lines(run_dir: RunDir) -> Iterator[str]:

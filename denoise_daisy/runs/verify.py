@@ -17,6 +17,7 @@ from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
+from denoise_daisy.resolved.recorded import recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.lock import Lock
@@ -24,7 +25,6 @@ from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_metadata import damaged_groups
-from denoise_daisy.runs.recorded import recorded_run
 from denoise_daisy.runs.undo import Damage, undo
 
 MEMORY_BYTES = 1 << 30

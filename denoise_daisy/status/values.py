@@ -12,7 +12,8 @@ good; none is at work and blocks are left."""
 
 LEFT, RUNNING, DONE, FAILED, ORPHANED = range(5)
 """What a block is, in `StageStatus.states`; failed is what failed last and was not done
-since, orphaned what can't be done because what it reads has failed for good."""
+since, unless somebody is at it again, orphaned what can't be done because what it reads
+has failed for good."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,9 @@ class FailedBlock:
     block: tuple[int, ...]
     """Position in the grid, ``(t, z, y, x)``."""
     attempts: int
-    """That failed since the start that failed it last."""
+    """That failed in the start that failed it last."""
+    is_given_up: bool
+    """Whether that start tries it no more; each start tries all of them again."""
     reason: str
     error: str
     where: str | None
@@ -87,7 +90,8 @@ class StageStatus:
     failed: int
     orphaned: int
     left: int
-    """Neither done nor failed nor orphaned; those running are among them."""
+    """Neither done nor failed nor orphaned; of those running, all that have not failed
+    before are among them."""
     as_is: int
     """Of those done, how many were written as they are, and not computed."""
     is_deleted: bool

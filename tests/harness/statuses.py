@@ -74,6 +74,7 @@ def failed(block: tuple[int, ...] = (0, 1, 2, 3), **more: Any) -> FailedBlock:
         "stage": "denoise",
         "block": block,
         "attempts": 3,
+        "is_given_up": True,
         "reason": "exception",
         "error": "ValueError: no cell in this block",
         "where": "/home/anna/mine.py:12, in count",

@@ -1,0 +1,222 @@
+"""How far a run is, from its files alone, while it goes on or long after."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.durable import persistently
+from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.lock import LockHolder, holder_at_work
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import WorkerState, read_states
+from denoise_daisy.status.blocks import failed_blocks, slowest_blocks
+from denoise_daisy.status.pace import (
+    done_by,
+    elapsed,
+    share_done,
+    voxels_per_second,
+)
+from denoise_daisy.status.stages import (
+    Failures,
+    deleted_stage,
+    failures_of,
+    stage_status,
+    unreachable_of,
+)
+from denoise_daisy.status.values import (
+    RunStatus,
+    Scheduler,
+    StageStatus,
+    State,
+    WorkerNow,
+)
+
+
+def run_status(run_dir: RunDir) -> RunStatus:
+    """How far a run is; nothing is written.
+
+    Raises
+    ------
+    RefusedError
+        The output is gone or another's, or run.json can't be read.
+    """
+    return StatusReader(run_dir).read()
+
+
+class StatusReader:
+    """Reads how far a run is, again and again, and only what is new."""
+
+    def __init__(self, run_dir: RunDir) -> None:
+        """Find out what is run.
+
+        Raises
+        ------
+        RefusedError
+            The output is gone or another's, or run.json can't be read.
+        """
+        self.run_dir = run_dir
+        self._restore(RunRecord.of(run_dir))
+
+    record: RunRecord
+    """That of the latest start, as of the last look."""
+    run: ResolvedRun
+    """What it computes."""
+    input_problem: str
+    """What is wrong with its input; empty where nothing is."""
+    tables: Mapping[str, LedgerTable]
+    """The ledgers of its stages by name, without those that were deleted for good."""
+
+    def _restore(self, record: RunRecord) -> None:
+        self.run, self.input_problem = recorded_run(record, self.run_dir)
+        self.record = record
+        self.tables = {
+            stage.name: LedgerTable(
+                self.run_dir.ledger(stage.name),
+                self.run.id,
+                stage.grid,
+                stage.file_shape,
+            )
+            for stage in self.run.stages
+            if not is_unneeded(stage, self.run, record)
+        }
+
+    def read(self) -> RunStatus:
+        """How far it is now.
+
+        Raises
+        ------
+        RefusedError
+            As at the beginning.
+        """
+        record = RunRecord.of(self.run_dir)
+        if record != self.record:
+            self._restore(record)
+        for table in self.tables.values():
+            persistently(table.refresh)
+        holder = holder_at_work(self.run_dir)
+        return _status(self, holder, read_states(self.run_dir) if holder else [])
+
+
+def _status(
+    reader: StatusReader, holder: LockHolder | None, states: list[WorkerState]
+) -> RunStatus:
+    """What its tables, the lock and its workers say."""
+    run, record, tables = reader.run, reader.record, reader.tables
+    start = record.epoch
+    failures = dict(_failures(reader, start if holder else None))
+    stages = tuple(_stages(reader, failures, states))
+    standing = {name: table.standing() for name, table in tables.items()}
+    engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
+    engines.pop(NO_ENGINE, None)
+    workers = tuple(_workers(states, done_by(tables, start)))
+    return RunStatus(
+        output=str(reader.run_dir.output),
+        run_dir=str(reader.run_dir.path),
+        state=_state(holder, stages),
+        start=start,
+        scheduler=_scheduler(holder) if holder else None,
+        share=share_done(run, tables),
+        time_left=None,
+        elapsed_seconds=elapsed(tables, start, reader.run_dir, holder),
+        voxels_per_second=voxels_per_second(run, tables[run.denoising.name], start),
+        stages=stages,
+        workers=workers,
+        waits_for=_waits_for(holder, workers),
+        failures=tuple(
+            block
+            for name, found in failures.items()
+            for block in failed_blocks(name, tables[name], found)
+        ),
+        slowest=tuple(
+            block
+            for name, rows in standing.items()
+            for block in slowest_blocks(name, rows, tables[name].names)
+        ),
+        engines=dict(engines.most_common()),
+        clipped=sum(int(rows["clipped"].sum()) for rows in standing.values()),
+        noise=run.denoiser.noise_text if run.denoiser.probed else "",
+        warnings=record.warnings,
+        input_problem=reader.input_problem,
+        unreadable=tuple(f for t in tables.values() for f in t.unreadable),
+    )
+
+
+def _failures(
+    reader: StatusReader, start: int | None
+) -> Iterator[tuple[str, Failures]]:
+    for stage in reader.run.stages:
+        if table := reader.tables.get(stage.name):
+            retries = reader.run.pool_of(stage).retries[stage.name]
+            yield stage.name, failures_of(table, retries, start)
+
+
+def _stages(
+    reader: StatusReader,
+    failures: Mapping[str, Failures],
+    states: Sequence[WorkerState],
+) -> Iterator[StageStatus]:
+    unreachable: dict[str, tuple[Stage, np.ndarray]] = {}
+    for stage in reader.run.stages:
+        name = stage.name
+        if name not in reader.tables:
+            yield deleted_stage(stage)
+            continue
+        running = {s.block for s in states if s.stage == name and s.block}
+        told = stage_status(
+            stage,
+            reader.tables[name],
+            failures[name],
+            running,
+            unreachable,
+            reader.record.epoch,
+        )
+        unreachable[name] = stage, unreachable_of(told, failures[name])
+        yield told
+
+
+def _workers(
+    states: Sequence[WorkerState], done: Mapping[str, int]
+) -> Iterator[WorkerNow]:
+    for state in states:
+        yield WorkerNow(
+            worker=state.worker,
+            host=state.host,
+            pid=state.pid,
+            job=None,
+            pool=state.pool,
+            stage=state.stage,
+            block=state.block,
+            seconds=max(0.0, time.time() - state.since),
+            peak_mib=state.peak_mib,
+            done=done[state.worker],
+        )
+
+
+def _state(holder: LockHolder | None, stages: tuple[StageStatus, ...]) -> State:
+    if holder:
+        return "running"
+    if all(stage.done == stage.blocks for stage in stages):
+        return "done"
+    return "stopped" if any(stage.left for stage in stages) else "failed"
+
+
+def _scheduler(holder: LockHolder) -> Scheduler:
+    return Scheduler(
+        host=holder.host,
+        pid=holder.pid,
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(holder.started)),
+        heartbeat_seconds=max(0.0, time.time() - holder.heartbeat),
+    )
+
+
+def _waits_for(holder: LockHolder | None, workers: tuple[WorkerNow, ...]) -> str:
+    if holder is None or any(worker.block for worker in workers):
+        return ""
+    return "blocks that are ready" if workers else "workers to begin"
