@@ -8,6 +8,7 @@ time; of the rest, only faces and tables.
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +18,8 @@ import numpy as np
 from funlib.geometry import Coordinate
 from pydantic import Field, PositiveInt
 
-from denoise_daisy.algorithms.labelling import label_block, pieces_of
+from denoise_daisy.algorithms.intensities import columns
+from denoise_daisy.algorithms.labelling import COLUMNS, label_block, pieces_of
 from denoise_daisy.blockwise.block_shape import Workload
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.sources import Source, voxel_bytes
@@ -33,14 +35,16 @@ from denoise_daisy.tasks.label_table import table_stage
 
 PIECES_BYTES = 15
 LABEL_BYTES = 9
-BYTES_MEASURED = 1
+MEASURED_SHARE = 0.13
 """Peak memory of a voxel of the mask, beside those read: where pieces are described,
-where they get their ids, and of measuring it in a channel of an image."""
+where they get their ids, and as a share of what is kept of a piece that is measured."""
 
 PIECES_SECONDS = 8e-7
 LABEL_SECONDS = 1e-7
-"""The same in seconds, reading and writing included.  All are those of noise of which
-three voxels in ten are foreground: there are hardly more pieces in any mask."""
+MEASURED_SECONDS = 1e-6
+"""The same in seconds, the last for each channel that is measured; reading and writing
+included.  All are those of noise of which three voxels in ten are foreground: there are
+hardly more pieces in any mask."""
 
 
 class Label(OneInput):
@@ -60,8 +64,9 @@ class Label(OneInput):
     """Objects of fewer voxels are left out."""
 
     table: Format | None = None
-    """Write a table of all objects beside the output, OUTPUT.NAME.csv or .parquet: id,
-    voxels, bounding box, centroid, mean intensity per channel."""
+    """Write a table of all objects beside the output, OUTPUT.NAME.csv or .parquet:
+    what joins with the labels, time, volume, box, centroid, and mean, standard
+    deviation, minimum and maximum of the intensity per channel."""
 
     intensity: InputName = "denoised"
     """The image that the table's intensities are measured in."""
@@ -120,8 +125,12 @@ class _Read:
         channels = len(self.mask.channels)
         measured = len(self.image.channels) if self.image else 0
         read = sum(voxel_bytes(source) for source in self.sources)
-        each = PIECES_BYTES + BYTES_MEASURED * measured
-        return builder.workload(read + channels * each, channels * PIECES_SECONDS)
+        seconds = PIECES_SECONDS + measured * MEASURED_SECONDS
+        each = PIECES_BYTES
+        if self.image:
+            kept = np.dtype(columns(measured, self.image.dtype)).itemsize
+            each += math.ceil(kept * MEASURED_SHARE)
+        return builder.workload(read + channels * each, channels * seconds)
 
 
 def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
@@ -151,7 +160,11 @@ def _pieces(task: Label, builder: StageBuilder, read: _Read) -> Stage:
         after=tuple(name for p in read.inputs.values() for name in p.after),
         compute=compute,
         parameters=_parameters(
-            task, read.inputs, grid.block_shape, unused=("min_voxels",)
+            task,
+            read.inputs,
+            grid.block_shape,
+            unused=("min_voxels",),
+            **_measured(read),
         ),
         target=builder.places.files(name, grid),
         transform=transform,
@@ -188,7 +201,9 @@ def _union(task: Label, builder: StageBuilder, read: _Read, pieces: Stage) -> St
         sources=(),
         after=(pieces.name,),
         compute=compute,
-        parameters=_parameters(task, read.inputs, pieces.grid.block_shape),
+        parameters=_parameters(
+            task, read.inputs, pieces.grid.block_shape, **_measured(read)
+        ),
         target=builder.places.files(name, grid),
         transform=pieces.transform,
     )
@@ -253,17 +268,23 @@ def _check_count(now: int, before: int) -> None:
         )
 
 
+def _measured(read: _Read) -> dict[str, Any]:
+    """What the pieces are measured by, for they are added up in the union."""
+    return {"columns": COLUMNS} if read.image else {}
+
+
 def _parameters(
     task: Label,
     inputs: dict[str, Product],
     shape: Coordinate,
     layout: Layout | None = None,
     unused: tuple[str, ...] = (),
+    **more: Any,
 ) -> dict[str, Any]:
     """What decides the bytes; pieces belong to blocks: cut otherwise, they are others.
 
     What is measured is among the inputs; the table's format matters to itself only.
     """
-    every = task_parameters(task, inputs, layout, block_shape=list(shape))
+    every = task_parameters(task, inputs, layout, block_shape=list(shape), **more)
     without = {"table", "intensity", *unused}
     return {name: value for name, value in every.items() if name not in without}

@@ -8,7 +8,8 @@ import numpy as np
 from denoise_daisy.blockwise.sources import Source
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import Block
-from denoise_daisy.outputs.object_table import Format, to_file
+from denoise_daisy.images.image import Image
+from denoise_daisy.outputs.object_table import LAYOUT, Format, Frame, Objects, to_file
 from denoise_daisy.tasks.builder import StageBuilder
 from denoise_daisy.tasks.places import TABLE
 
@@ -25,29 +26,28 @@ def table_stage(
 
     The objects were measured in `image`.
     """
-    volume = union.grid.volume
-    factors, origin = union.transform.factor[1:], union.transform.origin[1:]
-    sizes = zip(builder.image.scale_um, factors, strict=True)
-    scale_um = [size * factor if size else None for size, factor in sizes]
-    shift = [
-        (o + (0.0 if mask.method == "nearest" else (f - 1) / 2)) / f
-        for o, f in zip(origin, factors, strict=True)
-    ]
+    frame = _frame(builder.image, mask, union)
+    names = [channel.name for channel in image.channels]
 
-    def parts() -> Iterator[tuple[int, str, np.ndarray]]:
+    def parts() -> Iterator[Objects]:
         for index in union.grid.indices():
             with np.load(io.BytesIO(union.read_file(index))) as archive:
-                for i, channel in enumerate(mask.channels):
-                    t = union.transform.origin[0] + volume.begin[0] + index[0]
-                    yield t, channel.name, archive[f"objects{i}"]
+                for c, channel in enumerate(mask.channels):
+                    yield Objects(index[0], c, channel.name, archive[f"objects{c}"])
 
     def compute(_: Block) -> bytes:
-        names = [channel.name for channel in image.channels]
-        return to_file(parts(), names, scale_um, volume.begin[1:], shift, kind)
+        return to_file(parts(), frame, names, image.dtype, kind)
 
     name = f"{task}{TABLE}"
-    grid = builder.cutting.grid([], union.transform, volume.shape)
-    more = {"table": kind, "scale_um": scale_um, "shift": shift}
+    grid = builder.cutting.grid([], union.transform, union.grid.volume.shape)
+    more = {
+        "table": kind,
+        "columns": LAYOUT,
+        "scale_um": list(frame.scale_um),
+        "first_voxel": list(frame.first),
+        "time_step_s": frame.time_step_s,
+        "channel_names": [[channel.name for channel in mask.channels], names],
+    }
     return Stage(
         name=name,
         task=task,
@@ -58,4 +58,20 @@ def table_stage(
         parameters={**union.parameters, **more},
         target=builder.places.file(name, grid, builder.places.beside(f"{task}.{kind}")),
         transform=union.transform,
+    )
+
+
+def _frame(image: Image, mask: Source, union: Stage) -> Frame:
+    """Where the label image lies, as its OME metadata tell it."""
+    begin = union.transform.to_image(union.grid.volume).begin
+    factors = union.transform.factor[1:]
+    # A voxel lies at its centre: that of its cell, or of the one that it was.
+    shifts = [0.0 if mask.method == "nearest" else (f - 1) / 2 for f in factors]
+    lies = zip(begin[1:], image.origin[1:], shifts, factors, strict=True)
+    sizes = zip(image.scale_um, factors, strict=True)
+    return Frame(
+        scale_um=tuple(size * factor if size else None for size, factor in sizes),
+        first=tuple((b + o + shift) / factor for b, o, shift, factor in lies),
+        time_step_s=image.time_step_s,
+        first_t=int(begin[0] + image.origin[0]),
     )

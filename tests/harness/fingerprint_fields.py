@@ -71,8 +71,18 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                     "cells.table",
                 ),
             ),
-            "time_step_s": (2.0, GOES_ON),
-            "channel_names": (["a", "b"], GOES_ON),
+            "time_step_s": (
+                2.0,
+                again("time_step_s was None, is 2.0", "cells.table"),
+            ),
+            "channel_names": (
+                ["a", "b"],
+                again(
+                    "channel_names was [['Channel 0'], ['Channel 0', 'Channel 1']],"
+                    " is [['a'], ['a', 'b']]",
+                    "cells.table",
+                ),
+            ),
         },
     ),
     "Output": (
@@ -313,7 +323,16 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
                 "li",
                 again("method was 'otsu', is 'li'", "found.value", "found"),
             ),
-            "channel": (1, bright_again("channel was 0, is 1")),
+            "channel": (
+                1,
+                DoneAgain(
+                    bright_again("channel was 0, is 1").stages
+                    | {
+                        "cells.table": "channel_names was [['Channel 0'], ['Channel 0',"
+                        " 'Channel 1']], is [['Channel 1'], ['Channel 0', 'Channel 1']]"
+                    }
+                ),
+            ),
         },
     ),
     "Label": (

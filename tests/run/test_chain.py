@@ -7,6 +7,7 @@ is told by the lines that it added to the ledgers: right bytes alone would be ha
 computing everything again, too.
 """
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -143,26 +144,35 @@ def check_table(
     path: Path, labels: np.ndarray, image: np.ndarray, begin: tuple[int, ...]
 ) -> None:
     """Hold a table against that of scikit-image."""
-    properties = ("label", "num_pixels", "bbox", "centroid", "intensity_mean")
+    measured = [f"intensity_{what}" for what in ("mean", "std", "min", "max")]
+    properties = ("label", "num_pixels", "bbox", "centroid", *measured)
     table, seen = pd.read_csv(path), 0
+    assert table["id"].tolist() == list(range(1, len(table) + 1))
     for t, c in np.ndindex(labels.shape[:2]):
         expected = regionprops_table(
             labels[t, c].astype(int), np.moveaxis(image[t], 0, -1), properties
         )
-        rows = table[(table["t"] == begin[0] + t) & (table["channel"] == NAMES[c])]
-        assert rows["id"].tolist() == expected["label"].tolist()
+        rows = table[(table["t"] == t) & (table["c"] == c)]
+        assert set(rows["channel"]) == {NAMES[c]}
+        assert set(rows["time_s"]) == {(begin[0] + t) * SCALE[0]}
+        assert rows["label"].tolist() == expected["label"].tolist()
         assert rows["voxels"].tolist() == expected["num_pixels"].tolist()
+        volume = expected["num_pixels"] * np.prod(SCALE[2:])
+        np.testing.assert_allclose(rows["volume_um3"], volume, rtol=1e-9)
         for i, axis in enumerate("zyx"):
             first, size = begin[2 + i], SCALE[2 + i]
             for name, column in (("begin", i), ("end", i + 3)):
-                box = expected[f"bbox-{column}"] + first
+                box = expected[f"bbox-{column}"]
                 assert rows[f"{axis}_{name}"].tolist() == box.tolist()
-            centroid = (expected[f"centroid-{i}"] + first) * size
+                faces = (box + first - 0.5) * size
+                np.testing.assert_allclose(rows[f"{axis}_{name}_um"], faces, rtol=1e-9)
+            centroid = expected[f"centroid-{i}"]
+            np.testing.assert_allclose(rows[f"centroid_{axis}"], centroid, rtol=1e-9)
+            centroid = (centroid + first) * size
             np.testing.assert_allclose(rows[f"centroid_{axis}_um"], centroid, rtol=1e-9)
-        for i, channel in enumerate(NAMES):
-            np.testing.assert_allclose(
-                rows[f"mean_intensity_{channel}"], expected[f"intensity_mean-{i}"]
-            )
+        for (i, channel), what in itertools.product(enumerate(NAMES), measured):
+            found = rows[f"{what.removeprefix('intensity_')}_intensity_{channel}"]
+            np.testing.assert_allclose(found, expected[f"{what}-{i}"])
         seen += len(rows)
     assert seen == len(table) > 0
 
@@ -437,5 +447,5 @@ def test_levels_types_and_tables_are_as_asked_for(tmp_path: Path) -> None:
     for c, name in enumerate(NAMES):
         rows = table[table["channel"] == name]
         assert len(rows) == cells[0, c].max() > 3
-        means = ndimage.mean(image[0, c], cells[0, c], rows["id"])
+        means = ndimage.mean(image[0, c], cells[0, c], rows["label"])
         np.testing.assert_allclose(rows[f"mean_intensity_{name}"], means)

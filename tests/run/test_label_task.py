@@ -215,7 +215,7 @@ def test_a_table_of_a_level_measures_the_level_where_its_metadata_place_it(
         regions = regionprops(labels[t, c], np.moveaxis(voxels[t], 0, -1))
         assert len(regions) > 5
         assert set(rows["channel"]) == {NAMES[c]}
-        assert rows["id"].tolist() == [region.label for region in regions]
+        assert rows["label"].tolist() == [region.label for region in regions]
         assert rows["voxels"].tolist() == [region.area for region in regions]
         # In voxels of the level, counted from its first.
         sides = [f"{axis}_{side}" for side in ("begin", "end") for axis in "zyx"]
@@ -224,9 +224,10 @@ def test_a_table_of_a_level_measures_the_level_where_its_metadata_place_it(
         centroids = [region.centroid * scale + translation for region in regions]
         found = rows[[f"centroid_{axis}_um" for axis in "zyx"]]
         np.testing.assert_allclose(found, centroids, rtol=1e-9)
-        means = [region.intensity_mean for region in regions]
-        found = rows[[f"mean_intensity_{name}" for name in NAMES]]
-        np.testing.assert_allclose(found, means, rtol=1e-9)
+        for what in ("mean", "std", "min", "max"):
+            expected = [region[f"intensity_{what}"] for region in regions]
+            found = rows[[f"{what}_intensity_{name}" for name in NAMES]]
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -250,12 +251,25 @@ def test_what_is_made_of_a_level_lies_where_the_level_lies(
 
 
 @pytest.mark.parametrize("task", ON_LEVELS)
-def test_a_table_of_a_level_has_the_time_points_of_the_image(
-    task: str, level_run: Path
-) -> None:
-    """As one of the full resolution, for time points are never pooled."""
+def test_the_rows_of_a_table_join_with_the_labels(task: str, level_run: Path) -> None:
+    """By label, t and c, though labels begin at 1 in each time point and channel."""
     table = pd.read_csv(level_run / f"out.{task}.csv")
-    assert sorted(set(table["t"])) == list(range(*REGION["t"]))
+    labels = output_of(level_run / "out.zarr" / "labels" / task)
+    assert table["id"].is_unique
+    assert table["label"].duplicated().any()
+    assert not table[["label", "t", "c"]].duplicated().any()
+    voxels = pd.DataFrame(np.argwhere(labels), columns=list("tczyx"))
+    voxels["label"] = labels[labels > 0]
+    joined = voxels.merge(table, on=["label", "t", "c"], validate="many_to_one")
+    assert len(joined) == len(voxels)
+    assert (joined.groupby("id").size().to_numpy() == table["voxels"]).all()
+    for axis in "zyx":
+        inside = joined[axis].between(
+            joined[f"{axis}_begin"], joined[f"{axis}_end"] - 1
+        )
+        assert inside.all()
+    step, first = 30.0, REGION["t"][0]
+    assert (table["time_s"] == (first + table["t"]) * step).all()
 
 
 def test_a_mask_that_has_changed_since_its_pieces_were_counted_is_found_out(

@@ -10,7 +10,6 @@ import pytest
 from funlib.geometry import Coordinate, Roi
 from unit.test_czi_tiles import noise
 
-from denoise_daisy.algorithms.labelling import objects, table_type
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.read_back import slab_bytes
 from denoise_daisy.geometry import FULL_RESOLUTION
@@ -39,20 +38,6 @@ def test_planes_with_the_same_gaps_are_all_counted(tmp_path: Path) -> None:
     tiles += [(f"C0T0Z{z}", half, (0, 0)) for z in (1, 2)]
     [warning] = open_czi(str(write_tiles(tmp_path / "a.czi", tiles))).warnings
     assert "2 of 3 planes have gaps between tiles (up to 50.0%" in warning
-
-
-def test_float_sums_are_added_up_in_the_order_of_the_pieces() -> None:
-    """Else the machine, which sorts in its own way, would decide the last bits."""
-    rng = np.random.default_rng(0)
-    table = np.zeros(4000, table_type(1))
-    table["first"], table["voxels"] = np.arange(4000), 1
-    table["intensity"][:, 0] = rng.normal(size=4000) * 10.0 ** rng.integers(0, 12, 4000)
-    roots = rng.integers(0, 2, 4000).astype(np.int32)
-    _, found = objects(table, roots, 1)
-    values = table["intensity"][:, 0]
-    parts = [values[roots == root] for root in (roots[0], 1 - roots[0])]
-    expected = np.add.reduceat(np.concatenate(parts), [0, len(parts[0])])
-    assert found["intensity"][:, 0].tolist() == expected.tolist()
 
 
 def test_a_level_is_moved_by_voxels_of_the_image() -> None:

@@ -119,21 +119,26 @@ def test_a_worker_loads_once_what_denoiser_and_tasks_need(
     assert work.bytes_per_voxel == 3 * (13 + 2)
 
 
-def test_a_table_counts_time_points_from_the_images_first(
+def test_a_table_counts_time_points_from_the_labels_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of three the last two are denoised."""
+    """Of three the last two are denoised; the time is that of the image."""
     bright = {"kind": "threshold", "name": "bright", "value": 9}
     cells = {"kind": "label", "name": "cells", "input": "bright", "table": "csv"}
     config = config_with(tmp_path, bright, cells, input={"roi": {"t": [1, 3]}})
     [table] = [s for s in resolved(config).stages if s.name == "cells.table"]
-    union = npz({"objects0": np.ones(1, table_type(1))})
+    union = npz({"objects0": np.ones(1, table_type(1, "uint16"))})
     monkeypatch.setattr(Stage, "read_file", lambda *_: union)
     text = table.compute(table.read_block((0, 0, 0, 0)))
     assert isinstance(text, bytes)
     header, *rows = text.decode().splitlines()
-    assert header.startswith("t,channel,id,")
-    assert [row.split(",")[0] for row in rows] == ["1", "2"]
+    assert header.startswith("id,label,t,c,channel,time_s,")
+    assert [row.split(",")[:4] for row in rows] == [
+        ["1", "1", "0", "0"],
+        ["2", "1", "1", "0"],
+    ]
+    first, second = (float(row.split(",")[5]) for row in rows)
+    assert second == 2 * first > 0
 
 
 @pytest.mark.parametrize(

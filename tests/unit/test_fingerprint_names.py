@@ -87,7 +87,7 @@ PIECES = {"kind", "connectivity", "reads", "block_shape"}
 
 OF_IMAGE, OF_MASK = {"input denoised"}, {"input bright"}
 
-UNION = PIECES | OF_MASK | OF_IMAGE | {"min_voxels"}
+UNION = PIECES | OF_MASK | OF_IMAGE | {"min_voxels", "columns"}
 
 FUNCTION = {
     "kind",
@@ -122,10 +122,11 @@ STAGES = {
     "bright": THRESHOLD | ARRAY | OF_IMAGE,
     "found.value": THRESHOLD | OF_IMAGE | {"scikit-image"},
     "found": THRESHOLD | ARRAY | OF_IMAGE | {"scikit-image"},
-    "cells.pieces": PIECES | OF_MASK | OF_IMAGE,
+    "cells.pieces": PIECES | OF_MASK | OF_IMAGE | {"columns"},
     "cells.union": UNION,
     "cells": PIECES | ARRAY | OF_MASK | {"min_voxels"},
-    "cells.table": UNION | {"table", "scale_um", "shift"},
+    "cells.table": UNION
+    | {"table", "scale_um", "first_voxel", "time_step_s", "channel_names"},
     "levels.1": {"kind", "method", "factors", "input level"} | ARRAY,
     "twice": FUNCTION | ARRAY | OF_IMAGE,
     "sum": FUNCTION | OF_IMAGE,

@@ -8,10 +8,11 @@ import io
 import itertools
 import math
 import zipfile
+from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import generate_binary_structure, label
 from scipy.sparse import coo_array
@@ -19,6 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import regionprops
 
 from denoise_daisy.algorithms import labelling
+from denoise_daisy.algorithms.intensities import intensities
 from denoise_daisy.algorithms.labelling import (
     Pieces,
     Union,
@@ -39,6 +41,8 @@ DENSITIES = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.0, 1.0)
 """Objects percolate at 0.31 for connectivity 1, at 0.10 for 3."""
 
 connectivities = st.integers(1, 3)
+TYPES = ("uint8", "uint16", "uint32", "float32")
+
 steps = [s for s in itertools.product((-1, 0, 1), repeat=3) if any(s)]
 
 
@@ -184,39 +188,96 @@ def test_empty_full_and_checkered_masks(block: Zyx, connectivity: int) -> None:
 
 
 @many
-@given(cuts(), st.integers(0, 2), st.sampled_from(["uint8", "uint16", "float32"]))
+@given(cuts(), st.integers(0, 2), st.sampled_from(TYPES))
 def test_the_table_is_what_regionprops_measures(
     cut: tuple[np.ndarray, Zyx, int], channels: int, dtype: str
 ) -> None:
     mask, block, connectivity = cut
     random = np.random.default_rng(mask.size)
     image = (random.random((channels, *mask.shape)) * 255).astype(dtype)
+    image[:, ::2] *= 1000 if dtype in ("uint32", "float32") else 1
     labels, table = label_by_blocks(mask, block, connectivity, image=image)
     regions = regionprops(labels.astype(int), np.moveaxis(image, 0, -1))
-    assert table.dtype == table_type(channels)
-    for region, row in zip(regions, table, strict=True):
+    assert table.dtype == table_type(channels, dtype)
+    found = [intensities(table, i, dtype) for i in range(channels)]
+    for at, (region, row) in enumerate(zip(regions, table, strict=True)):
         assert row["voxels"] == region.area
         assert (*row["begin"], *row["end"]) == region.bbox
         assert row["sums"] / row["voxels"] == pytest.approx(region.centroid)
         first = np.ravel_multi_index(tuple(region.coords.T), mask.shape).min()
         assert row["first"] == first
         if channels:
-            mean = row["intensity"] / row["voxels"]
+            mean, std = ([getattr(c, k)[at] for c in found] for k in ("mean", "std"))
+            # It adds up in the image's own type.
             assert mean == pytest.approx(region.intensity_mean, rel=1e-5)
+            assert std == pytest.approx(region.intensity_std, rel=1e-3, abs=1e-2)
+            assert [c.min[at] for c in found] == region.intensity_min.tolist()
+            assert [c.max[at] for c in found] == region.intensity_max.tolist()
+
+
+@st.composite
+def levels(draw: st.DrawFn, shape: Zyx, dtype: str) -> np.ndarray:
+    """Grey levels of all sizes, of which sums of floats depend on the order."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    if dtype != "float32":
+        most = np.iinfo(dtype).max
+        return random.integers(most // 2, most, shape, dtype, endpoint=True)
+    least = draw(st.integers(-30, 38))
+    sizes = np.ldexp(1 + random.random(shape), random.integers(least, 39, shape))
+    return (sizes * random.choice([-1, 1], shape)).astype(np.float32)
+
+
+@many
+@given(st.data(), st.sampled_from(TYPES))
+def test_intensities_are_exact_and_the_same_in_all_blocks(
+    data: st.DataObject, dtype: str
+) -> None:
+    """Against fractions of the whole; to the bit, though the cuts differ."""
+    mask, block, connectivity = data.draw(cuts())
+    assume(mask.any())
+    image = data.draw(levels(mask.shape, dtype))[np.newaxis]
+    labels, table = label_by_blocks(mask, block, connectivity, image=image)
+    _, whole = label_by_blocks(mask, mask.shape, connectivity, image=image)
+    assert table.tobytes() == whole.tobytes()
+    found = intensities(table, 0, dtype)
+    for i in range(min(len(table), 5)):
+        voxels = image[0][labels == i + 1]
+        exact = [Fraction(v) for v in voxels.tolist()]
+        mean = sum(exact) / len(exact)
+        variance = sum((v - mean) ** 2 for v in exact) / len(exact)
+        assert found.mean[i] == float(mean)
+        assert found.std[i] == math.sqrt(float(variance))
+        assert (found.min[i], found.max[i]) == (voxels.min(), voxels.max())
+
+
+def test_the_sums_of_a_billion_bright_voxels_are_exact() -> None:
+    """Of as many pieces as need be; the mean and deviation are those of two values."""
+    image = np.array([65535, 65533], np.uint16).reshape(1, 1, 1, 2)
+    _, table = label_by_blocks(np.ones((1, 1, 2)), (1, 1, 2), 1, image=image)
+    for column in ("voxels", "levels", "squares"):
+        table[column] *= 2**34
+    found = intensities(table, 0, "uint16")
+    assert (found.mean.item(), found.std.item()) == (65534, 1)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 2.0**41])
+def test_what_cannot_be_counted_leaves_just_its_object_unmeasured(value: float) -> None:
+    mask = np.array([1, 1, 0, 1, 1], bool).reshape(1, 1, 5)
+    image = np.array([1, value, 7, 2, 4], np.float32).reshape(1, 1, 1, 5)
+    _, table = label_by_blocks(mask, (1, 1, 2), 1, image=image)
+    found = intensities(table, 0, "float32")
+    np.testing.assert_array_equal(found.mean, [np.nan, 3])
+    np.testing.assert_array_equal(found.std, [np.nan, 1])
+    np.testing.assert_array_equal(found.max, [np.maximum(1, value), 4])
+    np.testing.assert_array_equal(found.min, [np.minimum(1, value), 2])
 
 
 def test_grey_levels_of_the_background_may_be_no_numbers() -> None:
     mask = np.zeros((2, 3, 4), bool)
     mask[1, 1, 1:3] = True
-    image = np.where(mask, 2.5, np.nan)[np.newaxis]
+    image = np.where(mask, 2.5, np.nan)[np.newaxis].astype(np.float32)
     _, table = label_by_blocks(mask, (1, 3, 2), 1, image=image)
-    assert table["intensity"].tolist() == [[5.0]]
-
-
-def test_grey_levels_are_summed_in_double_precision() -> None:
-    image = np.array([2**24, 1, 1], np.float32).reshape(1, 1, 1, 3)
-    _, table = label_by_blocks(np.ones((1, 1, 3)), (1, 1, 3), 1, image=image)
-    assert table["intensity"].tolist() == [[2**24 + 2]]
+    assert intensities(table, 0, "float32").mean.tolist() == [2.5]
 
 
 def test_positions_in_a_volume_of_ten_to_the_fourteen_voxels() -> None:
@@ -296,7 +357,7 @@ def test_blocks_touch_where_two_of_their_voxels_do(
 def test_labels_beyond_two_to_the_sixteen_touch() -> None:
     most = np.iinfo(np.int32).max
     faces = tuple(np.array([[most - 1, most]], np.int32) for _ in range(6))
-    pieces = Pieces(faces, np.empty(0, table_type(0)))
+    pieces = Pieces(faces, np.empty(0, table_type(0, "uint8")))
     pairs = touching(pieces, pieces, (1, 0, 0), 1)
     assert pairs.tolist() == [[most - 1, most - 1], [most, most]]
 
@@ -347,10 +408,10 @@ def test_a_union_can_be_asked_before_between_and_without_pairs() -> None:
 
 
 def test_there_may_be_no_pieces_at_all() -> None:
-    ids, table = objects(np.empty(0, table_type(2)), Union(0).roots(), 1)
+    ids, table = objects(np.empty(0, table_type(2, "uint8")), Union(0).roots(), 1)
     assert len(ids) == len(table) == 0
     assert ids.dtype == np.uint32
-    assert table.dtype == table_type(2)
+    assert table.dtype == table_type(2, "uint8")
 
 
 @pytest.mark.parametrize("channels", [None, 0, 2])

@@ -51,6 +51,8 @@ TASKS: list[dict[str, Any]] = [
     {"kind": "threshold", "name": "mask", "value": 300},
     {"kind": "label", "name": "cells", "input": "mask"},
     {"kind": "label", "name": "measured", "input": "mask", "table": "csv"},
+    {"kind": "label", "name": "measured32", "input": "mask", "table": "csv"}
+    | {"intensity": "soft32"},
 ]
 
 
@@ -74,6 +76,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("cells.pieces", 0.5, 0.25),
         ("measured.pieces", 0.3, 0.5),
         ("measured.pieces", 0.5, 0.25),
+        ("measured32.pieces", 0.3, 0.5),
         ("pyramid.1", 0.5, 0.3),
         ("soft32.pyramid.1", 0.5, 0.3),
         ("cells.pyramid.1", 0.5, 0.2),
