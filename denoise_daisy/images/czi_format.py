@@ -4,6 +4,7 @@ from denoise_daisy.images.czi import CziImage, open_scene
 from denoise_daisy.images.czi_directory import read_directory
 from denoise_daisy.images.czi_inspection import inspect_czi
 from denoise_daisy.images.czi_metadata import read_metadata, scene_names
+from denoise_daisy.images.czi_original import original_of
 from denoise_daisy.images.czi_positions import RESOLVED_DIMENSIONS
 from denoise_daisy.images.czi_scene import find_scene, scenes_of, spans, sub_blocks_of
 from denoise_daisy.images.format import Format, SceneName
@@ -44,4 +45,5 @@ FORMAT = Format(
     takes=frozenset({"scene", "select"}),
     magic=(b"ZISRAWFILE",),
     packages=("pylibCZIrw",),
+    original=original_of,
 )

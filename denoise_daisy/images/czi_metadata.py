@@ -30,12 +30,14 @@ def read_metadata(path: str) -> tuple[ElementTree.Element, list[str]]:
         ]
 
 
-def _text(root: ElementTree.Element, path: str) -> str | None:
+def text_of(root: ElementTree.Element, path: str) -> str | None:
+    """The text of an element; None where there is none."""
     node = root.find(path)
     return None if node is None or node.text is None else node.text.strip() or None
 
 
-def _positive(text: str | None, factor: float = 1.0) -> float | None:
+def positive(text: str | None, factor: float = 1.0) -> float | None:
+    """The number that a text is, times a factor; None where it is no positive one."""
     try:
         value = float(text or "nan") * factor
     except ValueError:
@@ -47,20 +49,20 @@ def _positive(text: str | None, factor: float = 1.0) -> float | None:
 def scale_um(root: ElementTree.Element, axis: str) -> float | None:
     """Size of a voxel along an axis in micrometer; None where not recorded."""
     path = f".//Scaling/Items/Distance[@Id='{axis}']/Value"
-    return _positive(_text(root, path), 1e6)
+    return positive(text_of(root, path), 1e6)
 
 
 def time_step_s(root: ElementTree.Element) -> float | None:
     """Seconds between time points; None where not recorded."""
     positions = ".//Information/Image/Dimensions/T/Positions"
-    step = _positive(_text(root, f"{positions}/Interval/Increment"))
-    offsets = (_text(root, f"{positions}/List/Offsets") or "").split()
+    step = positive(text_of(root, f"{positions}/Interval/Increment"))
+    offsets = (text_of(root, f"{positions}/List/Offsets") or "").split()
     if step is None and len(offsets) > 1:
         try:
             span = float(offsets[-1]) - float(offsets[0])
         except ValueError:
             return None
-        step = _positive(str(span / (len(offsets) - 1)))
+        step = positive(str(span / (len(offsets) - 1)))
     return step
 
 
@@ -76,7 +78,7 @@ def scene_names(
     for scene in scenes:
         index = scene.get("Index") or ""
         # In plates, scenes are named for the position, their array for the well.
-        well = _WELL.fullmatch((_text(scene, "ArrayName") or "").upper())
+        well = _WELL.fullmatch((text_of(scene, "ArrayName") or "").upper())
         if index.isdecimal():
             name = (scene.get("Name") or "").strip()
             found[int(index)] = name, (well[1], well[2]) if well else None
@@ -96,7 +98,7 @@ def channels(root: ElementTree.Element, count: int, dtype: str) -> list[Channel]
     for i in range(count):
         channel = described[i] if i < len(described) else nothing
         display = displayed[i] if i < len(displayed) else nothing
-        color = _text(display, "Color") or _text(channel, "Color") or ""
+        color = text_of(display, "Color") or text_of(channel, "Color") or ""
         rgb = re.fullmatch(r"#(?:[0-9A-Fa-f]{2})?([0-9A-Fa-f]{6})", color)
         found.append(
             Channel(
@@ -112,17 +114,17 @@ def _display_range(
     display: ElementTree.Element, dtype: str
 ) -> tuple[float, float] | None:
     """Low and High of the display setting, fractions of the type's range."""
-    high = _positive(_text(display, "High"))
+    high = positive(text_of(display, "High"))
     if high is None or not dtype.startswith("uint"):
         return None
     largest = int(np.iinfo(dtype).max)
-    low = _positive(_text(display, "Low")) or 0.0
+    low = positive(text_of(display, "Low")) or 0.0
     return (round(low * largest), round(high * largest)) if low < high <= 1 else None
 
 
 def skew(root: ElementTree.Element) -> list[str]:
     """A warning where planes are shifted against each other."""
-    shear = _text(root, ".//ZAxisShear")
+    shear = text_of(root, ".//ZAxisShear")
     if shear in (None, "None"):
         return []
     return [

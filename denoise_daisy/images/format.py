@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import OneInput
 from denoise_daisy.images.inspection import FileFacts
+from denoise_daisy.images.original import Original
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,9 @@ class Format:
     """Whether a path is one of its own, where neither ending nor beginning tell."""
     packages: tuple[str, ...] = ()
     """Whose versions a run records."""
+    original: Callable[[Any], Original] = lambda _: Original()
+    """What its file tells of an image, to be kept beside an output; it may raise
+    anything."""
 
 
 def only_scene(_: str) -> tuple[SceneName, ...]:

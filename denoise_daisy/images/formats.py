@@ -27,6 +27,7 @@ from denoise_daisy.images.format import Format, SceneName
 from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input, OneInput
 from denoise_daisy.images.inspection import FileFacts, facts_of_scenes
+from denoise_daisy.images.original import Original
 from denoise_daisy.images.overrides import overridden
 from denoise_daisy.images.series_files import is_series, refuse_folder
 from denoise_daisy.images.zarr_server import refuse_credentials
@@ -260,6 +261,14 @@ def described_image(description: Mapping[str, Any]) -> Image:
 def versions_of(image: Image) -> dict[str, str]:
     """The versions of the packages that read an image."""
     return {name: version(name) for name in _format_of_image(image).packages}
+
+
+def original_of(image: Image) -> Original:
+    """What the file of an image tells of it; nothing, and why, if it can't be read."""
+    try:
+        return _format_of_image(image).original(image)
+    except Exception as error:  # noqa: BLE001 - of damaged files, and other packages
+        return Original(problem=f"{type(error).__name__}: {error}")
 
 
 def _format_of_image(image: Image) -> Format:

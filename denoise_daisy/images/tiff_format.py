@@ -10,6 +10,7 @@ from denoise_daisy.images.stored_array import (
     guessed_axes,
 )
 from denoise_daisy.images.tiff import TiffImage, paths_of
+from denoise_daisy.images.tiff_original import original_of
 from denoise_daisy.images.tiff_series import Series, names_of, read_series
 
 
@@ -78,4 +79,5 @@ FORMAT = Format(
     takes=frozenset({"scene", "axes"}),
     magic=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     packages=("tifffile", "imagecodecs"),
+    original=original_of,
 )

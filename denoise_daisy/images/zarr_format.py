@@ -19,6 +19,7 @@ from denoise_daisy.images.zarr_image import (
 )
 from denoise_daisy.images.zarr_levels import DEEPEST, MOST_LISTED, level_of
 from denoise_daisy.images.zarr_nodes import DOCUMENTS, Node, read_node
+from denoise_daisy.images.zarr_original import original_of
 from denoise_daisy.images.zarr_place import Place, joined, within
 from denoise_daisy.images.zarr_scenes import Scene, scenes_in
 from denoise_daisy.images.zarr_server import place_of
@@ -197,4 +198,5 @@ FORMAT = Format(
     takes=frozenset({"scene", "axes"}),
     owns=_owns,
     packages=("zarr", "numcodecs"),
+    original=original_of,
 )

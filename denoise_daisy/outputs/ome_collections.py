@@ -1,45 +1,61 @@
-"""OME-NGFF 0.5: groups of images, as a plate's or one after the other."""
+"""OME-NGFF 0.5: groups of images, as a plate's or one by one, and their OME-XML."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from denoise_daisy.durable import write_atomic
+from denoise_daisy.images.original import Original
 from denoise_daisy.outputs.ome_metadata import VERSION
-from denoise_daisy.outputs.ome_xml import Collected, ome_xml
+from denoise_daisy.outputs.ome_xml import FOLDER, XML, Collected, ome_xml
 from denoise_daisy.outputs.ome_zarr import create_group
-
-SERIES = "OME"
-"""Group that lists the images of a collection without wells."""
-
-XML = "METADATA.ome.xml"
-"""By which napari and Bio-Formats find these images."""
 
 BIOFORMATS2RAW_LAYOUT = 3
 
 
 def create_series(
-    path: Path, images: Sequence[Collected], own: Mapping[str, Any]
+    path: Path,
+    images: Sequence[Collected],
+    original: Original,
+    own: Mapping[str, Any],
 ) -> None:
     """Make, or renew, a group of images in the layout of bioformats2raw.
 
-    `own` is what this program notes in the group.
+    `original` is what their file tells, `own` what this program notes in the group.
     """
     root = {"version": VERSION, "bioformats2raw.layout": BIOFORMATS2RAW_LAYOUT}
     create_group(path, root, own)
     listed = [image.path for image in images]
-    create_group(path / SERIES, {"version": VERSION, "series": listed}, own)
-    write_atomic(path / SERIES / XML, ome_xml(images))
+    keep_metadata(path, images, original, own, {"series": listed})
+
+
+def keep_metadata(
+    path: Path,
+    images: Sequence[Collected],
+    original: Original,
+    own: Mapping[str, Any],
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write the OME-XML of a group's images, or of its only one, into a group of it.
+
+    `more` are OME's metadata of that one.
+    """
+    create_group(path / FOLDER, {"version": VERSION, **more}, own)
+    write_atomic(path / FOLDER / XML, ome_xml(images, original))
 
 
 def create_plate(
     path: Path,
-    fields: Mapping[tuple[str, str], Sequence[str]],
+    fields: Mapping[tuple[str, str], Sequence[Collected]],
+    original: Original,
     own: Mapping[str, Any],
 ) -> None:
     """Make, or renew, a plate of wells, each with some fields.
 
-    `fields` has the names of a well's images by its row and column.
+    `fields` has a well's images by its row and column, each by its name in the well;
+    `original` is what their file tells.
     """
     rows = sorted({row for row, _ in fields}, key=natural)
     columns = sorted({column for _, column in fields}, key=natural)
@@ -61,9 +77,15 @@ def create_plate(
     create_group(path, {"version": VERSION, "plate": plate}, own)
     for row, column in wells:
         create_group(path / row, {}, own)
-        images = [{"path": name} for name in fields[row, column]]
+        images = [{"path": image.path} for image in fields[row, column]]
         well = {"version": VERSION, "well": {"images": images}}
         create_group(path / row / column, well, own)
+    described = [
+        replace(image, path=f"{row}/{column}/{image.path}")
+        for row, column in wells
+        for image in fields[row, column]
+    ]
+    keep_metadata(path, described, original, own)
 
 
 def natural(name: str) -> tuple[int, str]:

@@ -21,6 +21,7 @@ from denoise_daisy.durable import delete, persistently, sync, write_atomic
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.encoding import new_array
 from denoise_daisy.outputs.layout import Layout
+from denoise_daisy.outputs.notes import OWN
 from denoise_daisy.outputs.ome_metadata import VERSION
 
 LEVEL = "0"
@@ -42,7 +43,7 @@ def create_group(path: Path, ome: Mapping[str, Any], own: Mapping[str, Any]) -> 
     if is_damaged_group(path):
         (path / METADATA).unlink()
     group = zarr.open_group(path, mode="a", zarr_format=3)
-    group.attrs.update({"ome": ome, "denoise_daisy": own})
+    group.attrs.update({"ome": ome, OWN: own})
     _sync_metadata(path)
 
 
@@ -237,7 +238,7 @@ def own_attributes(path: Path) -> dict[str, Any] | None:
     """What this program noted in a group that it made; None in any other folder."""
     try:
         group = persistently(lambda: zarr.open_group(path, mode="r"))
-        own = group.attrs.get("denoise_daisy")
+        own = group.attrs.get(OWN)
     except FileNotFoundError:
         return None
     except OSError as error:

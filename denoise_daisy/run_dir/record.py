@@ -51,6 +51,9 @@ class RunRecord(_Recorded):
     epoch: int
     """Tells the starts of the run apart."""
 
+    begun: str | None = None
+    """When it was started first, as ISO 8601 has it; nothing in records of old."""
+
     config: dict[str, Any]
     """The config, all numbers of workers and threads resolved."""
 

@@ -4,13 +4,16 @@ import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.images.image import Channel
+from denoise_daisy.images.formats import original_of
+from denoise_daisy.images.image import Channel, Image
+from denoise_daisy.images.original import Original
 from denoise_daisy.outputs.ome_collections import create_plate, create_series
 from denoise_daisy.outputs.ome_xml import Collected
 from denoise_daisy.outputs.ome_zarr import LEVEL, METADATA, own_attributes
@@ -51,30 +54,39 @@ class Containers:
         self._images = [image for image in images if image.container is not None]
         self._there: dict[Path, Collected] = {}
         """Those that are, by their outputs."""
+        self._originals: dict[Path, Original] = {}
+        """What the files tell whose scenes they are, by container."""
         self._own = {"version": version("denoise-daisy"), OWNER: run_id}
         self._writing = threading.Lock()
 
-    def add(self, image: OneOfMany) -> None:
-        """An image is there now; those that were before are listed as well."""
+    def add(self, image: OneOfMany, found: Image) -> None:
+        """An image is there now; those that were before are listed as well.
+
+        `found` is what it was read from.
+        """
         if image.container is not None:
             with self._writing:
+                if image.container not in self._originals:
+                    self._originals[image.container] = original_of(found)
                 persistently(partial(self._write, image.container))
 
     def _write(self, container: Path) -> None:
         images = [i for i in self._images if i.container == container]
         for image in images:
             if image.output not in self._there and (found := _collected(image)):
-                self._there[image.output] = found
+                taken = self._originals[container].acquisition
+                self._there[image.output] = replace(found, acquisition=taken)
         images = [image for image in images if image.output in self._there]
-        fields: dict[tuple[str, str], list[str]] = defaultdict(list)
+        original = self._originals[container]
+        fields: dict[tuple[str, str], list[Collected]] = defaultdict(list)
         for image in images:
             if image.well is not None:
-                fields[image.well].append(image.output.name)
+                fields[image.well].append(self._there[image.output])
         if fields:
-            create_plate(container, fields, self._own)
+            create_plate(container, fields, original, self._own)
         elif images:
             collected = [self._there[image.output] for image in images]
-            create_series(container, collected, self._own)
+            create_series(container, collected, original, self._own)
 
 
 def _collected(image: OneOfMany) -> Collected | None:
@@ -99,6 +111,7 @@ def _collected(image: OneOfMany) -> Collected | None:
                 Channel(channel["label"], channel["color"])
                 for channel in ome["omero"]["channels"]
             ),
+            time_step_s=scale[0] if units[0] else None,
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return None

@@ -213,20 +213,20 @@ class _ManyRuns:
 
         def begins(found: Preflight) -> None:
             outcome.found = found
-            self.containers.add(outcome.image)
+            self.containers.add(outcome.image, found.run.image)
 
         def given_up(stage: str, index: Index, why: str) -> None:
             of_image = f"{stage} of {outcome.image.name}"
             self.notifier.block_given_up(of_image, index, why)
 
-        progress = OneProgress(self.progress)
-        among = Among(self.crew, self.signals, progress, begins, given_up)
-        config = outcome.image.config.model_copy(update={"noise": self.noise})
+        one, progress = outcome.image, OneProgress(self.progress)
+        is_in = one.container is not None
+        among = Among(self.crew, self.signals, progress, begins, given_up, is_in)
+        config = one.config.model_copy(update={"noise": self.noise})
         try:
-            if outcome.image.problem is None:
-                # What one run alone would say stands in its log.
+            if one.problem is None:  # what one run would say stands in its log
                 run_one(config, self.asked, lambda _: None, among)
-            outcome.end(outcome.image.problem)
+            outcome.end(one.problem)
         except DenoiseDaisyError as error:
             outcome.end(error)
         except BaseException as error:

@@ -1,10 +1,11 @@
 """The OME-Zarr groups of a run: their metadata, and making them."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,16 @@ import numpy as np
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
+from denoise_daisy.images.formats import original_of
 from denoise_daisy.images.image import Channel
+from denoise_daisy.images.original import Original
+from denoise_daisy.outputs.ome_collections import keep_metadata
 from denoise_daisy.outputs.ome_metadata import (
     Resolution,
     display_metadata,
     ome_metadata,
 )
+from denoise_daisy.outputs.ome_xml import Collected
 from denoise_daisy.outputs.ome_zarr import (
     LABELS,
     create_array,
@@ -27,6 +32,9 @@ from denoise_daisy.outputs.ome_zarr import (
     own_attributes,
 )
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.runs.provenance import marks, provenance
+
+logger = logging.getLogger("denoise_daisy")
 
 DisplayRanges = dict[str, tuple[float, float]]
 """Grey levels shown as black and as full colour, by channel name."""
@@ -62,23 +70,46 @@ def create(
     described: Mapping[Path, Mapping[str, Any]],
     *,
     left_alone: Collection[str] = (),
+    notes: Mapping[str, Any] = MappingProxyType({}),
+    keeps_original: bool = True,
 ) -> None:
     """Make all groups and arrays that are not there, all voxels missing.
 
-    Those of the stages `left_alone`, by name, stay as they are.
+    Those of the stages `left_alone`, by name, stay as they are.  `notes` are for the
+    groups of images, beside their provenance.  The metadata of the input's file are
+    kept in the output as they stand there, unless they are elsewhere.
     """
-    own = {
-        "version": version("denoise-daisy"),
-        "run": run.id,
-        "fingerprint": dict(run.denoising.parameters),
-    }
+    known, original = marks(run), original_of(run.image)
+    if original.problem:
+        logger.warning("What is kept of the input's metadata: %s.", original.problem)
+    own = {**provenance(run, original, left_alone), **notes}
     groups = _groups(stage for stage in run.stages if stage.name not in left_alone)
     for path, levels in groups.items():
-        persistently(partial(create_group, path, described[path], own))
+        noted = known if levels[0].is_labels else own
+        persistently(partial(create_group, path, described[path], noted))
         for level in levels:
             persistently(partial(create_array, level.path, level.layout))
     labels = [path.name for path, levels in groups.items() if levels[0].is_labels]
     persistently(partial(create_labels, run.output, labels))
+    if run.denoising.name not in left_alone:
+        kept = original if keeps_original else Original()
+        image = _collected(run, original)
+        persistently(partial(keep_metadata, run.output, [image], kept, known))
+
+
+def _collected(run: ResolvedRun, original: Original) -> Collected:
+    """What the OME-XML of the output tells."""
+    image, array = run.image, run.array
+    return Collected(
+        path="0",
+        name=_name(run.output),
+        shape=array.layout.shape,
+        dtype=array.dtype,
+        scale_um=image.scale_um,
+        channels=array.channels,
+        time_step_s=image.time_step_s,
+        acquisition=original.acquisition,
+    )
 
 
 def _groups(stages: Iterable[Stage]) -> dict[Path, list[Level]]:
@@ -108,7 +139,6 @@ def _labels(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]
 
 
 def _multiscale(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]:
-    name = path.name.removesuffix(".zarr").removesuffix(".ome")
     resolutions = [
         Resolution(
             path=level.path.name,
@@ -118,7 +148,11 @@ def _multiscale(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, 
         )
         for level in levels
     ]
-    return ome_metadata(name, run.image, resolutions, levels[-1].method)
+    return ome_metadata(_name(path), run.image, resolutions, levels[-1].method)
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(".zarr").removesuffix(".ome")
 
 
 def _display_ranges(run: ResolvedRun) -> DisplayRanges:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.survey import Survey
@@ -27,6 +28,7 @@ from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
 from denoise_daisy.runs.output_places import check_output, check_owner
 from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
+from denoise_daisy.runs.provenance import complete, ended_before, now
 from denoise_daisy.runs.start import Among, Start
 from denoise_daisy.runs.warnings import refuse, warnings_of
 
@@ -88,8 +90,7 @@ def run_one(
         begins = among.begins if among else (lambda _: None)
         if found.is_done and not damaged_groups(found.run):
             begins(found)
-            _say_done_before(found, say)
-            delete_unneeded(found.run, found.ledgers, found.unneeded)
+            _leave_as_it_is(found, say)
             return
         found, described = _prepared(found, say, asked, among)
         if lock is None:
@@ -97,14 +98,14 @@ def run_one(
             stack.callback(lock.release)
         lock.begin()
         make_room(found, existing, overwrite=overwrite)
-        epoch = _record_start(found)
-        create(found.run, described, left_alone=found.left_alone)
+        record = _record_start(found)
+        _make_outputs(found, record, described, among)
         begins(found)
         with (log_of_thread if among else log_file)(run_dir.logs / "scheduler.log"):
-            logger.info("Start %d of %s", epoch, found.run.output)
+            logger.info("Start %d of %s", record.epoch, found.run.output)
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
-            _start(found, epoch, asked, say, among)
+            _start(found, record.epoch, asked, say, among)
 
 
 def _check_workers(found: Preflight, among: Among | None) -> None:
@@ -163,11 +164,14 @@ def known_denoiser(found: Preflight) -> tuple[ResolvedRun, Survey | None]:
     return (run if denoiser == run.denoiser else with_denoiser(run, denoiser)), survey
 
 
-def _say_done_before(found: Preflight, say: Say) -> None:
+def _leave_as_it_is(found: Preflight, say: Say) -> None:
+    """Say that all was done before, and do what may be left to do after that."""
     if gone := gone_files(found.asked_stages, found.ledgers):
         raise RefusedError(gone)
     blocks = sum(found.ledgers[name].done.size for name in found.asked)
     say(f"All {blocks} blocks were done before.\nOutput: {found.run.output}")
+    complete(found)
+    delete_unneeded(found.run, found.ledgers, found.unneeded)
 
 
 def _prepared(
@@ -235,8 +239,27 @@ def _new_lock(run_dir: RunDir, existing: RunRecord | None) -> Lock:
     return lock
 
 
-def _record_start(found: Preflight) -> int:
-    """Begin a new epoch of the ledgers, and tell workers what to do; the epoch."""
+def _make_outputs(
+    found: Preflight,
+    record: RunRecord,
+    described: Mapping[Path, Mapping[str, Any]],
+    among: Among | None,
+) -> None:
+    """Make what is not there of the outputs, and let them tell what they are."""
+    notes: dict[str, Any] = {"begun": record.begun}
+    if found.is_done and (ended := ended_before(found.run)):
+        notes["ended"] = ended
+    create(
+        found.run,
+        described,
+        left_alone=found.left_alone,
+        notes=notes,
+        keeps_original=not (among and among.is_scene),
+    )
+
+
+def _record_start(found: Preflight) -> RunRecord:
+    """Begin a new epoch of the ledgers, and tell workers what to do."""
     run, before = found.run, found.record
     for ledger in found.ledgers.values():
         persistently(ledger.compact)
@@ -247,10 +270,11 @@ def _record_start(found: Preflight) -> int:
     run.run_dir.make(found.ledgers)
     record = run.record(epoch)
     told = found.warnings if found.denoises or not before else before.warnings
-    more = {"warnings": told, "earlier": found.earlier}
+    begun = now() if before is None else before.begun
+    more = {"warnings": told, "earlier": found.earlier, "begun": begun}
     record = record.model_copy(update=more)
     if before is not None:
         old = {name: before.stages[name] for name in found.left_alone}
         record = record.with_stages(old)
     record.write(run.run_dir)
-    return epoch
+    return record

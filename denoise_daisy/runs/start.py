@@ -21,6 +21,7 @@ from denoise_daisy.run_dir.worker_states import read_states, remove_states
 from denoise_daisy.runs.not_kept import delete_unneeded
 from denoise_daisy.runs.output_files import gone_files
 from denoise_daisy.runs.preflight import Preflight, unneeded_stages
+from denoise_daisy.runs.provenance import complete
 from denoise_daisy.runs.summary import failures, summary
 from denoise_daisy.scheduling.crew import Crew
 from denoise_daisy.scheduling.news import GivenUp
@@ -42,6 +43,8 @@ class Among:
     begins: Callable[[Preflight], None]
     """Told what is to be done, once all is prepared, or was done before."""
     block_given_up: GivenUp
+    is_scene: bool
+    """Whether it is one of a file's scenes, which keep its metadata together."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,7 @@ class Start:
                 persistently(state.ledger.refresh)
                 state.update()
             seconds = time.monotonic() - began
+            complete(self.found, seconds)
             said = summary(run, states, before, seconds, self.found.warnings)
             logger.info("%s", said)
             self.say(said)

@@ -48,7 +48,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a copy of that run and its config, to be damaged for a while."""
     folder = tmp_path_factory.mktemp("copy")
     config = copied(once(tmp_path_factory, "damaged_metadata", finish), folder)
-    write_config(folder / "config.json", config)
+    path = write_config(folder / "config.json", config)
+    for name in ("out.zarr", "out.soft.zarr"):
+        # Its provenance names where it was.
+        (folder / name / "zarr.json").unlink()
+        assert main(["run", str(path)]) == 0
     return folder
 
 

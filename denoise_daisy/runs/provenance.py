@@ -1,0 +1,214 @@
+"""What an output says of itself: what was done to what, by which versions.
+
+It stands in the attributes of each image's group, under one key, from the first start
+on.  Once a start has come to its end, it says as well what has computed how much.
+"""
+
+import json
+import logging
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.images.formats import describe
+from denoise_daisy.images.original import Original
+from denoise_daisy.outputs.notes import note
+from denoise_daisy.outputs.ome_zarr import own_attributes
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.runs.preflight import Preflight
+
+FORM = 1
+"""Goes up when what is noted gets another form."""
+
+DEEPEST = 5
+"""Runs one after the other whose provenance is kept."""
+
+MOST_CHARACTERS = 200_000
+"""Of the provenance of an input."""
+
+LEFT_OUT = {"left out": "it would be too long"}
+
+logger = logging.getLogger("denoise_daisy")
+
+_USER_INFO = re.compile(r"(?<=://)[^/@\s]*@")
+"""What a URL has of a user and a password."""
+
+
+def marks(run: ResolvedRun) -> dict[str, Any]:
+    """By what every group is known as this run's."""
+    return {
+        "version": version("denoise-daisy"),
+        "run": run.id,
+        "fingerprint": dict(run.denoising.parameters),
+    }
+
+
+def provenance(
+    run: ResolvedRun, original: Original, left_alone: Collection[str] = ()
+) -> dict[str, Any]:
+    """What is noted in the groups of a run's images when it starts.
+
+    `original` is what the input's file tells; the stages `left_alone`, by name, are not
+    this start's.
+    """
+    record = run.record(0)
+    stages = {
+        stage.name: record.stages[stage.name].model_dump(mode="json")
+        for stage in run.stages
+        if stage.name not in left_alone
+    }
+    noted = {
+        "form": FORM,
+        "output": run.output.name,
+        "config": without_surroundings(record.config),
+        "input": _input(run, original),
+        "noise": dict(run.denoiser.probed or {}),
+        "engine": record.engine,
+        "versions": record.versions,
+        "stages": stages,
+    }
+    plain = _without_secrets(json.loads(json.dumps(noted, default=str)))
+    return {**marks(run), **plain}
+
+
+def without_surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the shell lines of its jobs, which may hold secrets."""
+    tasks = [
+        {**task, "workers": _without_environment(task["workers"])}
+        if task.get("workers")
+        else task
+        for task in config["tasks"]
+    ]
+    workers = _without_environment(config["workers"])
+    return {**config, "workers": workers, "tasks": tasks}
+
+
+def _without_environment(workers: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in workers.items() if name != "environment"}
+
+
+def _input(run: ResolvedRun, original: Original) -> dict[str, Any]:
+    image = run.image
+    found = {
+        "path": run.config.input.one.path,
+        "format": describe(image)["format"],
+        "shape": list(image.shape),
+        "dtype": image.dtype.name,
+        "voxel_size_um": list(image.scale_um),
+        "time_step_s": image.time_step_s,
+        "channels": [channel.name for channel in image.channels],
+        "identity": dict(image.identity),
+        "steps": list(original.steps),
+        "warnings": list(image.warnings),
+    }
+    if original.provenance is not None:
+        found["provenance"] = _bounded(original.provenance)
+    return found
+
+
+def _bounded(before: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The provenance of an input, not too deep and not too long."""
+    try:
+        for most in range(DEEPEST - 1, 0, -1):
+            cut = _cut(before, most)
+            if len(json.dumps(cut)) <= MOST_CHARACTERS:
+                return cut
+    except (TypeError, ValueError, RecursionError):
+        pass
+    return LEFT_OUT
+
+
+def _cut(before: Mapping[str, Any], most: int) -> Mapping[str, Any]:
+    """The provenance of an input with so many before it, at most, and itself."""
+    source = before.get("input")
+    if not isinstance(source, Mapping) or not isinstance(
+        inner := source.get("provenance"), Mapping
+    ):
+        return before
+    inner = _cut(inner, most - 1) if most > 1 else LEFT_OUT
+    return {**before, "input": {**source, "provenance": inner}}
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return _USER_INFO.sub("", value) if isinstance(value, str) else value
+
+
+def complete(found: Preflight, seconds: float | None = None) -> None:
+    """Note in the groups of the images how far they are, and what has computed.
+
+    It harms nothing that is there, and whatever hinders it is only logged.  `seconds`
+    is how long the start took, if there was something to do.
+    """
+    run, gone = found.run, {*found.left_alone, *found.unneeded}
+    ledgers = {n: ledger for n, ledger in found.ledgers.items() if n not in gone}
+    try:
+        ended = _ended(run, ledgers, seconds)
+        before = ended_before(run)
+        if before and before.get("blocks") == ended["blocks"]:
+            # Nothing has been computed since.
+            ended = before
+        for group in image_groups(run.stages):
+            own = own_attributes(group) or {}
+            is_noted = own.get("run") == run.id and "form" in own
+            if is_noted and own.get("ended") != ended:
+                note(group, {**own, "ended": ended})
+    except Exception as error:  # noqa: BLE001 - it is a note, and no part of a run
+        logger.warning("The outputs do not say how the run ended: %s.", error)
+
+
+def ended_before(run: ResolvedRun) -> dict[str, Any] | None:
+    """What a group of a run's images says of its end; None where none does."""
+    for group in image_groups(run.stages):
+        own = own_attributes(group) or {}
+        if own.get("run") == run.id and isinstance(own.get("ended"), dict):
+            return dict(own["ended"])
+    return None
+
+
+def image_groups(stages: Iterable[Stage]) -> list[Path]:
+    """The groups of images that stages write, the output first; not those of labels."""
+    arrays = [stage.array for stage in stages if stage.array is not None]
+    found = (array.path.parent for array in arrays if not array.is_labels)
+    return list(dict.fromkeys(found))
+
+
+def _ended(
+    run: ResolvedRun, ledgers: Mapping[str, Ledger], seconds: float | None
+) -> dict[str, Any]:
+    stages = {stage.name: stage for stage in run.stages if stage.name in ledgers}
+    engines = Counter[str]()
+    for name in stages:
+        engines += ledgers[name].engines()
+    as_is = engines.pop(NO_ENGINE, 0)
+    blocks = {
+        name: {
+            "done": ledgers[name].done_count,
+            "failed": len(ledgers[name].last_failed()),
+            "of": stage.grid.size,
+        }
+        for name, stage in stages.items()
+    }
+    return {
+        "time": now(),
+        "is_done": all(each["done"] == each["of"] for each in blocks.values()),
+        "blocks": blocks,
+        "engines": dict(engines.most_common()),
+        "left_as_they_were": as_is,
+        **({"seconds_of_last_start": round(seconds, 1)} if seconds else {}),
+    }
+
+
+def now() -> str:
+    """The time, as it is noted."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
