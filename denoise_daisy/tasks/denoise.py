@@ -130,7 +130,6 @@ def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> No
         is_essential=True,
         memory=work.memory(grid),
         pace=work.pace,
-        work_per_voxel=1.0,
     )
     builder.add(stage)
     builder.offer("denoised", stage)

@@ -185,6 +185,7 @@ class _Building:
             "transform": self.transform,
             "read_write_conflict": task.read_write_conflict,
             "unload": self.user.tear_down,
+            "is_users": True,
         }
         if task.output == "values":
             file = self.builder.places.run_dir.work_folder(task.name) / "values.npy"
