@@ -1,6 +1,7 @@
 """Write a CZI of known noise: the demo's image, and the tests' images.
 
 python scripts/demo_czi.py FOLDER       demo.czi, and truth.npy to compare with
+python scripts/demo_czi.py FOLDER --small    the same of a fifth of the voxels
 """
 
 import sys
@@ -113,12 +114,13 @@ def main() -> None:
     """Write the demo's image and its truth."""
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    clean = truth((2, 2, 24, 400, 420))
+    shape = (2, 2, 12, 256, 256) if "--small" in sys.argv else (2, 2, 24, 400, 420)
+    clean = truth(shape)
     path = folder / "demo.czi"
     path.unlink(missing_ok=True)
     write_czi(path, add_noise(clean), names=("nuclei", "membrane"))
     np.save(folder / "truth.npy", clean + np.float32(BACKGROUND))
-    print(f"Wrote {path}: 2 x 2 x 24 x 400 x 420 (t c z y x), uint16.")
+    print(f"Wrote {path}: {' x '.join(map(str, shape))} (t c z y x), uint16.")
 
 
 if __name__ == "__main__":

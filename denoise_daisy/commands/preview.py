@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
-from denoise_daisy.report.page_file import check_file, preview_file, write_page
-from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import first_of, is_many
 from denoise_daisy.runs.preview import preview
+from denoise_daisy.runs.preview_file import check_file, preview_file, write_preview
 from denoise_daisy.runs.preview_page import page
 from denoise_daisy.runs.preview_report import summary
 from denoise_daisy.runs.shared_noise import expected_noise
@@ -72,9 +71,7 @@ def _call(options: argparse.Namespace) -> None:
         config = config.model_copy(update={"noise": noise})
         print(said, file=sys.stderr, flush=True)
     file = preview_file(Path(options.config), options.output)
-    output = Path(config.output.path)
-    taken = (output, RunDir.of_output(output).path, Path(config.input.one.path))
-    check_file(file, taken, "preview")
+    check_file(file, config)
     found = preview(
         config,
         name=options.config,
@@ -84,5 +81,5 @@ def _call(options: argparse.Namespace) -> None:
         unchecked_ndsafir=options.unchecked_ndsafir,
         say=partial(print, file=sys.stderr, flush=True),
     )
-    write_page(file, page(found, Path(options.config).name), "preview")
+    write_preview(file, page(found, Path(options.config).name))
     print_answer(summary(found, file))

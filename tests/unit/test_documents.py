@@ -14,33 +14,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from denoise_daisy import Config
-from harness import ROOT, cli, environment, small_czi
-
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+from harness import ROOT, cli, small_czi
+from harness.documents import DOCUMENTS, config_of, fences
 
 README = (ROOT / "README.md").read_text("utf-8")
 
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-
-
-def fences(text: str, language: str) -> list[str]:
-    """The blocks of code of a document."""
-    return [code for found, code in FENCE.findall(text) if found == language]
-
-
-def config_of(code: str) -> dict[str, Any]:
-    """A whole config as it is; a part of one, in the smallest config."""
-    if code.startswith("{"):
-        return dict(json.loads(code))
-    smallest = json.loads((ROOT / "configs" / "minimal.json").read_text("utf-8"))
-    return smallest | json.loads(f"{{{code}}}")
 
 
 def commands(text: str) -> list[str]:
@@ -114,7 +97,6 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
         *("inspect", "init", "calibrate", "plan", "preview", "config.json", "status"),
-        "report",
         *("verify", "schema", "--version"),
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
@@ -133,7 +115,6 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
                 capture_output=True,
                 text=True,
                 timeout=300,
-                env=environment(),
                 check=False,
             )
             assert end.returncode == 0, f"{command} {path}: {end.stdout}{end.stderr}"
