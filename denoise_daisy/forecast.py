@@ -11,6 +11,7 @@ were done; how sure that is, by how much it changes from one spell of them to th
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 
@@ -57,6 +58,17 @@ class Pace:
         self.blocks += 1
         self.seconds += seconds
         self.longest = max(self.longest, seconds)
+
+    @classmethod
+    def of(cls, seconds: np.ndarray) -> Self:
+        """That of blocks which took so long, in the order in which they were done."""
+        count = len(seconds)
+        each = 1
+        while count > SPELLS * each:
+            each *= 2
+        spells = np.add.reduceat(seconds, range(0, count, each)) if count else seconds
+        longest = float(seconds.max(initial=0.0))
+        return cls(count, float(seconds.sum()), longest, each, spells.tolist())
 
     @property
     def mean(self) -> float:

@@ -126,8 +126,9 @@ def _counts(standing: Standing, noun: str) -> str:
     left = {n: b for n, b in standing.blocks.items() if standing.done[n] < b}
     shown = left or standing.blocks
     parts = [f"{name} {standing.done[name]}/{b}" for name, b in shown.items()]
-    more = f" and {len(parts) - SHOWN_STAGES} more" if len(parts) > SHOWN_STAGES else ""
-    return f"{', '.join(parts[:SHOWN_STAGES])} {noun}{more and f',{more} stages'}"
+    more = len(parts) - SHOWN_STAGES
+    rest = f", and {more} more stage{'s' * (more > 1)}" if more > 0 else ""
+    return f"{', '.join(parts[:SHOWN_STAGES])} {noun}{rest}"
 
 
 def listing(lines: Sequence[str]) -> list[str]:

@@ -30,6 +30,8 @@ class Waits:
     last_words: float = 5.0
     """What was said and not read yet is kept for a reader for so long at the end."""
 
+    report: float = 60.0
+    """What a report at a run's end may take at most; below 1 s none is made."""
     notify: float = 60.0
     """What the command of `notify` gets to tell somebody."""
 

@@ -2,11 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from denoise_daisy.runs import report_at_end
+from denoise_daisy.waits import WAITS
 from harness import REAL_DATA
 from harness.frames import Frames
 from harness.pools import Pools
@@ -36,6 +39,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SECONDS",
         help="for how long test_network.py cuts a wire (default 3)",
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_report() -> Iterator[None]:
+    """Runs in the tests' own process make no report at their end, as short waits say.
+
+    For others see `SHORT_WAITS`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_at_end, "WAITS", replace(WAITS, report=0.1))
+        yield
 
 
 @pytest.fixture

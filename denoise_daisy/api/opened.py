@@ -12,7 +12,8 @@ from typing import Any
 from denoise_daisy.api.found import AnyRun, find_output
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.outputs.object_table import DataFrame, read_table
-from denoise_daisy.outputs.ome_zarr import LABELS, LEVEL, listed_labels, own_attributes
+from denoise_daisy.outputs.ome_groups import LABELS, listed_labels, own_attributes
+from denoise_daisy.outputs.ome_zarr import LEVEL
 from denoise_daisy.outputs.opened_image import OpenedImage, as_dask, open_group
 from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.run_dir.record import RunRecord

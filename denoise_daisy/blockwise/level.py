@@ -23,7 +23,6 @@ from denoise_daisy.geometry import BlockGrid, Index, LevelTransform
 from denoise_daisy.images.image import Channel, as_array
 from denoise_daisy.outputs.layout import Layout, without_c
 from denoise_daisy.outputs.ome_zarr import (
-    METADATA,
     files_of,
     open_array,
     open_written,
@@ -79,7 +78,7 @@ class Level:
     @property
     def is_there(self) -> bool:
         """Whether the array is still there to be written to."""
-        return is_there(self.path / METADATA)
+        return is_there(self.path / self.layout.metadata)
 
     @cached_property
     def array(self) -> "Array":

@@ -30,8 +30,8 @@ from denoise_daisy.geometry import (
 )
 from denoise_daisy.run_dir.record import StageRecord
 
-TASK_WORK = 0.02
-"""Time that pooling, thresholding or labelling takes, of that for denoising."""
+QUICK = 1.0
+"""Seconds of a block of this program's own of which no more is known."""
 
 ONLY_BLOCK: Index = (0, 0, 0, 0)
 """The first block; of a stage that writes one file the only one."""
@@ -108,9 +108,8 @@ class Stage:
     pace: Pace | None = None
     """How long a block takes, by the shape that it reads; None where not known."""
 
-    work_per_voxel: float = TASK_WORK
-    """Time for a voxel that it writes, in that of denoising one: a rough measure, to
-    guess how much of a run's time is over."""
+    is_users: bool = False
+    """Whether it computes by code of the user's, of which nothing is known."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,9 +118,11 @@ class Stage:
 
     @cached_property
     def usual_seconds(self) -> float | None:
-        """What the block takes that reads most; None where only a trial would tell."""
-        if self.pace is None or self.is_essential:
+        """About what a block takes; None where only doing one would tell."""
+        if self.is_essential or self.is_users:
             return None
+        if self.pace is None:
+            return QUICK
         return self.pace.seconds(self.grid.largest_shape)
 
     @property
@@ -133,15 +134,6 @@ class Stage:
     def file_shape(self) -> Coordinate:
         """Voxels of an output file, ``(t, z, y, x)``."""
         return self.target.file_shape(self.grid)
-
-    @property
-    def work(self) -> float:
-        """Work for all that it writes, see `work_per_voxel`."""
-        return self.work_of(self.grid.voxels_written)
-
-    def work_of(self, voxels: int) -> float:
-        """Work for so many positions of ``(t, z, y, x)``."""
-        return self.work_per_voxel * self.target.channels_written * voxels
 
     def read_block(self, index: Index) -> Block:
         """Read what a block needs."""

@@ -12,6 +12,7 @@ from denoise_daisy.commands import (
     inspect,
     plan,
     preview,
+    report,
     run,
     schema,
     status,
@@ -29,6 +30,7 @@ COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "preview": preview.add,
     "run": run.add,
     "status": status.add,
+    "report": report.add,
     "verify": verify.add,
     "schema": schema.add,
 }

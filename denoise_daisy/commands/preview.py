@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
+from denoise_daisy.report.page_file import check_file, preview_file, write_page
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import first_of, is_many
 from denoise_daisy.runs.preview import preview
-from denoise_daisy.runs.preview_file import check_file, preview_file, write_preview
 from denoise_daisy.runs.preview_page import page
 from denoise_daisy.runs.preview_report import summary
 from denoise_daisy.runs.shared_noise import expected_noise
@@ -71,7 +72,9 @@ def _call(options: argparse.Namespace) -> None:
         config = config.model_copy(update={"noise": noise})
         print(said, file=sys.stderr, flush=True)
     file = preview_file(Path(options.config), options.output)
-    check_file(file, config)
+    output = Path(config.output.path)
+    taken = (output, RunDir.of_output(output).path, Path(config.input.one.path))
+    check_file(file, taken, "preview")
     found = preview(
         config,
         name=options.config,
@@ -81,5 +84,5 @@ def _call(options: argparse.Namespace) -> None:
         unchecked_ndsafir=options.unchecked_ndsafir,
         say=partial(print, file=sys.stderr, flush=True),
     )
-    write_preview(file, page(found, Path(options.config).name))
+    write_page(file, page(found, Path(options.config).name), "preview")
     print_answer(summary(found, file))

@@ -127,6 +127,19 @@ def describe(numbers: NoiseNumbers) -> str:
     return f"poisson-gaussian, gains {gains}, offsets {offsets}"
 
 
+Models = tuple[tuple[float, float], ...]
+"""Gain and offset of each channel's noise; of Gaussian noise 0 and the variance."""
+
+
+def models_of(numbers: NoiseNumbers | None, channels: int) -> Models | None:
+    """The noise of each channel; None where nothing is known of it."""
+    if numbers is None:
+        return None
+    if numbers.noise_std is not None:
+        return ((0.0, numbers.noise_std**2),) * channels
+    return tuple(zip(numbers.gains or (), numbers.offsets or (), strict=True))
+
+
 def floors(noise: NoiseNumbers) -> tuple[float, ...]:
     """Grey levels below which voxels become one value, by channel; none if Gaussian.
 

@@ -3,17 +3,29 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.sections import AnyAxis, OutputType, Section, by_axis
 
 ARRAY_AXES = "tczyx"
 """The axes of every array."""
+
+OmeVersion = Literal["0.5", "0.4"]
+"""Of OME-NGFF."""
+
+V3: OmeVersion = "0.5"
+"""That which lies in Zarr v3."""
+
+V2: OmeVersion = "0.4"
+"""That which lies in Zarr v2."""
+
+ARRAY_METADATA: dict[OmeVersion, str] = {V3: "zarr.json", V2: ".zarray"}
+"""Document by which an array is one."""
 
 MAX_SHARD_BYTES = 256 << 20
 
@@ -23,6 +35,10 @@ class Output(Section):
 
     path: Annotated[str, Field(min_length=1)]
     """Folder to make; a relative path counts from the config file."""
+
+    ome_version: OmeVersion = "0.5"
+    """Of OME-NGFF.  0.5 is Zarr v3 with shards; 0.4 is Zarr v2, which more viewers
+    read, as those in Fiji, and which has no shards: each chunk is a file."""
 
     dtype: OutputType = "input"
     """Integers are rounded to nearest and clipped; clipped voxels are reported."""
@@ -35,7 +51,7 @@ class Output(Section):
     shards: dict[AnyAxis, PositiveInt] | Literal["auto"] | None = "auto"
     """Voxels of a shard by axis (an axis not named: one chunk, all channels), null for
     no sharding, or auto: whole shards tile a block and hold all channels, 256 MiB each
-    uncompressed at most."""
+    uncompressed at most; none with ome_version 0.4."""
 
     compression_level: Annotated[int, Field(ge=0, le=9)] = 1
     """Level of the zstd compressor."""
@@ -43,6 +59,20 @@ class Output(Section):
     durability: Literal["fsync", "none"] = "fsync"
     """fsync: a block counts as done once it would outlive a power cut; none: once the
     system has it, which is faster on slow file systems."""
+
+    @model_validator(mode="after")
+    def _shards_are_of_v3(self) -> Self:
+        if self.ome_version == V2 and isinstance(self.shards, dict):
+            raise ValueError(
+                "no shards with ome_version 0.4, whose Zarr v2 has none: leave shards"
+                ' out, or set ome_version to "0.5"'
+            )
+        return self
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether arrays lie in shards."""
+        return self.shards is not None and self.ome_version == V3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +84,29 @@ class Layout:
     chunks: tuple[int, ...]
     shards: tuple[int, ...] | None
     compression_level: int
+    ome_version: OmeVersion = V3
+    has_channels: bool = True
+    """Whether axis c is on disk; without it, there is one channel."""
+
+    def stored(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Of five numbers along (t, c, z, y, x), those of the axes on disk."""
+        t, c, *zyx = shape
+        return (t, c, *zyx) if self.has_channels else (t, *zyx)
+
+    @property
+    def axes(self) -> str:
+        """Those on disk."""
+        return ARRAY_AXES if self.has_channels else ARRAY_AXES.replace("c", "")
+
+    @property
+    def metadata(self) -> str:
+        """Name of the document by which the array is one."""
+        return ARRAY_METADATA[self.ome_version]
+
+    @property
+    def keys(self) -> str:
+        """Folder of all its chunks or shards in the array's."""
+        return "c" if self.ome_version == V3 else ""
 
     @property
     def file_shape(self) -> tuple[int, ...]:

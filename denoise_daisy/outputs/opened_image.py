@@ -20,6 +20,7 @@ from denoise_daisy.images.ome_ngff import (
 )
 from denoise_daisy.images.zarr_nodes import Node, read_node
 from denoise_daisy.images.zarr_place import LocalPlace
+from denoise_daisy.outputs.five_axes import stored_shape
 from denoise_daisy.outputs.ome_zarr import open_written
 
 if TYPE_CHECKING:
@@ -193,9 +194,11 @@ def open_group(path: Path) -> OpenedImage:
     if node is None or multiscale is None:
         raise InputError(f"{str(path)!r} is no image of an OME-Zarr.")
     sources = tuple(open_written(path / d.path) for d in multiscale.datasets)
-    count = len(sources[0].shape)
-    axes = axes_of(str(path), multiscale, count) or "tczyx"[-count:]
-    sizes = sizes_of(str(path), multiscale, multiscale.datasets[0], axes)
+    count = len(stored_shape(sources[0]))
+    on_disk = axes_of(str(path), multiscale, count) or "tczyx"[-count:]
+    sizes = sizes_of(str(path), multiscale, multiscale.datasets[0], on_disk)
+    # Labels of one channel lack c on disk, and have it here as the image has.
+    axes = on_disk if count == len(sources[0].shape) else "tczyx"
     return OpenedImage(
         path=path,
         axes=axes,

@@ -5,7 +5,7 @@ from pathlib import Path
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import is_there
 from denoise_daisy.errors import InputError, RefusedError
-from denoise_daisy.outputs.ome_zarr import own_attributes
+from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord

@@ -1,6 +1,5 @@
 """The OME-Zarrs that hold the scenes of a file, each an image with a run of its own."""
 
-import json
 import threading
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,9 +13,11 @@ from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.formats import original_of
 from denoise_daisy.images.image import Channel, Image
 from denoise_daisy.images.original import Original
+from denoise_daisy.outputs.layout import V3
 from denoise_daisy.outputs.ome_collections import create_plate, create_series
+from denoise_daisy.outputs.ome_groups import is_group, ome_of, own_attributes
 from denoise_daisy.outputs.ome_xml import Collected
-from denoise_daisy.outputs.ome_zarr import LEVEL, METADATA, own_attributes
+from denoise_daisy.outputs.ome_zarr import LEVEL, array_facts
 from denoise_daisy.run_dir.many_record import is_of_many
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import OneOfMany
@@ -37,7 +38,7 @@ def refuse_containers_of_others(images: Sequence[OneOfMany], hub: RunDir) -> Non
         if container is None or not container.exists() or not any(container.iterdir()):
             continue
         is_ours = OWNER in (own_attributes(container) or {})
-        is_begun = is_of_many(hub) and not (container / METADATA).exists()
+        is_begun = is_of_many(hub) and not is_group(container)
         if not (is_ours or is_begun):
             raise RefusedError(
                 f"{str(container)!r} exists, and holds no scenes that this program has"
@@ -79,30 +80,30 @@ class Containers:
         images = [image for image in images if image.output in self._there]
         original = self._originals[container]
         fields: dict[tuple[str, str], list[Collected]] = defaultdict(list)
+        form = images[0].config.output.ome_version if images else V3
         for image in images:
             if image.well is not None:
                 fields[image.well].append(self._there[image.output])
         if fields:
-            create_plate(container, fields, original, self._own)
+            create_plate(container, fields, original, self._own, form)
         elif images:
             collected = [self._there[image.output] for image in images]
-            create_series(container, collected, original, self._own)
+            create_series(container, collected, original, self._own, form)
 
 
 def _collected(image: OneOfMany) -> Collected | None:
     """What is told of an image, as it lies on disk; None where it does not, whole."""
     try:
-        array = json.loads((image.output / LEVEL / METADATA).read_bytes())
-        group = json.loads((image.output / METADATA).read_bytes())
-        ome = group["attributes"]["ome"]
+        shape, dtype = array_facts(image.output / LEVEL)
+        ome = ome_of(image.output)
         (scaled,) = ome["multiscales"]
         scale = scaled["datasets"][0]["coordinateTransformations"][0]["scale"]
         units = [axis.get("unit") for axis in scaled["axes"]]
         return Collected(
             path=image.output.name,
             name=image.name,
-            shape=tuple(array["shape"]),
-            dtype=array["data_type"],
+            shape=shape,
+            dtype=dtype,
             scale_um=tuple(
                 size if unit else None
                 for size, unit in zip(scale[2:], units[2:], strict=True)

@@ -9,6 +9,7 @@ from denoise_daisy.amounts import core_time, size
 from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
+from denoise_daisy.report.files import write_report
 from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.many_record import ManyRecord
@@ -84,6 +85,29 @@ def verify_many(hub: RunDir) -> str:
             continue
         try:
             said.append(f"{name}: {verify(run_dir)}")
+        except DenoiseDaisyError as error:
+            bad.append(f"{name}: {error}")
+    if bad:
+        raise BlocksFailed("\n".join([*said, *bad]))
+    return "\n".join(said)
+
+
+def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
+    """Write the report of each image that was begun, each within so many seconds.
+
+    Raises
+    ------
+    BlocksFailed
+        Some can't be made; all others were.
+    """
+    said, bad = [], []
+    for name, output in ManyRecord.of(hub).images.items():
+        run_dir = _run_dir(hub, output)
+        if not run_dir.run_file.exists():
+            said.append(f"{name}: not begun")
+            continue
+        try:
+            said.append(f"{name}: {write_report(run_dir, seconds=seconds)}")
         except DenoiseDaisyError as error:
             bad.append(f"{name}: {error}")
     if bad:

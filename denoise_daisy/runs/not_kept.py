@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 
 from denoise_daisy.durable import persistently
-from denoise_daisy.outputs.ome_zarr import unlist_labels
+from denoise_daisy.outputs.ome_groups import unlist_labels
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord

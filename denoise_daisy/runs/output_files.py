@@ -48,10 +48,11 @@ def gone_files(stages: Iterable[Stage], ledgers: Mapping[str, Ledger]) -> str:
         try:
             done = ledgers[stage.name].done_files()
             if stage.array is not None and done.any() and not stage.array.is_there:
+                document = stage.array.path / stage.array.layout.metadata
                 return (
-                    f"The metadata of {str(stage.array.path)!r} are gone, without which"
-                    " nobody can read its blocks. Put its zarr.json back and start"
-                    " again."
+                    f"The metadata of {str(document.parent)!r} are gone, without which"
+                    f" nobody can read its blocks. Put its {document.name} back and"
+                    " start again."
                 )
             gone = done & ~persistently(partial(_files_there, stage))
             _look_again(stage, gone)
@@ -111,8 +112,8 @@ def _array_files_there(array: Level, counts: Sequence[int]) -> np.ndarray:
     layout = array.layout
     channels = -(-layout.shape[1] // layout.file_shape[1])
     there = np.zeros((counts[0], channels, *counts[1:]), bool)
-    for names in _files_in(array.path / "c", depth=5):
-        _mark(there, names)
+    for names in _files_in(array.path / layout.keys, depth=len(layout.axes)):
+        _mark(there, names if layout.has_channels else (names[0], "0", *names[1:]))
     return np.asarray(there.all(axis=1))
 
 

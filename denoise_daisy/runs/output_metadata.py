@@ -17,22 +17,25 @@ from denoise_daisy.images.formats import original_of
 from denoise_daisy.images.image import Channel
 from denoise_daisy.images.original import Original
 from denoise_daisy.outputs.ome_collections import keep_metadata
-from denoise_daisy.outputs.ome_metadata import (
-    Resolution,
-    display_metadata,
-    ome_metadata,
-)
-from denoise_daisy.outputs.ome_xml import Collected
-from denoise_daisy.outputs.ome_zarr import (
+from denoise_daisy.outputs.ome_groups import (
     LABELS,
-    create_array,
     create_group,
     create_labels,
+    is_damaged_group,
     listed_labels,
     own_attributes,
 )
+from denoise_daisy.outputs.ome_metadata import (
+    Resolution,
+    display_metadata,
+    label_metadata,
+    ome_metadata,
+)
+from denoise_daisy.outputs.ome_xml import Collected
+from denoise_daisy.outputs.ome_zarr import create_array
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.runs.provenance import marks, provenance
+from denoise_daisy.tasks.threshold import Threshold
 
 logger = logging.getLogger("denoise_daisy")
 
@@ -58,7 +61,11 @@ def damaged_groups(run: ResolvedRun) -> list[Path]:
         for path, levels in _groups(run.stages).items()
         if any(level.is_there for level in levels)
     }
-    damaged = [path for path in groups if own_attributes(path) is None]
+    damaged = [
+        path
+        for path in groups
+        if own_attributes(path) is None or is_damaged_group(path)
+    ]
     labels = {path.name for path, is_labels in groups.items() if is_labels}
     if labels - set(persistently(partial(listed_labels, run.output))):
         damaged.append(run.output / LABELS)
@@ -83,10 +90,11 @@ def create(
     if original.problem:
         logger.warning("What is kept of the input's metadata: %s.", original.problem)
     own = {**provenance(run, original, left_alone), **notes}
+    form = run.config.output.ome_version
     groups = _groups(stage for stage in run.stages if stage.name not in left_alone)
     for path, levels in groups.items():
         noted = known if levels[0].is_labels else own
-        persistently(partial(create_group, path, described[path], noted))
+        persistently(partial(create_group, path, described[path], noted, form))
         for level in levels:
             persistently(partial(create_array, level.path, level.layout))
     labels = [path.name for path, levels in groups.items() if levels[0].is_labels]
@@ -94,7 +102,8 @@ def create(
     if run.denoising.name not in left_alone:
         kept = original if keeps_original else Original()
         image = _collected(run, original)
-        persistently(partial(keep_metadata, run.output, [image], kept, known))
+        told = (run.output, [image], kept, known)
+        persistently(partial(keep_metadata, *told, version=form))
 
 
 def _collected(run: ResolvedRun, original: Original) -> Collected:
@@ -134,8 +143,11 @@ def _image(
 
 
 def _labels(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]:
-    source = {"version": "0.5", "source": {"image": "../../"}}
-    return {**_multiscale(run, path, levels), "image-label": source}
+    masks = {task.name for task in run.config.tasks if isinstance(task, Threshold)}
+    # Of other labels only a narrow type bounds the ids.
+    values = 255 if levels[0].dtype == "uint8" else 0
+    told = label_metadata(1 if path.name in masks else values)
+    return {**_multiscale(run, path, levels), "image-label": told}
 
 
 def _multiscale(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, Any]:
@@ -148,7 +160,8 @@ def _multiscale(run: ResolvedRun, path: Path, levels: list[Level]) -> dict[str, 
         )
         for level in levels
     ]
-    return ome_metadata(_name(path), run.image, resolutions, levels[-1].method)
+    method, axes = levels[-1].method, levels[0].layout.axes
+    return ome_metadata(_name(path), run.image, resolutions, method, axes)
 
 
 def _name(path: Path) -> str:

@@ -8,13 +8,13 @@ from denoise_daisy.config import Config
 from denoise_daisy.durable import delete, is_there, partial_of, persistently
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.images.series_files import is_member
-from denoise_daisy.outputs.ome_xml import FOLDER
-from denoise_daisy.outputs.ome_zarr import (
+from denoise_daisy.outputs.ome_groups import (
+    DOCUMENTS,
     LABELS,
-    METADATA,
     own_attributes,
     remove_image,
 )
+from denoise_daisy.outputs.ome_xml import FOLDER
 from denoise_daisy.resolved.recorded import check_run_of
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
@@ -240,7 +240,7 @@ def is_made_here(output: Path) -> bool:
     if own_attributes(output) is not None:
         return True
     names = [child.name for child in output.iterdir()]
-    own = (METADATA, LABELS, FOLDER)
+    own = (*DOCUMENTS, LABELS, FOLDER)
     return RunDir.of_output(output).run_file.is_file() and all(
         name in own or name.isdecimal() for name in names
     )

@@ -7,14 +7,19 @@ from pathlib import Path
 from denoise_daisy.algorithms.residuals import ResidualFigures
 from denoise_daisy.amounts import core_time, duration
 from denoise_daisy.geometry import AXES
+from denoise_daisy.report.limits import (
+    LEAST_VARIANCE,
+    MOST_BELOW,
+    MOST_CHANGE,
+    MOST_LEFT,
+    MOST_NEIGHBOURS,
+    MOST_STRUCTURE,
+    MOST_VARIANCE,
+    NOTHING_REMOVED,
+)
 from denoise_daisy.runs.preview import Preview, Tried
 from denoise_daisy.runs.preview_sweep import Score, in_words
 from denoise_daisy.runs.preview_trial import Part
-
-MOST_NEIGHBOURS, MOST_STRUCTURE = 0.15, 0.15
-VARIANCES = 0.05, 0.5, 1.15
-MOST_LEFT, MOST_CHANGE, MOST_BELOW = 0.3, 0.01, 0.1
-"""Figures beyond these are marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +54,12 @@ def figures_of(part: Part, c: int) -> dict[str, Figure]:
 
 
 def _variance(figures: ResidualFigures) -> Figure:
-    least, low, high = VARIANCES
     if figures.variance is None:
         return Figure("-")
     v, doubt = figures.variance, ""
-    if v < low:
-        doubt = "nothing removed" if v < least else "noise left"
-    elif v > high:
+    if v < LEAST_VARIANCE:
+        doubt = "nothing removed" if v < NOTHING_REMOVED else "noise left"
+    elif v > MOST_VARIANCE:
         doubt = "too large"
     return Figure(f"{v:.0%}", doubt)
 

@@ -9,34 +9,24 @@ from typing import Any, cast
 import numpy as np
 from funlib.geometry import Roi
 
-from denoise_daisy.algorithms.residuals import (
-    ResidualFigures,
-    pure_noise,
-    residual_figures,
-)
+from denoise_daisy.algorithms.residuals import ResidualFigures, residual_figures
 from denoise_daisy.amounts import GIB
-from denoise_daisy.blockwise.fit import convert, trim
+from denoise_daisy.blockwise.fit import trim
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Raw
 from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
 from denoise_daisy.denoisers.base import Denoiser
-from denoise_daisy.denoisers.noise import NoiseNumbers, floors
+from denoise_daisy.denoisers.noise import Models, NoiseNumbers, floors, models_of
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
 from denoise_daisy.images.image import Image, roi_of, valid_in
 from denoise_daisy.machine import free_memory
+from denoise_daisy.report.pure_noise import denoised_noise, noise_left, noise_shape
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.runs.plan_hours import Clock
 from denoise_daisy.runs.preview_regions import Region
 from denoise_daisy.tasks.denoise import ranges_of
-
-NOISE_SHAPE = (5, 9, 96, 96)
-"""Of the pure noise that is denoised, ``(t, z, y, x)``, where that is enough and a
-block reads as much."""
-
-Models = tuple[tuple[float, float], ...] | None
-"""Gain and offset of each channel's noise; None where the denoiser knows of none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +54,7 @@ class Part:
         """Of each channel's pure noise, the standard deviation after, over before."""
         if self.noise is None or self.noise_denoised is None:
             return ()
-        return tuple(
-            _inner_sd(after) / max(_inner_sd(before), 1e-12)
-            for before, after in zip(
-                self.noise.swapaxes(0, 1),
-                self.noise_denoised.swapaxes(0, 1),
-                strict=True,
-            )
-        )
+        return noise_left(self.noise, self.noise_denoised)
 
 
 @dataclass(frozen=True)
@@ -82,15 +65,9 @@ class Trial:
     denoiser: Denoiser
 
     @property
-    def models(self) -> Models:
+    def models(self) -> Models | None:
         """What it is told of the noise."""
-        channels = self.run.image.shape[1]
-        numbers = self.numbers
-        if numbers is None:
-            return None
-        if numbers.noise_std is not None:
-            return ((0.0, numbers.noise_std**2),) * channels
-        return tuple(zip(numbers.gains or (), numbers.offsets or (), strict=True))
+        return models_of(self.numbers, self.run.image.shape[1])
 
     @property
     def numbers(self) -> NoiseNumbers | None:
@@ -117,7 +94,7 @@ class Trial:
         """Of denoising a region with its context, and its noise."""
         shape = self.stage(roi).grid.largest_shape
         channels = self.run.image.shape[1]
-        noise = self._noise_shape(shape) if self.numbers else (0, 0, 0, 0)
+        noise = noise_shape(self.denoiser, shape) if self.numbers else (0, 0, 0, 0)
         return sum(self.denoiser.steps(s, channels) for s in (shape, noise) if s[0])
 
     def time(self, parts: Sequence[Part]) -> tuple[float, float]:
@@ -187,33 +164,18 @@ class Trial:
         """Pure noise of the median level of each channel, and it denoised."""
         if self.models is None:
             return None, None
-        shape = self._noise_shape(stage.grid.largest_shape)
-        noise = np.stack(
-            [
-                pure_noise(shape, float(np.median(raw[:, c])), *model, seed=c)
-                for c, model in enumerate(self.models)
-            ],
-            axis=1,
+        return denoised_noise(
+            self.denoiser,
+            self.models,
+            [float(np.median(raw[:, c])) for c in range(raw.shape[1])],
+            noise_shape(self.denoiser, stage.grid.largest_shape),
+            (raw.dtype.name, self.run.array.dtype),
         )
-        taken, _ = convert(noise, raw.dtype.name)
-        written, _ = convert(self.denoiser.denoise(taken), self.run.array.dtype)
-        return taken, written
-
-    def _noise_shape(self, read: Sequence[int]) -> tuple[int, ...]:
-        smallest = self.denoiser.stencil.smallest
-        axes = zip(read, smallest, NOISE_SHAPE, strict=True)
-        return tuple(min(n, max(least, usual)) for n, least, usual in axes)
 
 
 def _gaps(image: Image, roi: Roi) -> float:
     there = valid_in(image, roi)
     return 0.0 if there is None else float(np.mean(~there))
-
-
-def _inner_sd(voxels: np.ndarray) -> float:
-    """Of ``(t, z, y, x)``, away from the borders, where patches see less."""
-    inner = tuple(slice(n // 8, n - n // 8) for n in voxels.shape)
-    return float(voxels[inner].std(dtype=np.float64))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,7 @@ from typing import Any
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.images.formats import describe
 from denoise_daisy.images.original import Original
-from denoise_daisy.outputs.notes import note
-from denoise_daisy.outputs.ome_zarr import own_attributes
+from denoise_daisy.outputs.ome_groups import note, own_attributes
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE

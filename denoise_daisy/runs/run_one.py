@@ -29,6 +29,7 @@ from denoise_daisy.runs.output_metadata import create, damaged_groups, describe
 from denoise_daisy.runs.output_places import check_output, check_owner
 from denoise_daisy.runs.preflight import Preflight, check_workers, preflight
 from denoise_daisy.runs.provenance import complete, ended_before, now
+from denoise_daisy.runs.report_at_end import reported
 from denoise_daisy.runs.start import Among, Start
 from denoise_daisy.runs.warnings import refuse, warnings_of
 
@@ -140,6 +141,7 @@ def _start(
     tell = None if among else asked.tell
     notifier = Notifier(command, about, blocks, tell)
     with (
+        reported(run, say, lambda: bool(among and among.signals.count)),
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(run.output),
     ):

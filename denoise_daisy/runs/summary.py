@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from denoise_daisy.amounts import duration
+from denoise_daisy.amounts import duration, voxel_rate
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.progress import listing
 from denoise_daisy.resolved.run import ResolvedRun
@@ -91,7 +91,7 @@ def _speed(
         denoised = totals[denoise].blocks - totals[denoise].engines[NO_ENGINE]
         share = denoised / grid.size
         voxels = grid.voxels_written * run.image.shape[1] * share
-        yield f"{voxels / seconds / 1e6:.2f} Mvoxel/s denoised."
+        yield f"{voxel_rate(voxels / seconds)} denoised."
     if not any(t.blocks for t in totals.values()):
         return
     spent = max(sum(t.pace.seconds for t in totals.values()), 1e-9)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from denoise_daisy.durable import is_there
 from denoise_daisy.errors import RunStopped
-from denoise_daisy.outputs.ome_zarr import METADATA
 from denoise_daisy.run_dir.lock import successor
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.stage_state import StageState
@@ -56,7 +55,7 @@ def check_output(run_dir: RunDir, states: Iterable[StageState]) -> None:
 
 def _places(run_dir: RunDir, states: Iterable[StageState]) -> list[Path]:
     arrays = [s.stage.array for s in states]
-    files = [array.path / METADATA for array in arrays if array]
+    files = [array.path / array.layout.metadata for array in arrays if array]
     return [run_dir.run_file, run_dir.lock_file, *files]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
+from denoise_daisy.forecast import share_done
 from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
@@ -18,9 +19,10 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
 from denoise_daisy.status.blocks import failed_blocks, slowest_blocks
 from denoise_daisy.status.pace import (
+    ahead_of,
     done_by,
     elapsed,
-    share_done,
+    expected_end,
     voxels_per_second,
 )
 from denoise_daisy.status.stages import (
@@ -115,6 +117,7 @@ def _status(
     standing = {name: table.standing() for name, table in tables.items()}
     engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
     engines.pop(NO_ENGINE, None)
+    ahead = list(ahead_of(run, tables, stages, start))
     workers = tuple(_workers(states, done_by(tables, start)))
     return RunStatus(
         output=str(reader.run_dir.output),
@@ -122,8 +125,8 @@ def _status(
         state=_state(holder, stages),
         start=start,
         scheduler=_scheduler(holder) if holder else None,
-        share=share_done(run, tables),
-        time_left=None,
+        share=share_done(ahead),
+        time_left=expected_end(run, ahead, states) if holder else None,
         elapsed_seconds=elapsed(tables, start, reader.run_dir, holder),
         voxels_per_second=voxels_per_second(run, tables[run.denoising.name], start),
         stages=stages,

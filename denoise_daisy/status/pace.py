@@ -2,28 +2,54 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from denoise_daisy.forecast import Ahead, Pace, TimeLeft, time_left
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.worker_states import WorkerState
+from denoise_daisy.status.values import StageStatus
 
 Tables = Mapping[str, LedgerTable]
 
 
-def share_done(run: ResolvedRun, tables: Tables) -> float:
-    """Of all work, by a rough measure; a stage without a table is done."""
-    done = every = 0.0
-    for stage in run.stages:
-        every += stage.work
-        table = tables.get(stage.name)
-        mask = np.ones(stage.grid.size, bool) if table is None else table.done
-        done += stage.work_of(stage.grid.voxels_in(mask))
-    return done / every
+def ahead_of(
+    run: ResolvedRun, tables: Tables, stages: Iterable[StageStatus], start: int
+) -> Iterator[Ahead]:
+    """What is left of each stage, and how long its blocks took since a start."""
+    for stage, told in zip(run.stages, stages, strict=True):
+        pace, guess = Pace(), stage.usual_seconds
+        if table := tables.get(stage.name):
+            rows = table.rows
+            rows = rows[rows["is_done"]]
+            now = rows[rows["epoch"] == start]
+            order = np.argsort(now["ended"], kind="stable")
+            pace = Pace.of(now["seconds"][order].astype(float))
+            guess = float(rows["seconds"].mean()) if len(rows) else guess
+        yield Ahead(
+            name=stage.name,
+            reads=told.reads,
+            pool=run.pool_of(stage).name,
+            left=told.left,
+            at_work=told.running,
+            done=told.done,
+            pace=pace,
+            guess=guess,
+        )
+
+
+def expected_end(
+    run: ResolvedRun, ahead: Sequence[Ahead], workers: Iterable[WorkerState]
+) -> TimeLeft | None:
+    """How long what is left will take those who are at work."""
+    running = Counter(worker.pool for worker in workers)
+    hands = {pool.name: pool.workers.hands(running[pool.name]) for pool in run.pools}
+    return time_left(ahead, hands)
 
 
 def elapsed(

@@ -7,7 +7,8 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from denoise_daisy.amounts import duration
-from denoise_daisy.status.values import RunStatus, TimeLeft
+from denoise_daisy.forecast import TimeLeft
+from denoise_daisy.status.values import RunStatus
 
 NAMES = {
     "running": "Running",
@@ -61,6 +62,9 @@ def _expected(left: TimeLeft | None, now: float) -> str:
     """When a run will end."""
     if left is None:
         return "When it will end can't be told yet."
+    if left.most is None:
+        untried = " and ".join(left.not_known)
+        return f"At least {duration(left.least)} left: {untried} was not tried yet."
     least, most = duration(left.least), duration(left.most)
     begin, end = now + left.least, now + left.most
     first, last = clock(begin, is_exact=False), clock(end, is_exact=False)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import numpy as np
 
+from denoise_daisy.forecast import TimeLeft
+
 State = Literal["running", "done", "failed", "stopped"]
 """A scheduler is at work; all blocks are done; all others are, but some failed for
 good; none is at work and blocks are left."""
@@ -111,14 +113,6 @@ class Scheduler:
     started: str
     heartbeat_seconds: float
     """Since its last sign of life."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLeft:
-    """In which a run is expected to end, in seconds from now."""
-
-    least: float
-    most: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from denoise_daisy.blockwise.stage import Stage, fingerprint_of
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import BlockGrid
 from denoise_daisy.images.image import Image
-from denoise_daisy.outputs.layout import Layout
+from denoise_daisy.outputs.layout import V3, Layout
 from denoise_daisy.run_dir.record import StageRecord
 from denoise_daisy.tasks.base import AnyTask
 from denoise_daisy.tasks.cutting import Cutting
@@ -192,10 +192,17 @@ def task_parameters(
 
 def layout_parameters(layout: Layout) -> dict[str, Any]:
     """What of an array's layout decides the bytes of its files."""
-    return {
-        "dtype": layout.dtype,
-        "channels": layout.shape[1],
-        "chunks": list(layout.chunks),
-        "shards": list(layout.shards) if layout.shards else None,
-        "compression_level": layout.compression_level,
-    }
+    # What is as ever has no name, as in runs of earlier versions.
+    more = {} if layout.ome_version == V3 else {"ome_version": layout.ome_version}
+    axes = {} if layout.has_channels else {"axes": layout.axes}
+    return (
+        more
+        | axes
+        | {
+            "dtype": layout.dtype,
+            "channels": layout.shape[1],
+            "chunks": list(layout.chunks),
+            "shards": list(layout.shards) if layout.shards else None,
+            "compression_level": layout.compression_level,
+        }
+    )

@@ -122,10 +122,24 @@ class Cutting:
         dtype: str,
         block_shape: Coordinate,
         shards: tuple[int, ...] | None = None,
+        *,
+        is_labels: bool = False,
     ) -> Layout:
-        """How an array lies on disk: in whole shards of its blocks unless given."""
+        """How an array lies on disk: in whole shards of its blocks unless given.
+
+        Labels of one channel have no axis of channels: viewers lay them over images
+        that they have split by channel, and count axes from the last.
+        """
         shape, block = with_c(volume.shape, channels), with_c(block_shape, channels)
         chunks = tuple(map(min, chunks_of(self.output, shape), block))
-        if shards is None and self.output.shards is not None:
+        if shards is None and self.output.has_shards:
             shards = auto_shards(block, shape, chunks, dtype)
-        return Layout(shape, dtype, chunks, shards, self.output.compression_level)
+        return Layout(
+            shape,
+            dtype,
+            chunks,
+            shards,
+            self.output.compression_level,
+            self.output.ome_version,
+            has_channels=not is_labels or channels > 1,
+        )

@@ -23,6 +23,7 @@ from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.geometry import AXES, BlockGrid
 from denoise_daisy.images.image import Image, roi_of
 from denoise_daisy.outputs.layout import (
+    V3,
     Layout,
     chunks_of,
     explicit_shards,
@@ -130,7 +131,6 @@ def build_denoise(asked: Denoising, builder: StageBuilder, work: Workload) -> No
         is_essential=True,
         memory=work.memory(grid),
         pace=work.pace,
-        work_per_voxel=1.0,
     )
     builder.add(stage)
     builder.offer("denoised", stage)
@@ -153,7 +153,7 @@ def _cut(
     shape = with_c(volume.shape, image.shape[1])
     chunks = chunks_of(output, shape)
     shards = explicit_shards(output, shape, chunks)
-    if output.shards == "auto" and DENOISE in builder.recorded:
+    if output.shards == "auto" and output.has_shards and DENOISE in builder.recorded:
         # A run may go on with another block shape, but not with other shards.
         shards = _recorded_shards(builder.recorded[DENOISE].parameters)
     file_shape = without_c(shards or chunks)
@@ -213,6 +213,8 @@ def _parameters(
                 1 if asked.denoiser.repeats else asked.threads
             ),
         }
+    if layout.ome_version != V3:
+        parameters["output.ome_version"] = layout.ome_version
     if skip:
         parameters["blocks.skip"] = skip.model_dump()
     if builder.image.has_gaps:

@@ -185,6 +185,7 @@ class _Building:
             "transform": self.transform,
             "read_write_conflict": task.read_write_conflict,
             "unload": self.user.tear_down,
+            "is_users": True,
         }
         if task.output == "values":
             file = self.builder.places.run_dir.work_folder(task.name) / "values.npy"
@@ -200,12 +201,13 @@ class _Building:
         task, builder = self.task, self.builder
         first = self.sources[task.inputs[0]]
         found = self._result_type()
+        is_labels, shape = task.output == "labels", self.grid.block_shape
         layout = builder.cutting.layout(
-            self.volume, found["channels"], found["dtype"], self.grid.block_shape
+            *(self.volume, found["channels"], found["dtype"], shape),
+            is_labels=is_labels,
         )
-        path = builder.places.image(task.name)
-        if task.output == "labels":
-            path = builder.places.labels(task.name)
+        places = builder.places
+        path = (places.labels if is_labels else places.image)(task.name)
         target = builder.places.level(
             task.name,
             path,

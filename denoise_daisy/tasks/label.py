@@ -215,7 +215,7 @@ def _labels(
     transform, shape = pieces.transform, pieces.grid.block_shape
     mask, product = read.mask, read.inputs[task.input]
     layout = builder.cutting.layout(
-        pieces.grid.volume, len(mask.channels), "uint32", shape
+        pieces.grid.volume, len(mask.channels), "uint32", shape, is_labels=True
     )
     ids, channels = Ids(union), len(mask.channels)
     each = voxel_bytes(mask) + channels * LABEL_BYTES

@@ -11,7 +11,8 @@ from denoise_daisy.blockwise.targets import FilePerBlock, SingleFile
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, LevelTransform
 from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.layout import Layout, with_c
-from denoise_daisy.outputs.ome_zarr import LABELS, LEVEL
+from denoise_daisy.outputs.ome_groups import LABELS
+from denoise_daisy.outputs.ome_zarr import LEVEL
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.run_dir import RunDir
 

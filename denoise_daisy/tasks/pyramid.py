@@ -148,7 +148,6 @@ def _stage(
     volume = cutting.volume_in(transform)
     whole = cutting.grid([], transform, volume.shape)
     work = _work(builder, level, factors, method)
-
     pooled = cutting.pooled_shape(finer.grid.block_shape, factors, volume)
     shape = cutting.block_shape(
         name,
@@ -157,7 +156,8 @@ def _stage(
         lambda kept: kept or builder.fitting(task, whole, work, pooled),
     )
     grid = replace(whole, block_shape=shape)
-    layout = cutting.layout(volume, len(level.channels), level.dtype, shape)
+    channels, is_labels = len(level.channels), level.is_labels
+    layout = cutting.layout(volume, channels, level.dtype, shape, is_labels=is_labels)
 
     parameters = {"kind": "pyramid", "method": method, "factors": list(factors)}
     parameters["input level"] = finer.fingerprint

@@ -72,7 +72,9 @@ class Threshold(OneInput):
         work = _work(builder, source, chosen)
         whole = builder.cutting.grid([source], source.transform, volume.shape)
         grid = builder.cut(self, self.name, whole, work)
-        layout = builder.cutting.layout(volume, len(chosen), "uint8", grid.block_shape)
+        layout = builder.cutting.layout(
+            volume, len(chosen), "uint8", grid.block_shape, is_labels=True
+        )
 
         def compute(block: Block) -> np.ndarray:
             values = [self.value or 0.0] * len(chosen)

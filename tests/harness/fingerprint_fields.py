@@ -90,6 +90,10 @@ TABLE: dict[str, tuple[str, str, Fields]] = {
         "output",
         {
             "path": ("other.zarr", AnotherRun()),
+            "ome_version": (
+                "0.4",
+                Refused("output.ome_version was None, is '0.4'"),
+            ),
             "dtype": ("uint8", Refused("output.dtype was 'uint16', is 'uint8'")),
             "chunks": (
                 {"z": 4, "y": 32, "x": 16},

@@ -81,6 +81,10 @@ CONFIGS = {
         ("output.shards.y is 40", "16 voxels", "nearest that is: 32"),
         {"output.chunks": {"y": 16}, "output.shards": {"y": 40}},
     ),
+    "shards where Zarr has none": Case(
+        ("no shards with ome_version 0.4", "leave shards out"),
+        {"output.ome_version": "0.4", "output.shards": {"y": 64}},
+    ),
     "shards smaller than chunks": Case(
         ("output.shards.x is 8", "nearest that is: 16"),
         {"output.chunks": {"x": 16}, "output.shards": {"x": 8}},

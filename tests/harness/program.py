@@ -152,8 +152,9 @@ def processes_of(run_dir: Path) -> list[str]:
 
 
 def voxels_of(array: Path) -> np.ndarray:
-    """All voxels of an array."""
-    return np.asarray(zarr.open_array(array, mode="r")[...])
+    """All voxels of an array, with c, which labels of one channel lack on disk."""
+    voxels = np.asarray(zarr.open_array(array, mode="r")[...])
+    return voxels[:, np.newaxis] if voxels.ndim == 4 else voxels
 
 
 def output_of(output: Path) -> np.ndarray:

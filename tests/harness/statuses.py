@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from denoise_daisy.forecast import TimeLeft
 from denoise_daisy.status.history import History, rows_of
 from denoise_daisy.status.values import (
     DONE,
@@ -17,7 +18,6 @@ from denoise_daisy.status.values import (
     Scheduler,
     SlowBlock,
     StageStatus,
-    TimeLeft,
     WorkerNow,
 )
 

@@ -31,6 +31,7 @@ SHORT_WAITS = {
             "hiccup": 20,
             "file_away": 2.5,
             "array_away": 10,
+            "report": 0.1,
         }
     )
 }
@@ -46,7 +47,7 @@ def short_waits(**others: float) -> dict[str, str]:
     return {VARIABLE: json.dumps(json.loads(SHORT_WAITS[VARIABLE]) | others)}
 
 
-REAL_WAITS = {VARIABLE: ""}
+REAL_WAITS = {VARIABLE: json.dumps({"report": 0.1})}
 """An environment in which runs wait as they do for people."""
 
 PATIENCE = 120

@@ -321,7 +321,7 @@ def test_a_block_that_is_undone_takes_its_readers_along(chain: Chain) -> None:
 
 
 def test_the_readers_of_a_mask_are_not_those_of_the_image(chain: Chain) -> None:
-    (chain.output / "labels/bright/0/c/0/0/1/1/1").unlink()
+    (chain.output / "labels/bright/0/c/0/1/1/1").unlink()
     assert chain.verify().returncode == 3
     said = chain.cli("status", chain.output).stdout
     assert "denoise: 8 done" in said

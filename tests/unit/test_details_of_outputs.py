@@ -15,8 +15,9 @@ from denoise_daisy.blockwise.read_back import slab_bytes
 from denoise_daisy.geometry import FULL_RESOLUTION
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.outputs.layout import Layout, auto_shards
+from denoise_daisy.outputs.ome_groups import create_group, create_labels
 from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
-from denoise_daisy.outputs.ome_zarr import create_array, create_group, create_labels
+from denoise_daisy.outputs.ome_zarr import create_array
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.runs.output_files import _array_files_there
 from harness.czi_files import write_tiles

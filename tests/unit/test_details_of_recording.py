@@ -258,13 +258,6 @@ def test_reading_computing_and_writing_are_timed_each_by_itself(
     assert (done.read_seconds, done.compute_seconds, done.write_seconds) == (1, 2, 4)
 
 
-def test_work_counts_every_channel_that_is_written() -> None:
-    stage = eight_blocks("soft")
-    target = replace(stage.target, channels_written=3)  # type: ignore[type-var]
-    assert replace(stage, target=target, work_per_voxel=0.5).work_of(10) == 15
-    assert replace(stage, target=target, work_per_voxel=0.5).work == 24
-
-
 def test_every_time_of_a_line_is_added_to_its_own_sum() -> None:
     totals = Totals()
     for scale in (1, 10):

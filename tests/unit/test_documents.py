@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from denoise_daisy import Config
-from harness import ROOT, cli, small_czi
+from harness import ROOT, cli, environment, small_czi
 from harness.documents import DOCUMENTS, config_of, fences
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -97,6 +97,7 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
         *("inspect", "init", "calibrate", "plan", "preview", "config.json", "status"),
+        "report",
         *("verify", "schema", "--version"),
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
@@ -115,6 +116,7 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
                 capture_output=True,
                 text=True,
                 timeout=300,
+                env=environment(),
                 check=False,
             )
             assert end.returncode == 0, f"{command} {path}: {end.stdout}{end.stderr}"

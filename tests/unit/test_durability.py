@@ -28,7 +28,8 @@ from denoise_daisy.blockwise.targets import FilePerBlock, SingleFile
 from denoise_daisy.durable import make_folders, remove_partials, sync, write_atomic
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, neighbourhood
 from denoise_daisy.outputs.layout import Layout
-from denoise_daisy.outputs.ome_zarr import create_array, create_group, create_labels
+from denoise_daisy.outputs.ome_groups import create_group, create_labels
+from denoise_daisy.outputs.ome_zarr import create_array
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.run_dir.record import RunRecord

@@ -24,12 +24,12 @@ from denoise_daisy.durable import (
 )
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.layout import Layout
-from denoise_daisy.outputs.ome_zarr import (
-    create_array,
+from denoise_daisy.outputs.ome_groups import (
     create_group,
     is_damaged_group,
     own_attributes,
 )
+from denoise_daisy.outputs.ome_zarr import create_array
 from denoise_daisy.run_dir import lock
 from denoise_daisy.run_dir.checksums import Checksums, encoded
 from denoise_daisy.run_dir.connection import Hint, read_ready

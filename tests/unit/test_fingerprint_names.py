@@ -81,6 +81,9 @@ RUNS: dict[str, tuple[dict[str, Any], set[str]]] = {
 
 ARRAY = {"dtype", "channels", "chunks", "shards", "compression_level"}
 
+ONE_CHANNEL = ARRAY | {"axes"}
+"""Of labels that have no axis of channels on disk."""
+
 THRESHOLD = {"kind", "value", "method", "channel", "reads"}
 
 PIECES = {"kind", "connectivity", "reads", "block_shape"}
@@ -119,12 +122,12 @@ TASKS: list[dict[str, Any]] = [
 
 STAGES = {
     "soft": {"kind", "sigma", "reads", "scipy"} | ARRAY | OF_IMAGE,
-    "bright": THRESHOLD | ARRAY | OF_IMAGE,
+    "bright": THRESHOLD | ONE_CHANNEL | OF_IMAGE,
     "found.value": THRESHOLD | OF_IMAGE | {"scikit-image"},
-    "found": THRESHOLD | ARRAY | OF_IMAGE | {"scikit-image"},
+    "found": THRESHOLD | ONE_CHANNEL | OF_IMAGE | {"scikit-image"},
     "cells.pieces": PIECES | OF_MASK | OF_IMAGE | {"columns"},
     "cells.union": UNION,
-    "cells": PIECES | ARRAY | OF_MASK | {"min_voxels"},
+    "cells": PIECES | ONE_CHANNEL | OF_MASK | {"min_voxels"},
     "cells.table": UNION
     | {"table", "scale_um", "first_voxel", "time_step_s", "channel_names"},
     "levels.1": {"kind", "method", "factors", "input level"} | ARRAY,

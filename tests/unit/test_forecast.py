@@ -255,6 +255,15 @@ def test_a_pace_keeps_all_seconds_in_sixteen_spells_at_most(count: int) -> None:
     assert pace.each == max(1, 2 ** math.ceil(math.log2(count / 16)))
     parts = [seconds[i : i + pace.each] for i in range(0, count, pace.each)]
     assert pace.spells == pytest.approx([part.sum() for part in parts])
+    at_once = Pace.of(seconds)
+    assert at_once.seconds == pytest.approx(pace.seconds)
+    assert at_once.spells == pytest.approx(pace.spells)
+    assert (at_once.blocks, at_once.each) == (count, pace.each)
+    assert at_once.longest == pace.longest
+
+
+def test_a_pace_of_nothing_is_like_one_at_its_beginning() -> None:
+    assert Pace.of(np.empty(0)) == Pace()
 
 
 def test_the_share_of_work_is_counted_in_the_time_that_blocks_take() -> None:

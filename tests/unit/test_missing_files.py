@@ -38,12 +38,12 @@ READS = {
     "found.value": [f"out.soft.zarr/0/c/0/0/0/{y}/0" for y in range(4)],
     "found": ["out.soft.zarr/0/c/0/0/0/0/0", "out.zarr.run/tasks/found/value.json"],
     "cells.pieces": [
-        "out.zarr/labels/found/0/c/0/0/0/0/0",
+        "out.zarr/labels/found/0/c/0/0/0/0",
         "out.zarr/0/c/0/0/0/0/0",
     ],
     "cells.union": [f"out.zarr.run/tasks/cells.pieces/0-0-{y}-0.npz" for y in range(4)],
     "cells": [
-        "out.zarr/labels/found/0/c/0/0/0/0/0",
+        "out.zarr/labels/found/0/c/0/0/0/0",
         "out.zarr.run/tasks/cells.union/0-0-0-0.npz",
     ],
     "cells.table": ["out.zarr.run/tasks/cells.union/0-0-0-0.npz"],

@@ -24,18 +24,16 @@ from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.czi import CziImage
 from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.layout import Layout
+from denoise_daisy.outputs.ome_groups import create_group, own_attributes, remove_image
 from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
 from denoise_daisy.outputs.ome_zarr import (
     DamagedError,
     check_array,
     create_array,
-    create_group,
     damage_told,
     files_of,
     open_array,
     open_written,
-    own_attributes,
-    remove_image,
 )
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.runs.output_metadata import create, describe

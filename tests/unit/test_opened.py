@@ -12,7 +12,8 @@ import zarr
 import denoise_daisy
 from denoise_daisy.errors import InputError
 from denoise_daisy.outputs.layout import Layout
-from denoise_daisy.outputs.ome_zarr import create_array, create_group
+from denoise_daisy.outputs.ome_groups import create_group
+from denoise_daisy.outputs.ome_zarr import create_array
 from harness.czi_files import noise
 
 SHAPE = (2, 3, 5, 20, 30)

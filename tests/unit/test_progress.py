@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -58,7 +59,7 @@ SOME = {"denoise": 10, "soft": 10, "cells": 4, "split": 4, "split.table": 1}
                 "blocks": SOME,
                 "time_left": TimeLeft(least=61, most=None, not_known=("split",)),
             },
-            "soft 9/10, cells 0/4, split 0/4 blocks, and 1 more stages, 2 at work,"
+            "soft 9/10, cells 0/4, split 0/4 blocks, and 1 more stage, 2 at work,"
             " at least 61 s left (split not tried yet)",
         ),
         (
@@ -194,6 +195,8 @@ def test_a_slow_function_behind_a_quick_denoising_is_not_nearly_done(
 ) -> None:
     """Of 40 blocks of a second and 40 of a minute; by count half would be done."""
     it, show = run_of_two, shown_by(run_of_two, monkeypatch)
+    slow = it.states["slow"]
+    slow.stage = replace(slow.stage, is_users=True)
     assert show().time_left is None
     it.say("denoise", "done", *range(40), seconds=1)
     left = show().time_left

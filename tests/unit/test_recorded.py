@@ -7,7 +7,7 @@ import pytest
 
 from denoise_daisy import run
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.outputs.ome_zarr import own_attributes
+from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.runs.status import status

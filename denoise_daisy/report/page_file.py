@@ -1,12 +1,11 @@
-"""The file of a preview: where it may lie, and writing it."""
+"""The file of a page that a person asked for: where it may lie, and writing it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from denoise_daisy.config import Config
 from denoise_daisy.durable import persistently, write_atomic
 from denoise_daisy.errors import InputError, RunStopped
-from denoise_daisy.run_dir.run_dir import RunDir
 
 MARK = b'<meta name="generator" content="denoise_daisy">'
 """In the head of every page of this program."""
@@ -20,8 +19,10 @@ def preview_file(config_file: Path, asked: str | None) -> Path:
     return Path(asked) if asked else config_file.with_suffix(".preview.html")
 
 
-def check_file(file: Path, config: Config) -> None:
-    """Refuse a place in a run's output or its input, or where another file lies.
+def check_file(file: Path, taken: Sequence[Path], what: str) -> None:
+    """Refuse a place at or in one that is taken, or where another file lies.
+
+    `what` is the page that is to be written: a preview, a report.
 
     Raises
     ------
@@ -29,19 +30,18 @@ def check_file(file: Path, config: Config) -> None:
         With what to change.
     """
     there = Path(os.path.realpath(file))
-    output = Path(config.output.path)
-    for taken in (output, RunDir.of_output(output).path, Path(config.input.one.path)):
-        if there.is_relative_to(os.path.realpath(taken)):
-            raise _unfit(file, f"lies at or in {str(taken)!r}")
+    for place in taken:
+        if there.is_relative_to(os.path.realpath(place)):
+            raise _unfit(file, f"lies at or in {str(place)!r}", what)
     try:
         if not persistently(there.parent.is_dir):
-            raise _unfit(file, "lies in no folder that is there")
+            raise _unfit(file, "lies in no folder that is there", what)
         if not os.access(there.parent, os.W_OK | os.X_OK):
-            raise _unfit(file, "lies in a folder that can't be written")
+            raise _unfit(file, "lies in a folder that can't be written", what)
         if persistently(there.exists) and not _is_page(there):
-            raise _unfit(file, "exists and is no preview of this program's")
+            raise _unfit(file, f"exists and is no {what} of this program's", what)
     except OSError as error:
-        raise _unfit(file, f"can't be used ({error.strerror})") from error
+        raise _unfit(file, f"can't be used ({error.strerror})", what) from error
 
 
 def _is_page(file: Path) -> bool:
@@ -51,11 +51,11 @@ def _is_page(file: Path) -> bool:
         return MARK in opened.read(HEAD)
 
 
-def _unfit(file: Path, why: str) -> InputError:
-    return InputError(f"The preview {str(file)!r} {why}. Choose another place with -o.")
+def _unfit(file: Path, why: str, what: str) -> InputError:
+    return InputError(f"The {what} {str(file)!r} {why}. Choose another place with -o.")
 
 
-def write_preview(file: Path, page: str) -> None:
+def write_page(file: Path, page: str, what: str) -> None:
     """Write the page; the file appears whole.
 
     Raises
@@ -67,6 +67,6 @@ def write_preview(file: Path, page: str) -> None:
         write_atomic(Path(os.path.realpath(file)), page)
     except OSError as error:
         raise RunStopped(
-            f"The preview {str(file)!r} can't be written ({error.strerror}). Correct"
+            f"The {what} {str(file)!r} can't be written ({error.strerror}). Correct"
             " that, or choose another place with -o."
         ) from error

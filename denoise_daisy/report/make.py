@@ -1,0 +1,253 @@
+"""Making the report of a run, from its run directory, its output and its raw image."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from denoise_daisy.denoisers.noise import Models, NoiseNumbers, models_of
+from denoise_daisy.durable import is_there, persistently
+from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.report.allowance import Allowance
+from denoise_daisy.report.cost import cost, starts_of
+from denoise_daisy.report.facts import clock, facts
+from denoise_daisy.report.figures import all_figures
+from denoise_daisy.report.judgement import channels_of, findings
+from denoise_daisy.report.noise import (
+    left_of_noise,
+    measured_noise,
+    median_levels,
+    noises,
+    surveyed,
+)
+from denoise_daisy.report.on_disk import OnDisk
+from denoise_daisy.report.places import Place, look
+from denoise_daisy.report.reference import likenesses, open_reference
+from denoise_daisy.report.residuals import residuals
+from denoise_daisy.report.resolution import resolutions
+from denoise_daisy.report.seams import seams
+from denoise_daisy.report.trial import Trial
+from denoise_daisy.report.values import (
+    Likeness,
+    Noise,
+    Report,
+    Residual,
+    Resolution,
+    Seam,
+    Voxels,
+)
+from denoise_daisy.report.views import View, views
+from denoise_daisy.resolved.recorded import is_unneeded
+from denoise_daisy.resolved.resolve import check_input, restore
+from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A report, and the pictures that go with it."""
+
+    report: Report
+    views: tuple[View, ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Quality:
+    """What was measured of the voxels."""
+
+    places: list[Place]
+    residuals: list[Residual]
+    noise: list[Noise]
+    resolution: list[Resolution]
+    seams: list[Seam]
+    likeness: list[Likeness]
+    views: list[View]
+
+
+def make(
+    run_dir: RunDir, *, reference: str | None = None, seconds: float | None = None
+) -> Made:
+    """Measure how good a run has become and what it cost; nothing is written.
+
+    `reference` is an image that shows the same without noise.  What does not fit into
+    so many seconds is left out, and so is what can't be read; the report says so.
+
+    Raises
+    ------
+    RefusedError
+        run.json is gone or can't be used.
+    InputError
+        The reference can't be used.
+    """
+    allowed = Allowance(seconds)
+    disk = read(run_dir)
+    if disk.output_problem:
+        allowed.leave_out("What the output shows", disk.output_problem)
+    if disk.input_problem:
+        allowed.leave_out("What the raw image shows", disk.input_problem)
+    if reference is not None:
+        open_reference(reference, disk)
+    tables = _tables(disk)
+    quality = _quality(disk, _block_seconds(disk, tables), reference, allowed)
+    report = _report(disk, tables, quality, allowed)
+    return Made(replace(report, reference=reference), tuple(quality.views))
+
+
+def read(run_dir: RunDir) -> OnDisk:
+    """A run that was begun, with what can be read of it now.
+
+    Raises
+    ------
+    RefusedError
+        run.json is gone or can't be used.
+    """
+    record = RunRecord.of(run_dir)
+    run = restore(record, run_dir)
+    input_problem = output_problem = ""
+    try:
+        check_input(run, record)
+    except (InputError, RefusedError) as error:
+        input_problem = str(error)
+    if not is_there(run.array.path):
+        output_problem = f"The output {str(run.output)!r} is not there."
+    grid, files = run.denoising.grid, run.denoising.file_shape
+    ledger = Ledger(run_dir.ledger(run.denoising.name), run.id, grid, files)
+    persistently(ledger.refresh)
+    return OnDisk(run, record, ledger, input_problem, output_problem)
+
+
+def _tables(disk: OnDisk) -> dict[str, LedgerTable]:
+    """The ledgers of all stages that were not deleted for good."""
+    found = {}
+    for stage in disk.run.stages:
+        if is_unneeded(stage, disk.run, disk.record):
+            continue
+        folder = disk.run.run_dir.ledger(stage.name)
+        table = LedgerTable(folder, disk.run.id, stage.grid, stage.file_shape)
+        persistently(table.refresh)
+        found[stage.name] = table
+    return found
+
+
+def _block_seconds(disk: OnDisk, tables: Mapping[str, LedgerTable]) -> float | None:
+    """What denoising a block took; None where no line tells."""
+    rows = tables[disk.run.denoising.name].rows
+    times = rows["compute_seconds"][rows["is_done"]]
+    return float(times.max(initial=0)) or None
+
+
+def _quality(
+    disk: OnDisk, block_seconds: float | None, reference: str | None, allowed: Allowance
+) -> _Quality:
+    """All of it, what takes little time first."""
+    run, measured = disk.run, allowed.measured
+    names = [channel.name for channel in run.image.channels]
+    places = measured(
+        "Pictures and residuals", lambda: look(disk, allowed), list[Place]()
+    )
+    faces = measured("Seams between blocks", lambda: seams(disk, allowed), list[Seam]())
+    found = None
+    if not disk.input_problem:
+        found = measured("The noise of the raw image", lambda: surveyed(disk), None)
+    shown = measured_noise(found, len(names))
+    probed = run.denoiser.probed
+    numbers = NoiseNumbers.from_json(probed) if probed else None
+    models = models_of(numbers, len(names))
+    some_are_as_is = NO_ENGINE in disk.ledger.engines()
+    rests = measured(
+        "Residuals",
+        lambda: residuals(
+            places, names, numbers, models, shown, some_are_as_is=some_are_as_is
+        ),
+        list[Residual](),
+    )
+    pictures = measured("Pictures", lambda: views(disk, places, allowed), list[View]())
+    left, rings = _denoised_anew(disk, block_seconds, places, (models, shown), allowed)
+    alike = list[Likeness]()
+    if reference is not None:
+        alike = measured(
+            "The reference", lambda: likenesses(disk, reference, places, allowed), alike
+        )
+    return _Quality(
+        places=places,
+        residuals=rests,
+        noise=noises(places, names, models, shown, left),
+        resolution=rings,
+        seams=faces,
+        likeness=alike,
+        views=pictures,
+    )
+
+
+def _denoised_anew(
+    disk: OnDisk,
+    block_seconds: float | None,
+    places: list[Place],
+    noise: tuple[Models | None, Sequence[tuple[float, float] | None]],
+    allowed: Allowance,
+) -> tuple[tuple[float, ...], list[Resolution]]:
+    """What is left of pure noise, and what halves of the photons have in common."""
+    measured, (models, shown) = allowed.measured, noise
+    left, rings = tuple[float, ...](), list[Resolution]()
+    trial = measured(
+        "What is denoised anew", lambda: Trial.of(disk.run, block_seconds), None
+    )
+    if models is not None and trial is not None and places:
+        levels = median_levels(places, len(models))
+        left = measured(
+            "Pure noise, denoised",
+            lambda: left_of_noise(trial, models, levels, allowed),
+            left,
+        )
+    if places and not disk.input_problem:
+        rings = measured(
+            "Fourier ring correlation",
+            lambda: resolutions(disk, places[0], models or shown, trial, allowed),
+            rings,
+        )
+    return left, rings
+
+
+def _report(
+    disk: OnDisk,
+    tables: Mapping[str, LedgerTable],
+    quality: _Quality,
+    allowed: Allowance,
+) -> Report:
+    run = disk.run
+    rows = tables[run.denoising.name].standing()
+    voxels = Voxels(
+        clipped=int(rows["clipped"].sum()),
+        as_is_blocks=disk.ledger.engines()[NO_ENGINE],
+    )
+    told = facts(disk, tables, starts_of(tables))
+    channels = channels_of(quality.residuals, quality.noise, told.channels)
+    written = disk.run.denoising.grid.voxels_in(disk.ledger.done) * run.image.shape[1]
+    figures = all_figures(
+        channels,
+        quality.resolution,
+        quality.seams,
+        quality.likeness,
+        voxels=voxels,
+        written=written,
+        blocks=told.done,
+    )
+    return Report(
+        made=clock(time.time()),
+        seconds=round(allowed.spent, 2),
+        facts=told,
+        findings=tuple(findings(channels, quality.seams, run.denoiser.kind)),
+        figures=tuple(figures),
+        noise=tuple(quality.noise),
+        residuals=tuple(quality.residuals),
+        resolution=tuple(quality.resolution),
+        seams=tuple(quality.seams),
+        voxels=voxels,
+        likeness=tuple(quality.likeness),
+        reference=None,
+        cost=cost(run, tables),
+        warnings=disk.record.warnings,
+        left_out=tuple(allowed.left_out),
+    )

@@ -1,0 +1,155 @@
+"""An output of OME-NGFF 0.4: the same voxels, in files that older viewers read.
+
+The voxels are those of the same run in 0.5, and what lies on disk is read by zarr,
+tensorstore and the validators, which know nothing of this program.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+import yaozarrs
+import zarr
+from demo_czi import write_czi
+from ome_zarr_models.v04.image import ImageAttrs
+from ome_zarr_models.v04.image_label import ImageLabelAttrs as LabelOf04
+from ome_zarr_models.v05.image_label import ImageLabelAttrs as LabelOf05
+
+from harness import cli, output_of, voxels_of, write_config
+from harness.oracles import filter_config, go, speckles
+from harness.shared import once
+
+SHAPE = (2, 2, 6, 40, 44)
+
+TASKS: list[dict[str, Any]] = [
+    {"kind": "smooth", "name": "soft", "sigma": {"y": 1.0, "x": 1.0}},
+    {"kind": "threshold", "name": "bright", "value": 2100, "channel": 1},
+    {"kind": "threshold", "name": "both", "value": 2100},
+    {"kind": "label", "name": "cells", "input": "bright", "table": "csv"},
+    {"kind": "pyramid", "name": "levels", "levels": 1},
+    *(
+        {"kind": "pyramid", "name": f"coarse_{name}", "input": name, "levels": 1}
+        for name in ("soft", "bright", "both", "cells")
+    ),
+]
+
+ARRAYS = ["0", "1", "labels/bright/0", "labels/both/0", "labels/cells/0"]
+ARRAYS += ["labels/cells/1"]
+
+
+def both_runs(folder: Path) -> Path:
+    """The same run twice, as 0.5 and, in two starts, as 0.4."""
+    source = write_czi(folder / "in.czi", speckles(SHAPE))
+    for version in ("0.5", "0.4"):
+        config = filter_config(
+            source,
+            folder / version / "out.zarr",
+            tasks=TASKS,
+            output={"ome_version": version},
+            blocks={"shape": {"y": 16}},
+        )
+        (folder / version).mkdir()
+        write_config(folder / version / "config.json", config)
+        if version == "0.4":
+            first = cli("run", folder / "0.4/config.json", "--task", "denoise")
+            assert first.returncode == 0, first.stderr
+        done = cli("run", folder / version / "config.json")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return once(tmp_path_factory, "ome_04", both_runs)
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_its_voxels_are_those_of_0_5(array: str, runs: Path) -> None:
+    expected = voxels_of(runs / "0.5/out.zarr" / array)
+    assert expected.any()
+    found = runs / "0.4/out.zarr" / array
+    np.testing.assert_array_equal(voxels_of(found), expected)
+    stored = zarr.open_array(found, mode="r")
+    assert stored.metadata.zarr_format == 2
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(found)}}
+    read = tensorstore.open(spec, read=True).result().read().result()
+    np.testing.assert_array_equal(read.reshape(expected.shape), expected)
+
+
+def test_an_image_of_a_task_is_of_0_4_too(runs: Path) -> None:
+    soft, expected = (runs / v / "out.soft.zarr" for v in ("0.4", "0.5"))
+    np.testing.assert_array_equal(output_of(soft), output_of(expected))
+    assert json.loads((soft / "0/.zarray").read_text())["zarr_format"] == 2
+
+
+def test_each_chunk_is_a_file_and_nothing_is_of_zarr_v3(runs: Path) -> None:
+    output = runs / "0.4/out.zarr"
+    assert not list(output.rglob("zarr.json"))
+    array = json.loads((output / "0/.zarray").read_text())
+    assert array["dimension_separator"] == "/"
+    assert array["compressor"]["id"] == "blosc"
+    assert array["compressor"]["cname"] == "zstd"
+    chunks = [-(-n // c) for n, c in zip(SHAPE, array["chunks"], strict=True)]
+    files = sorted((output / "0").glob("*/*/*/*/*"))
+    assert len(files) == np.prod(chunks) > 20
+    plan = json.loads(cli("plan", runs / "0.4/config.json", "--json").stdout)
+    assert plan["output"]["files"] == len(files)
+    assert plan["output"]["shards"] is None
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_validators_take_images_and_labels(version: str, runs: Path) -> None:
+    label_models: dict[str, Any] = {"0.4": LabelOf04, "0.5": LabelOf05}
+    output = runs / version / "out.zarr"
+    places = [output, output.with_name("out.soft.zarr")]
+    places += [output / "labels" / name for name in ("bright", "both", "cells")]
+    if version == "0.5":
+        # That of 0.4 says nothing of its version.
+        places.append(output / "labels")
+    for place in places:
+        assert yaozarrs.validate_zarr_store(str(place))
+        # Its models of groups, of 0.4 and with labels without colours, can't be made.
+        attributes = zarr.open_group(place, mode="r").attrs.asdict()
+        of_ome = attributes.get("ome", attributes)
+        if place.parent.name == "labels":
+            label_models[version].model_validate(of_ome)
+        elif place.name != "labels":
+            ImageAttrs.model_validate(of_ome)
+
+
+def test_its_blocks_are_verified_and_told_of(runs: Path) -> None:
+    said = cli("verify", runs / "0.4/out.zarr")
+    assert said.returncode == 0, said.stdout
+    assert "denoise" in cli("status", runs / "0.4/config.json").stdout
+
+
+def test_a_damaged_chunk_is_found_and_made_again(runs: Path, tmp_path: Path) -> None:
+    """No codec of Zarr v2 has a checksum; the ledger has one."""
+    folder = tmp_path / "0.4"
+    shutil.copytree(runs / "0.4", folder)
+    file = folder / "out.zarr/0/1/0/0/1/1"
+    good = file.read_bytes()
+    bad = bytearray(good)
+    bad[len(bad) // 2] ^= 0x10
+    file.write_bytes(bad)
+    assert cli("verify", folder / "out.zarr").returncode == 3
+    config = json.loads((folder / "config.json").read_text())
+    config["output"]["path"] = str(folder / "out.zarr")
+    go(config)
+    assert file.read_bytes() == good
+
+
+def test_the_version_of_a_run_can_not_be_changed(runs: Path) -> None:
+    config = json.loads((runs / "0.4/config.json").read_text())
+    for version in ("0.4", "0.5"):
+        other = {"0.4": "0.5", "0.5": "0.4"}[version]
+        config["output"]["ome_version"] = other
+        config["output"]["path"] = str(runs / version / "out.zarr")
+        asked = write_config(runs / version / "other.json", config)
+        done = cli("run", asked)
+        assert done.returncode == 4
+        assert "output.ome_version was" in done.stderr

@@ -1,0 +1,448 @@
+"""Reports of real runs: finished, hurt, without their raw image, with a reference."""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from scipy import ndimage
+from skimage.metrics import peak_signal_noise_ratio
+
+from denoise_daisy.errors import BlocksFailed, RunStopped
+from denoise_daisy.report.make import make
+from denoise_daisy.report.values import Report
+from denoise_daisy.run_dir.checksums import chunk_checksums, encoded
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs import report_at_end
+from denoise_daisy.waits import WAITS
+from harness import (
+    cli,
+    config_for,
+    here,
+    ledger_lines,
+    output_of,
+    short_waits,
+    write_config,
+)
+from harness.oracles import go
+from harness.shared import once
+
+GAIN, BACK = 3.0, 100.0
+
+SHAPE = (3, 1, 4, 96, 128)
+
+BLOCK = 32
+
+
+def truth() -> np.ndarray:
+    """Soft spots, ``(t, c, z, y, x)``, without noise."""
+    rng = np.random.default_rng(0)
+    spots = ndimage.gaussian_filter(rng.normal(size=SHAPE), (0, 0, 1, 3, 3))
+    return np.asarray(400 + 120 * np.tanh(2 * spots / spots.std()), np.float32)
+
+
+def noisy() -> np.ndarray:
+    photons = np.random.default_rng(1).poisson((truth() - BACK) / GAIN)
+    return np.rint(BACK + GAIN * photons).astype(np.uint16)
+
+
+@dataclass
+class Reported:
+    """A finished run in a folder of its own."""
+
+    folder: Path
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "out.zarr"
+
+    @property
+    def run_dir(self) -> RunDir:
+        return RunDir.of_output(self.output)
+
+    def report(self, **options: Any) -> Report:
+        return make(self.run_dir, **options).report
+
+
+def finished_in(folder: Path) -> Reported:
+    np.save(folder / "in.npy", noisy())
+    config = config_for(
+        folder / "in.npy",
+        folder / "out.zarr",
+        input={"axes": "tczyx", "voxel_size_um": {"z": 0.3, "y": 0.1, "x": 0.1}},
+        denoise={"patch": {"y": 2, "x": 2}, "max_iter": 3},
+        blocks={"shape": {"t": 1, "z": 4, "y": BLOCK, "x": BLOCK}},
+        output={"chunks": {"z": 4, "y": 16, "x": 16}},
+        noise={"kind": "poisson-gaussian", "gains": [GAIN], "offsets": [-GAIN * BACK]},
+    )
+    write_config(folder / "config.json", config)
+    go(config)
+    return Reported(folder)
+
+
+@pytest.fixture(scope="session")
+def one_report(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Reported, Report]:
+    """A finished run and its report, not to be changed."""
+
+    def make_it(folder: Path) -> tuple[Reported, Report]:
+        run = finished_in(folder)
+        return run, run.report()
+
+    return once(tmp_path_factory, "one-report", make_it)
+
+
+@pytest.fixture
+def twin(one_report: tuple[Reported, Report], tmp_path: Path) -> Reported:
+    """The same run elsewhere, to be hurt; its raw image is a link to the first's."""
+    folder = tmp_path / "twin"
+    shutil.copytree(one_report[0].folder, folder)
+    for name in ("config.json", "out.zarr.run/run.json"):
+        path = folder / name
+        text = path.read_text().replace(str(one_report[0].folder), str(folder))
+        path.write_text(text)
+    old = (one_report[0].folder / "in.npy").stat()
+    os.utime(folder / "in.npy", ns=(old.st_atime_ns, old.st_mtime_ns))
+    return Reported(folder)
+
+
+def named(report: Report, name: str) -> list[float]:
+    return [figure.value for figure in report.figures if figure.name == name]
+
+
+def test_a_good_run_is_as_expected(one_report: tuple[Reported, Report]) -> None:
+    _, report = one_report
+    assert report.findings == ()
+    assert report.left_out == ()
+    assert {f.verdict for f in report.figures} == {"good", "told"}
+    assert len(report.figures) > 12
+    planes = {(r.t, r.z) for r in report.residuals}
+    assert {t for t, _ in planes} == {0, 1, 2}
+    assert {z for _, z in planes} == {0, 1, 2, 3}
+    json.loads(report.json(), parse_constant=pytest.fail)
+
+
+def test_figures_are_those_of_the_arrays(one_report: tuple[Reported, Report]) -> None:
+    """Computed anew from the files, by numpy alone."""
+    run, report = one_report
+    raw, out = noisy().astype(float), output_of(run.output).astype(float)
+    for r in report.residuals:
+        a, b = (v[r.t, 0, r.z, slice(*r.y), slice(*r.x)] for v in (raw, out))
+        assert r.variance is not None
+        expected = np.var(a - b) / np.mean(GAIN * b - GAIN * BACK)
+        assert r.variance == pytest.approx(expected)
+        assert r.change == pytest.approx(b.mean() / a.mean() - 1)
+        assert r.level == pytest.approx(a.mean())
+    (noise,) = report.noise
+    assert noise.deviation == pytest.approx(np.sqrt(GAIN * (noise.level - BACK)))
+    assert noise.measured == pytest.approx(noise.deviation, rel=0.1)
+    assert noise.left is not None
+    assert 0 < noise.left < 0.3
+    lines = [line for line in ledger_lines(run.output) if line["status"] == "done"]
+    assert report.cost is not None
+    (stage, *_) = report.cost.stages
+    assert stage.blocks == report.facts.done == len(lines) == 3 * 3 * 4
+    for told, name in (
+        (stage.computing, "compute"),
+        (stage.reading, "read"),
+        (stage.writing, "write"),
+    ):
+        assert told == pytest.approx(sum(line[f"{name}_seconds"] for line in lines))
+    assert stage.peak_mib == max(line["peak_mib"] for line in lines)
+    assert report.cost.workers == len({line["worker"] for line in lines})
+    assert report.voxels.clipped == sum(line.get("clipped", 0) for line in lines)
+
+
+def test_the_resolution_is_in_micrometers_and_better_after(
+    one_report: tuple[Reported, Report],
+) -> None:
+    (found,) = one_report[1].resolution
+    assert found.pixel_um == (0.1, 0.1)
+    assert found.denoised is not None
+    assert found.raw_resolution is not None
+    assert found.denoised_resolution is not None
+    assert 0.2 <= found.denoised_resolution <= found.raw_resolution < 2
+    assert max(found.frequencies) == pytest.approx(5, rel=0.05)
+    fine = slice(len(found.raw) // 2, None)
+    # Spots of 3 voxels have nothing there: it is noise, and halves do not share it.
+    assert abs(np.mean(found.raw[fine])) < 0.1
+
+
+def test_blocks_leave_no_seam(one_report: tuple[Reported, Report]) -> None:
+    seams = one_report[1].seams
+    assert {(s.axis, s.of) for s in seams} == {
+        (a, of) for a in "yx" for of in ("denoised", "residual")
+    }
+    for seam in seams:
+        assert seam.score == pytest.approx(1, abs=max(0.1, 4 * seam.uncertainty))
+        assert seam.faces == 12
+
+
+def test_a_seam_that_was_made_in_the_output_is_seen(twin: Reported) -> None:
+    """Every other block along y is brighter, and the ledger is told so."""
+    array = zarr.open_array(twin.output / "0", mode="r+")
+    voxels = np.asarray(array[...])
+    voxels[..., BLOCK : 2 * BLOCK, :] += 60
+    array[...] = voxels
+    for file in (twin.run_dir.path / "ledger" / "denoise").glob("*.jsonl"):
+        lines = [json.loads(text) for text in file.read_text().splitlines()]
+        for line in lines:
+            t, z, y, x = (
+                slice(i * n, (i + 1) * n)
+                for i, n in zip(line["block"], line["shape"], strict=True)
+            )
+            sums = chunk_checksums(voxels[t, :, z, y, x], array.chunks)
+            line["chunks"] = encoded(sums)
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = twin.report(seconds=60)
+    scores = {(s.axis, s.of): s for s in report.seams}
+    for of in ("denoised", "residual"):
+        along_y = scores["y", of]
+        assert along_y.score > 1.3
+        assert along_y.score - 1 > 4 * along_y.uncertainty
+        assert scores["x", of].score < 1.1
+    said = [finding for finding in report.findings if "Borders of blocks" in finding]
+    assert [("along y" in finding) for finding in said] == [True, True]
+
+
+def test_the_verb_writes_a_page_and_its_values(twin: Reported) -> None:
+    end = here("report", twin.folder / "config.json")
+    assert end.returncode == 0, end.stderr
+    page = (twin.run_dir.path / "status.html").read_text()
+    values = json.loads((twin.run_dir.path / "report.json").read_text())
+    assert "Quality in numbers" in page
+    assert "data:image/png;base64," in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert values["findings"] == []
+    assert values["facts"]["shape"] == list(SHAPE)
+    assert "figures are as expected" in end.stdout
+    assert str(twin.run_dir.path / "status.html") in end.stdout
+
+
+def test_a_page_of_another_name_leaves_the_run_alone(twin: Reported) -> None:
+    def contents() -> dict[Path, int]:
+        return {p: p.stat().st_mtime_ns for p in twin.folder.rglob("*") if p.is_file()}
+
+    before, page = contents(), twin.folder / "mine.html"
+    assert here("report", twin.output, "-o", page, "--within", "20").returncode == 0
+    values = twin.folder / "mine.report.json"
+    assert contents().keys() - before.keys() == {page, values}
+    assert {k: v for k, v in contents().items() if k in before} == before
+    assert "Quality in numbers" in page.read_text()
+    for place, said in (
+        (twin.folder / "config.json", "is no report of this program's"),
+        (twin.output / "page.html", "lies at or in"),
+        (twin.folder / "no" / "page.html", "lies in no folder"),
+    ):
+        refused = here("report", twin.output, "-o", place)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+    values.write_text("{}")
+    refused = here("report", twin.output, "-o", page)
+    assert refused.returncode == 2
+    assert "mine.report.json" in refused.stderr
+    assert values.read_text() == "{}"
+
+
+def test_psnr_is_told_before_and_after_beside_a_reference(twin: Reported) -> None:
+    reference = twin.folder / "truth.npy"
+    np.save(reference, truth())
+    report = twin.report(reference=str(reference), seconds=60)
+    (found,) = report.likeness
+    extent = float(np.ptp(truth().astype(float)))
+    for told, image in (
+        (found.psnr_raw, noisy()),
+        (found.psnr_denoised, output_of(twin.output)),
+    ):
+        expected = peak_signal_noise_ratio(
+            truth().astype(float), image.astype(float), data_range=extent
+        )
+        assert told == pytest.approx(expected)
+    assert found.psnr_denoised is not None
+    assert found.psnr_raw is not None
+    assert found.psnr_denoised > found.psnr_raw + 3
+    assert found.ssim_denoised is not None
+    assert found.ssim_raw is not None
+    assert found.ssim_denoised > found.ssim_raw
+    np.save(reference, truth()[:1])
+    refused = here("report", twin.output, "--reference", reference)
+    assert refused.returncode == 2
+    assert "1 x 1 x 4 x 96 x 128" in refused.stderr
+    assert "3 x 1 x 4 x 96 x 128" in refused.stderr
+
+
+def remove_raw(run: Reported) -> None:
+    (run.folder / "in.npy").unlink()
+
+
+def change_raw(run: Reported) -> None:
+    np.save(run.folder / "in.npy", noisy() + 1)
+
+
+def delete_output(run: Reported) -> None:
+    shutil.rmtree(run.output)
+
+
+def delete_shards(run: Reported) -> None:
+    shutil.rmtree(run.output / "0" / "c")
+
+
+def damage_all(run: Reported) -> None:
+    for file in (run.output / "0" / "c").rglob("*"):
+        if file.is_file():
+            data = bytearray(file.read_bytes())
+            data[len(data) // 2 : len(data) // 2 + 40] = b"x" * 40
+            file.write_bytes(data)
+
+
+def undo_all(run: Reported) -> None:
+    """As if every block had failed for good."""
+    for file in (run.run_dir.path / "ledger" / "denoise").glob("*.jsonl"):
+        lines = [json.loads(text) for text in file.read_text().splitlines()]
+        for line in lines:
+            line |= {"status": "failed", "reason": "exception", "error": "no luck"}
+            del line["crc"], line["chunks"]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize(
+    ("hurt", "said", "is_shown"),
+    [
+        (remove_raw, "What the raw image shows", True),
+        (change_raw, "has changed since the run was started", True),
+        (delete_output, "is not there", False),
+        (delete_shards, "a file of the output is gone", False),
+        (damage_all, "the output can't be read there", False),
+        (undo_all, "nothing of them is done", False),
+    ],
+)
+def test_what_is_not_there_is_left_out_and_said(
+    twin: Reported, hurt: Callable[[Reported], None], said: str, is_shown: bool
+) -> None:
+    hurt(twin)
+    made = make(twin.run_dir, seconds=60)
+    report = made.report
+    assert any(said in left for left in report.left_out), report.left_out
+    assert bool(made.views) == is_shown
+    assert report.residuals == ()
+    assert report.likeness == ()
+    assert (report.cost is None) == (hurt is undo_all)
+    end = here("report", twin.run_dir.path, "--within", "5")
+    assert end.returncode == 0, end.stderr
+    assert said in (twin.run_dir.path / "status.html").read_text().replace("&#39;", "'")
+
+
+def test_a_block_that_failed_is_no_reason_to_show_nothing(twin: Reported) -> None:
+    for file in (twin.run_dir.path / "ledger" / "denoise").glob("*.jsonl"):
+        lines = [json.loads(text) for text in file.read_text().splitlines()]
+        for line in lines:
+            if line["block"] == [0, 0, 1, 1]:
+                line |= {"status": "failed", "reason": "crash", "error": "signal 11"}
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = twin.report(seconds=60)
+    assert (report.facts.done, report.facts.failed) == (35, 1)
+    assert "The plane at t 0, z 1: it is not done" in report.left_out
+    assert {r.t for r in report.residuals} == {1, 2}
+
+
+def test_with_no_time_all_that_is_measured_is_left_out(twin: Reported) -> None:
+    report = twin.report(seconds=1e-6)
+    assert (*report.residuals, *report.seams, *report.resolution) == ()
+    assert report.cost is not None
+    assert "Seams between blocks: no time was left" in report.left_out
+
+
+def test_a_report_made_anew_says_the_same(
+    one_report: tuple[Reported, Report], twin: Reported
+) -> None:
+    again = twin.report()
+    for name in ("residuals", "resolution", "seams", "noise", "cost", "findings"):
+        assert getattr(again, name) == getattr(one_report[1], name)
+
+
+def test_the_last_thing_that_a_run_does_is_its_report(tmp_path: Path) -> None:
+    """Of a run by the command line, with as much time as people's runs have."""
+    np.save(tmp_path / "in.npy", noisy()[:1])
+    config = config_for(
+        tmp_path / "in.npy", tmp_path / "out.zarr", input={"axes": "tczyx"}
+    )
+    path = write_config(tmp_path / "config.json", config)
+    end = cli(path, env=short_waits(report=60))
+    assert end.returncode == 0, end.stderr
+    page = tmp_path / "out.zarr.run" / "status.html"
+    assert end.stdout.splitlines()[-1] == f"Report: {page}"
+    assert "Quality in numbers" in page.read_text()
+    assert (tmp_path / "out.zarr.run" / "report.json").is_file()
+
+
+class Ended:
+    """A run, as far as its end needs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run_dir, self.output = RunDir(folder / "x.zarr.run"), folder / "x.zarr"
+
+
+def at_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None = None
+) -> list[str]:
+    """What is said after a run whose directory is gone, or that ends with an error."""
+    waits = replace(WAITS, report=60)
+    monkeypatch.setattr(report_at_end, "WAITS", waits)
+    said: list[str] = []
+    ended: Any = Ended(folder)
+    with report_at_end.reported(ended, said.append, lambda: False):
+        if error is not None:
+            raise error("so it ended")
+    return said
+
+
+def test_a_report_that_can_not_be_made_is_a_line_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert at_the_end(tmp_path, monkeypatch) == []
+    assert "The report could not be made" in caplog.text
+    assert "is no run directory" in caplog.text
+    caplog.clear()
+    with pytest.raises(BlocksFailed, match="so it ended"):
+        at_the_end(tmp_path, monkeypatch, BlocksFailed)
+    assert "The report could not be made" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    assert at_the_end(tmp_path, monkeypatch) == []
+    assert "FileNotFoundError" in caplog.text
+
+
+def test_after_a_run_that_was_stopped_there_is_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    with pytest.raises(RunStopped):
+        at_the_end(tmp_path, monkeypatch, RunStopped)
+    assert "report" not in caplog.text
+
+
+def test_of_many_images_each_gets_its_own(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", noisy()[:1, :, :1, :48, :48])
+    config = config_for(
+        tmp_path / "*.npy", tmp_path / "out" / "{name}.zarr", input={"axes": "tczyx"}
+    )
+    (tmp_path / "out").mkdir()
+    path = write_config(tmp_path / "config.json", config)
+    go(config)
+    shutil.rmtree(tmp_path / "out" / "b.zarr.run")
+    end = here("report", path)
+    assert end.returncode == 0, end.stderr
+    assert "b: not begun" in end.stdout
+    assert (tmp_path / "out" / "a.zarr.run" / "report.json").is_file()
+    refused = here("report", path, "-o", tmp_path / "page.html")
+    assert refused.returncode == 2
+    assert "many images" in refused.stderr
