@@ -32,6 +32,9 @@ class Waits:
 
     report: float = 60.0
     """What a report at a run's end may take at most; below 1 s none is made."""
+    page: float = 30.0
+    """Between two pages that tell how far a run is, at least; below 1 s there are none.
+    """
     notify: float = 60.0
     """What the command of `notify` gets to tell somebody."""
 

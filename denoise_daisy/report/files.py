@@ -12,9 +12,8 @@ from denoise_daisy.report.section import section
 from denoise_daisy.report.values import Report
 from denoise_daisy.reports.page import render
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.status.collect import run_status
 from denoise_daisy.status.page import FILE as PAGE_FILE
-from denoise_daisy.status.page import page_of
+from denoise_daisy.status.run_page import page_of_run
 
 JSON_FILE = "report.json"
 """Its name in the run directory."""
@@ -84,10 +83,9 @@ def write_report(
 def _status_page(run_dir: RunDir, made: Made) -> str:
     """The page of the run with its report; that alone where its output is gone."""
     try:
-        status = run_status(run_dir)
+        return page_of_run(run_dir, report=section(made))
     except DenoiseDaisyError:
         return page_of_report(made)
-    return page_of(status, report=section(made))
 
 
 def page_of_report(made: Made) -> str:

@@ -15,7 +15,9 @@ ROW, MOST_ROWS, MOST_NAMED = 0.19, 24, 16
 
 def rate_plot(edges: np.ndarray, rates: np.ndarray, unit: str, what: str) -> str:
     """Something per time, over time from `edges[0]` to `edges[-1]`; as a URI."""
-    figure, plot = axes(f"{unit} since the start", what, width=WIDTH, height=HEIGHT)
+    figure, plot = axes(
+        f"{unit} since the first block", what, width=WIDTH, height=HEIGHT
+    )
     plot.stairs(rates, edges, fill=True, color=BLUE, alpha=0.25, linewidth=0)
     plot.stairs(rates, edges, color=BLUE, linewidth=1.2, baseline=None)
     plot.set_xlim(edges[0], edges[-1])
@@ -29,7 +31,7 @@ def workers_plot(
     """How busy each worker was over time, a row each, from 0 to 1; as a URI."""
     rows = busy.shape[0]
     height = 0.75 + ROW * min(max(rows, 2), MOST_ROWS)
-    figure, plot = axes(f"{unit} since the start", "", width=WIDTH, height=height)
+    figure, plot = axes(f"{unit} since the first block", "", width=WIDTH, height=height)
     for spine in ("left", "bottom"):
         plot.spines[spine].set_visible(False)
     # Else the eye would not find the row of a worker that did nothing.

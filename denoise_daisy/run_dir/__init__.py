@@ -9,4 +9,5 @@ OUTPUT.run/
   tasks/STAGE/      what stages leave for other stages only
   workers/          what each worker is doing just now            (`worker_states`)
   logs/             scheduler.log, one log per worker
+  status.html       how far it is, for people; written anew now and then
 """

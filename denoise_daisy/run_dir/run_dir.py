@@ -57,6 +57,11 @@ class RunDir:
         return self.path / "ready.json"
 
     @property
+    def page(self) -> Path:
+        """How far it is, for people to look at."""
+        return self.path / "status.html"
+
+    @property
     def workers(self) -> Path:
         """Folder of what each worker is doing."""
         return self.path / "workers"
@@ -85,7 +90,8 @@ class RunDir:
 
     def clear(self) -> None:
         """Delete all but the lock and run.json."""
-        self.connection_file.unlink(missing_ok=True)
+        for file in (self.connection_file, self.page):
+            file.unlink(missing_ok=True)
         for folder in ("ledger", "tasks", "workers", "logs"):
             delete(self.path / folder)
 

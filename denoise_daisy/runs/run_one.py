@@ -32,6 +32,8 @@ from denoise_daisy.runs.provenance import complete, ended_before, now
 from denoise_daisy.runs.report_at_end import reported
 from denoise_daisy.runs.start import Among, Start
 from denoise_daisy.runs.warnings import refuse, warnings_of
+from denoise_daisy.status.keeper import page_kept
+from denoise_daisy.status.run_page import pages_of
 
 Say = Callable[[str], None]
 
@@ -144,6 +146,7 @@ def _start(
         reported(run, say, lambda: bool(among and among.signals.count)),
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(run.output),
+        page_kept(run.run_dir, partial(pages_of, run.run_dir)),
     ):
         grace = asked.grace_seconds
         Start(found, epoch, grace, say_and_keep, notifier, among, tell).run()

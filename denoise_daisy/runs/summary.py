@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from denoise_daisy.amounts import duration, voxel_rate
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.durable import is_there
 from denoise_daisy.progress import listing
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
@@ -60,8 +61,7 @@ def summary(
     if warnings:
         lines.append(f"{len(warnings)} warnings at the start:")
         lines += listing([*map(first_sentence, warnings)])
-    lines.append(f"Output: {run.output}")
-    lines += [f"Output: {place}" for place in _beside(run, [s.stage for s in every])]
+    lines += _places(run, [s.stage for s in every])
     return "\n".join(lines)
 
 
@@ -108,6 +108,15 @@ def _speed(
     yield (
         f"Of the workers' time {', '.join(parts)}; peak memory {peak / 1024:.2f} GiB."
     )
+
+
+def _places(run: ResolvedRun, stages: Sequence[Stage]) -> Iterator[str]:
+    """Where to look."""
+    yield f"Output: {run.output}"
+    for place in _beside(run, stages):
+        yield f"Output: {place}"
+    if is_there(run.run_dir.page):
+        yield f"Page: {run.run_dir.page}"
 
 
 def _beside(run: ResolvedRun, stages: Sequence[Stage]) -> list[str]:

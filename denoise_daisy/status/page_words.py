@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
 
-from denoise_daisy.amounts import duration
+from denoise_daisy.amounts import duration, duration_range, voxel_rate
 from denoise_daisy.forecast import TimeLeft
 from denoise_daisy.status.values import RunStatus
 
@@ -41,9 +41,7 @@ def sentences(status: RunStatus, now: float) -> Iterator[str]:
             if status.waits_for:
                 yield f"No worker is at a block: {_ended(status.waits_for)}"
         case "done":
-            spent = status.elapsed_seconds
-            took = f" The last start took {duration(spent)}." if spent else ""
-            yield f"All {every} blocks are done.{took}"
+            yield f"All {every} blocks are done."
         case "failed":
             yield (
                 f"{_blocks(failed)} failed for good; {done} of {every} are done. The"
@@ -65,17 +63,15 @@ def _expected(left: TimeLeft | None, now: float) -> str:
     if left.most is None:
         untried = " and ".join(left.not_known)
         return f"At least {duration(left.least)} left: {untried} was not tried yet."
-    least, most = duration(left.least), duration(left.most)
     begin, end = now + left.least, now + left.most
     first, last = clock(begin, is_exact=False), clock(end, is_exact=False)
-    if least == most or first == last:
-        return f"About {most} left; it will end at about {last}."
-    if least.partition(" ")[2] == most.partition(" ")[2]:
-        least = least.partition(" ")[0]
+    span = duration_range(left.least, left.most)
+    if first == last:
+        return f"{span[0].upper()}{span[1:]} left; it will end at about {last}."
     if time.localtime(begin)[:3] == time.localtime(end)[:3]:
         first = time.strftime("%H:%M", time.localtime(begin))
-        last = f"{time.strftime('%H:%M %Z on %A', time.localtime(end))}"
-    return f"{least} to {most} left; it will end between {first} and {last}."
+        last = time.strftime("%H:%M %Z on %A", time.localtime(end))
+    return f"{span[0].upper()}{span[1:]} left; it will end between {first} and {last}."
 
 
 def clock(seconds: float, *, is_exact: bool = True) -> str:
@@ -87,9 +83,11 @@ def clock(seconds: float, *, is_exact: bool = True) -> str:
 def tiles(status: RunStatus) -> Iterator[tuple[str, str, str]]:
     """A few figures: what, how much, and the unit or a word more."""
     if status.elapsed_seconds:
-        yield "Since the start", duration(status.elapsed_seconds), ""
+        what = "The last start took" if status.is_over else "Since the start"
+        yield what, duration(status.elapsed_seconds), ""
     if status.voxels_per_second:
-        yield "Speed", rate(status.voxels_per_second / 1e6), "Mvoxel/s denoised"
+        speed, unit = voxel_rate(status.voxels_per_second).split(" ", 1)
+        yield "Speed", speed, f"{unit} denoised"
     if not status.is_over:
         at_work = sum(worker.block is not None for worker in status.workers)
         yield "Workers", f"{at_work}", f"at work, of {len(status.workers)}"

@@ -32,6 +32,7 @@ SHORT_WAITS = {
             "file_away": 2.5,
             "array_away": 10,
             "report": 0.1,
+            "page": 0.1,
         }
     )
 }
