@@ -13,6 +13,7 @@ from denoise_daisy.commands import (
     plan,
     preview,
     report,
+    rerun,
     run,
     schema,
     status,
@@ -32,6 +33,7 @@ COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "status": status.add,
     "report": report.add,
     "verify": verify.add,
+    "rerun": rerun.add,
     "schema": schema.add,
 }
 """What adds a verb's parser, by the verb."""

@@ -48,6 +48,9 @@ class RunRecord(_Recorded):
     replaces: str | None = None
     """The run that is being deleted for this one, whose output may be there yet."""
 
+    rerun_of: str | None = None
+    """The run that it does again, from what the output of that one says."""
+
     epoch: int
     """Tells the starts of the run apart."""
 

@@ -92,11 +92,13 @@ def preflight(
     tasks: Sequence[str] = (),
     overwrite: bool = False,
     extend: bool = False,
+    again: RunRecord | None = None,
     new_id: str,
 ) -> Preflight:
     """Refuse what can't work; what is to be done, and how far that is.
 
-    `existing` is the record of a run in that place; a new run gets the new id.
+    `existing` is the record of a run in that place; without, what that of `again` has
+    chosen holds, and else a new run gets the new id.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def preflight(
     """
     if config.notify:
         config.notify.check()
-    record = None if overwrite else existing
+    record = None if overwrite else existing or again
     run = resolve(config, record, new_id)
     longer = extension_of(run, record, is_asked=extend) if record else None
     check_places(run, existing, overwrite=overwrite)

@@ -66,7 +66,8 @@ def provenance(
     noted = {
         "form": FORM,
         "output": run.output.name,
-        "config": without_surroundings(record.config),
+        "config": _without_environments(record.config),
+        "left_out": _left_out(record.config),
         "input": _input(run, original),
         "noise": dict(run.denoiser.probed or {}),
         "engine": record.engine,
@@ -77,20 +78,25 @@ def provenance(
     return {**marks(run), **plain}
 
 
-def without_surroundings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without the shell lines of its jobs, which may hold secrets."""
-    tasks = [
-        {**task, "workers": _without_environment(task["workers"])}
-        if task.get("workers")
-        else task
-        for task in config["tasks"]
-    ]
-    workers = _without_environment(config["workers"])
-    return {**config, "workers": workers, "tasks": tasks}
+def _left_out(config: Mapping[str, Any]) -> list[str]:
+    """Keys of a config that are not noted: shell lines of jobs may hold secrets."""
+    sections = {"workers": config["workers"]}
+    sections |= {f"workers of task {t['name']}": t["workers"] for t in config["tasks"]}
+    return [f"{key}.environment" for key, w in sections.items() if _environment(w)]
 
 
-def _without_environment(workers: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in workers.items() if name != "environment"}
+def _environment(workers: Mapping[str, Any] | None) -> Any:
+    return workers and workers.get("environment")
+
+
+def _without_environments(config: Mapping[str, Any]) -> dict[str, Any]:
+    def without(section: Mapping[str, Any]) -> dict[str, Any]:
+        workers = section["workers"]
+        if not _environment(workers):
+            return dict(section)
+        return {**section, "workers": {**workers, "environment": None}}
+
+    return {**without(config), "tasks": [without(task) for task in config["tasks"]]}
 
 
 def _input(run: ResolvedRun, original: Original) -> dict[str, Any]:
@@ -149,9 +155,9 @@ def complete(found: Preflight, seconds: float | None = None) -> None:
     It harms nothing that is there, and whatever hinders it is only logged.  `seconds`
     is how long the start took, if there was something to do.
     """
-    run, gone = found.run, {*found.left_alone, *found.unneeded}
-    ledgers = {n: ledger for n, ledger in found.ledgers.items() if n not in gone}
     try:
+        run, gone = found.run, {*found.left_alone, *found.unneeded}
+        ledgers = {n: ledger for n, ledger in found.ledgers.items() if n not in gone}
         ended = _ended(run, ledgers, seconds)
         before = ended_before(run)
         if before and before.get("blocks") == ended["blocks"]:

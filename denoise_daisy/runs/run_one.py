@@ -58,6 +58,8 @@ class Asked:
     """Go on where the image has got longer along t since."""
     tell: Tell | None = None
     """Takes the events of the run, for other programs."""
+    again: RunRecord | None = None
+    """Of a run that is done again and was not begun in this place: as it was there."""
 
 
 def run_one(
@@ -74,7 +76,7 @@ def run_one(
     BlocksFailed, RunStopped, Interrupted
         The run ended without all blocks done; start again to go on.
     """
-    tasks, overwrite = asked.tasks, asked.overwrite
+    overwrite = asked.overwrite
     if not asked.unchecked_ndsafir:
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
@@ -87,8 +89,7 @@ def run_one(
         existing = RunRecord.read(run_dir)
         owned = partial(check_owner, run_dir.output, existing, overwrite=overwrite)
         persistently(owned)
-        look = partial(preflight, config, existing, tasks=tasks, overwrite=overwrite)
-        found = persistently(partial(look, extend=asked.extend, new_id=token_hex(8)))
+        found = persistently(partial(_preflight, config, existing, asked))
         _check_workers(found, among)
         begins = among.begins if among else (lambda _: None)
         if found.is_done and not damaged_groups(found.run):
@@ -109,6 +110,18 @@ def run_one(
             if lock.taken_from:
                 logger.warning("Took over from %s, which is dead.", lock.taken_from)
             _start(found, record.epoch, asked, say, among)
+
+
+def _preflight(config: Config, existing: RunRecord | None, asked: Asked) -> Preflight:
+    return preflight(
+        config,
+        existing,
+        tasks=asked.tasks,
+        overwrite=asked.overwrite,
+        extend=asked.extend,
+        again=asked.again,
+        new_id=token_hex(8),
+    )
 
 
 def _check_workers(found: Preflight, among: Among | None) -> None:
@@ -276,7 +289,8 @@ def _record_start(found: Preflight) -> RunRecord:
     record = run.record(epoch)
     told = found.warnings if found.denoises or not before else before.warnings
     begun = now() if before is None else before.begun
-    more = {"warnings": told, "earlier": found.earlier, "begun": begun}
+    more: dict[str, Any] = {"warnings": told, "earlier": found.earlier, "begun": begun}
+    more["rerun_of"] = before.rerun_of if before else None
     record = record.model_copy(update=more)
     if before is not None:
         old = {name: before.stages[name] for name in found.left_alone}

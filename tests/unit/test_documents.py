@@ -97,15 +97,13 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
         *("inspect", "init", "calibrate", "plan", "preview", "config.json", "status"),
-        "report",
-        *("verify", "schema", "--version"),
+        *("report", "verify", "rerun", "schema", "--version"),
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
     for command in (first, *table):
         for path in paths if "PATH" in command else ("",):
-            words = shlex.split(
-                command.replace("PATH", path).replace("FILE", "embryo.czi")
-            )
+            named = command.replace("PATH", path).replace("FILE", "embryo.czi")
+            words = shlex.split(named.replace("OUT.zarr", paths[1]))
             program = {
                 "python": [sys.executable],
                 "denoise-daisy": [str(Path(sys.executable).with_name("denoise-daisy"))],
