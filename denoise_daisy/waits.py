@@ -38,6 +38,13 @@ class Waits:
     notify: float = 60.0
     """What the command of `notify` gets to tell somebody."""
 
+    # `status --watch`
+
+    watch: float = 3.0
+    """Between two looks, in a terminal and as JSON."""
+    watch_in_words: float = 30.0
+    """The same where a file or a pipe gets them in words."""
+
     # Its pools of workers
 
     worker_stuck: float = 300.0

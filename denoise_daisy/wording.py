@@ -123,3 +123,12 @@ def meant(word: object, known: Iterable[str]) -> str:
 
 def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower()) or name
+
+
+def error_text(error: BaseException, where: str | None = None) -> str:
+    """An error of somebody else's code, and the place where it came up."""
+    try:
+        said = f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - it may not even be able to tell what it is
+        said = type(error).__name__
+    return f"{said} (at {where})" if where else said

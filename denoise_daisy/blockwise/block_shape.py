@@ -70,6 +70,13 @@ class Blocks(Section):
     memory_gib: FinitePositive | Literal["auto"] = "auto"
     """Memory of one worker; auto: this machine's free memory shared among workers."""
 
+    @property
+    def as_is_because(self) -> str:
+        """Why blocks are written as they are, where any are."""
+        if self.skip is None:
+            return "the file holds nothing of them"
+        return f"nothing they read is above {self.skip.below:g} (blocks.skip)"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:

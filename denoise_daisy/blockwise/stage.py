@@ -41,6 +41,10 @@ def nothing() -> None:
     """What a stage has to load, or to leave, that computes with what is there."""
 
 
+def nowhere(_: BaseException) -> str | None:
+    """Where an error of a stage came up that runs no code of the user's."""
+
+
 def computed(_: Block) -> None:
     """What a block is written as where all are computed."""
 
@@ -98,6 +102,9 @@ class Stage:
 
     unload: Callable[[], object] = nothing
     """Called once when a worker ends."""
+
+    where: Callable[[BaseException], str | None] = nowhere
+    """Where in code of the user's an error came up: file, line and function."""
 
     is_essential: bool = False
     """Whether the run stops when all of it fails, rather than go on without it."""

@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,6 +72,12 @@ class LsfWorkers(BatchWorkers):
     def system(self, run_dir: RunDir, job_name: str, task: str) -> "Lsf":
         """Jobs of LSF."""
         return Lsf(self, run_dir, job_name, task)
+
+
+def own_job(environment: Mapping[str, str]) -> str:
+    """The job of LSF that this process is in, as its commands name it."""
+    job, index = environment.get("LSB_JOBID", ""), environment.get("LSB_JOBINDEX", "0")
+    return f"{job}[{index}]" if job and index != "0" else job
 
 
 @dataclass(frozen=True, slots=True)

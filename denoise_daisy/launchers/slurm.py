@@ -5,7 +5,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -108,6 +108,12 @@ class SlurmWorkers(BatchWorkers):
     def system(self, run_dir: RunDir, job_name: str, task: str) -> "Slurm":
         """Jobs of Slurm."""
         return Slurm(self, run_dir, job_name, task)
+
+
+def own_job(environment: Mapping[str, str]) -> str:
+    """The job of Slurm that this process is in, as its commands name it."""
+    array, task = (environment.get(f"SLURM_ARRAY_{w}_ID") for w in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else environment.get("SLURM_JOB_ID", "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,11 @@ class Entry:
     )
     reason: Reason | None = None
     error: str | None = None
+    where: str | None = None
+    """File, line and function of the user's own code in which it came up."""
     traceback: str | None = None
+    traceback_file: str | None = None
+    """Where the last traceback of the block is kept, as a path from the logs."""
 
 
 class LedgerWriter:

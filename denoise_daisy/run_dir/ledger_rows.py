@@ -76,7 +76,9 @@ class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     time: str = ""
     reason: str | None = None
     error: str | None = None
+    where: str | None = None
     traceback: str | None = None
+    traceback_file: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """What is kept of a start of many images, beside each one's own run.json."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -25,6 +27,11 @@ class ManyRecord(BaseModel):
 
     noise: dict[str, Any] | None = None
     """The noise of all images together, once it was found."""
+
+    def outputs(self, run_dir: RunDir) -> dict[str, Path]:
+        """Where the outputs are, by the names of the images."""
+        folder = run_dir.path.parent
+        return {name: (folder / out).absolute() for name, out in self.images.items()}
 
     @classmethod
     def of(cls, run_dir: RunDir) -> Self:
@@ -72,3 +79,18 @@ class ManyRecord(BaseModel):
 def is_of_many(run_dir: RunDir) -> bool:
     """Whether a folder is the run directory of many images together."""
     return (run_dir.path / FILE).is_file()
+
+
+def hub_of(run_dir: RunDir) -> RunDir | None:
+    """The run directory of many images together of which a run does one.
+
+    It lies beside the run's own, or beside one of the folders that the run lies in.
+    """
+    folder = run_dir.path.parent
+    around = [RunDir.of_output(f) for f in (folder, *folder.parents[:3]) if f.name]
+    beside = [RunDir(path.parent) for path in folder.glob(f"*.run/{FILE}")]
+    for hub in filter(is_of_many, [*around, *beside]):
+        with suppress(RefusedError):
+            if run_dir.output in ManyRecord.of(hub).outputs(hub).values():
+                return hub
+    return None

@@ -27,6 +27,8 @@ class WorkerState:
     """What computes the block, see `Entry`."""
     run: str = ""
     """Run directory of the block, of a worker that goes from run to run."""
+    job: str = ""
+    """That of a batch system in which it runs."""
 
     @property
     def place(self) -> str:

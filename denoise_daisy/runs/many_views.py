@@ -1,4 +1,4 @@
-"""Many images looked at together: how far they are, whether they are whole, a plan."""
+"""Many images looked at together: whether they are whole, a plan."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -7,66 +7,15 @@ from typing import Any
 
 from denoise_daisy.amounts import core_time, size
 from denoise_daisy.config import Config
-from denoise_daisy.durable import persistently
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
 from denoise_daisy.report.files import write_report
-from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
-from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.many_record import ManyRecord
-from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import OneOfMany, images_of
 from denoise_daisy.runs.plan import Plan
 from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.shared_noise import expected_noise
-from denoise_daisy.runs.status import scheduler_lines
 from denoise_daisy.runs.verify import verify
-
-
-def status_of_many(hub: RunDir) -> str:
-    """How far each image is, a line each, from files alone.
-
-    Raises
-    ------
-    RefusedError
-        The record of the images can't be read.
-    """
-    record = ManyRecord.of(hub)
-    runs = {name: _run_dir(hub, output) for name, output in record.images.items()}
-    shares = {name: _share(run_dir) for name, run_dir in runs.items()}
-    width = max(map(len, runs), default=0)
-    lines = [f"{name.ljust(width)}  {said}" for name, (said, _) in shares.items()]
-    done = sum(is_done for _, is_done in shares.values())
-    lines += scheduler_lines(hub)
-    lines.append(f"{done} of {len(runs)} images are done")
-    return "\n".join(lines)
-
-
-def _run_dir(hub: RunDir, output: str) -> RunDir:
-    return RunDir.of_output((hub.path.parent / output).absolute())
-
-
-def _share(run_dir: RunDir) -> tuple[str, bool]:
-    """How far a run is, in words, and whether all of it is done."""
-    if not run_dir.run_file.exists():
-        return "not begun", False
-    try:
-        record = RunRecord.of(run_dir)
-        run, _ = recorded_run(record, run_dir)
-    except DenoiseDaisyError as error:
-        return str(error), False
-    done = failed = every = 0
-    for stage in run.stages:
-        if is_unneeded(stage, run, record):
-            continue
-        folder = run_dir.ledger(stage.name)
-        ledger = Ledger(folder, run.id, stage.grid, stage.file_shape)
-        persistently(ledger.refresh)
-        done += ledger.done_count
-        failed += len(ledger.last_failed())
-        every += stage.grid.size
-    said = f"{done}/{every} blocks ({done / every:.1%} done)"
-    return said + (f", {failed} failed" if failed else ""), done == every
 
 
 def verify_many(hub: RunDir) -> str:
@@ -78,8 +27,8 @@ def verify_many(hub: RunDir) -> str:
         Some are damaged, or can't be checked; all others were checked.
     """
     said, bad = [], []
-    for name, output in ManyRecord.of(hub).images.items():
-        run_dir = _run_dir(hub, output)
+    for name, output in ManyRecord.of(hub).outputs(hub).items():
+        run_dir = RunDir.of_output(output)
         if not run_dir.run_file.exists():
             said.append(f"{name}: not begun")
             continue
@@ -101,8 +50,8 @@ def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
         Some can't be made; all others were.
     """
     said, bad = [], []
-    for name, output in ManyRecord.of(hub).images.items():
-        run_dir = _run_dir(hub, output)
+    for name, output in ManyRecord.of(hub).outputs(hub).items():
+        run_dir = RunDir.of_output(output)
         if not run_dir.run_file.exists():
             said.append(f"{name}: not begun")
             continue

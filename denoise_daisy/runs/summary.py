@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from denoise_daisy.amounts import duration, voxel_rate
 from denoise_daisy.blockwise.stage import Stage
@@ -11,8 +12,10 @@ from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.tracebacks import traceback_file
 from denoise_daisy.runs.warnings import first_sentence
 from denoise_daisy.scheduling.stage_state import StageState
+from denoise_daisy.status.text import as_is_text, engines_text
 
 
 def summary(
@@ -51,7 +54,7 @@ def summary(
     if engines:
         lines.append(f"Denoised by {engines_text(engines)}.")
     if left:
-        lines.append(f"{left_text(run, left)}.")
+        lines.append(f"{as_is_text(left, run.config.blocks.as_is_because)}.")
     for s in every:
         if s.ledger.totals.clipped and s.stage.array:
             lines.append(
@@ -63,24 +66,6 @@ def summary(
         lines += listing([*map(first_sentence, warnings)])
     lines += _places(run, [s.stage for s in every])
     return "\n".join(lines)
-
-
-def engines_text(engines: Counter[str]) -> str:
-    """What computed how many blocks, the most first."""
-    each = [f"{engine} ({blocks} blocks)" for engine, blocks in engines.most_common()]
-    *others, last = each
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def left_text(run: ResolvedRun, blocks: int) -> str:
-    """How many blocks were not denoised, and why."""
-    skip = run.config.blocks.skip
-    why = (
-        f"nothing they read is above {skip.below:g} (blocks.skip)"
-        if skip
-        else "the file holds nothing of them"
-    )
-    return f"{blocks} blocks written as they are, not denoised: {why}"
 
 
 def _speed(
@@ -131,6 +116,13 @@ def _beside(run: ResolvedRun, stages: Sequence[Stage]) -> list[str]:
     )
 
 
+def _tracebacks(state: StageState, run_dir: RunDir) -> Path:
+    """The folder of those of a stage; its ledger where no file could be written."""
+    entries = [e for some in state.ledger.failures.values() for e in some]
+    files = [f for e in entries if (f := traceback_file(run_dir, e.traceback_file))]
+    return files[-1].parent if files else run_dir.ledger(state.stage.name)
+
+
 def failures(states: Sequence[StageState], run_dir: RunDir) -> str:
     """The blocks that were given up, and why; and those that wait for them."""
     lines = []
@@ -144,7 +136,7 @@ def failures(states: Sequence[StageState], run_dir: RunDir) -> str:
         if failed:
             lines.append(f"{len(failed)} of {size} blocks of {name} failed for good:")
             lines += listing(whys)
-            lines.append(f"  Tracebacks are in {run_dir.ledger(name)}.")
+            lines.append(f"  Tracebacks are in {_tracebacks(state, run_dir)}.")
         if state.is_abandoned:
             lines.append(f"  {state.orphans} more of {name} were not tried.")
         elif state.orphans:

@@ -6,6 +6,8 @@ import numpy as np
 
 from denoise_daisy.run_dir.ledger_rows import RowNames
 from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.run_dir.tracebacks import traceback_file
 from denoise_daisy.status.stages import Failures
 from denoise_daisy.status.values import FailedBlock, SlowBlock
 
@@ -17,7 +19,7 @@ SLOWEST = 5
 
 
 def failed_blocks(
-    stage: str, table: LedgerTable, failures: Failures
+    run_dir: RunDir, stage: str, table: LedgerTable, failures: Failures
 ) -> Iterator[FailedBlock]:
     """The failed blocks of a stage, in C order, with their words."""
     names = table.names
@@ -28,6 +30,7 @@ def failed_blocks(
         strict=False,
     ):
         line = table.line(row)
+        file = traceback_file(run_dir, line.get("traceback_file"))
         yield FailedBlock(
             stage=stage,
             block=tuple(row["block"].tolist()),
@@ -37,7 +40,7 @@ def failed_blocks(
             error=str(line.get("error", "")),
             where=line.get("where"),
             traceback=line.get("traceback"),
-            traceback_file=line.get("traceback_file"),
+            traceback_file=str(file) if file else None,
             worker=names.workers[row["worker"]],
             host=names.hosts[row["host"]],
             time=str(line.get("time", "")),

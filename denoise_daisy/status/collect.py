@@ -1,6 +1,5 @@
 """How far a run is, from its files alone, while it goes on or long after."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,7 +15,7 @@ from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder, holder_at_work
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.run_dir.worker_states import WorkerState, read_states
+from denoise_daisy.run_dir.worker_states import WorkerState
 from denoise_daisy.status.blocks import failed_blocks, slowest_blocks
 from denoise_daisy.status.pace import (
     ahead_of,
@@ -34,11 +33,11 @@ from denoise_daisy.status.stages import (
 )
 from denoise_daisy.status.values import (
     RunStatus,
-    Scheduler,
     StageStatus,
     State,
     WorkerNow,
 )
+from denoise_daisy.status.workers import scheduler_of, states_of, workers_of
 
 
 def run_status(run_dir: RunDir) -> RunStatus:
@@ -55,8 +54,8 @@ def run_status(run_dir: RunDir) -> RunStatus:
 class StatusReader:
     """Reads how far a run is, again and again, and only what is new."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        """Find out what is run.
+    def __init__(self, run_dir: RunDir, hub: RunDir | None = None) -> None:
+        """Find out what is run; `hub` is the run directory of many images together.
 
         Raises
         ------
@@ -64,6 +63,7 @@ class StatusReader:
             The output is gone or another's, or run.json can't be read.
         """
         self.run_dir = run_dir
+        self._hub = hub
         self._restore(RunRecord.of(run_dir))
 
     record: RunRecord
@@ -103,7 +103,12 @@ class StatusReader:
         for table in self.tables.values():
             persistently(table.refresh)
         holder = holder_at_work(self.run_dir)
-        return _status(self, holder, read_states(self.run_dir) if holder else [])
+        states = states_of(self.run_dir, self._hub) if holder else []
+        return _status(self, holder, states)
+
+    def done_by(self) -> Counter[str]:
+        """Blocks done since the latest start, by worker, as of the last look."""
+        return done_by(self.tables, self.record.epoch)
 
 
 def _status(
@@ -118,13 +123,13 @@ def _status(
     engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
     engines.pop(NO_ENGINE, None)
     ahead = list(ahead_of(run, tables, stages, start))
-    workers = tuple(_workers(states, done_by(tables, start)))
+    workers = tuple(workers_of(states, reader.done_by()))
     return RunStatus(
         output=str(reader.run_dir.output),
         run_dir=str(reader.run_dir.path),
         state=_state(holder, stages),
         start=start,
-        scheduler=_scheduler(holder) if holder else None,
+        scheduler=scheduler_of(holder) if holder else None,
         share=share_done(ahead),
         time_left=expected_end(run, ahead, states) if holder else None,
         elapsed_seconds=elapsed(tables, start, reader.run_dir, holder),
@@ -135,7 +140,7 @@ def _status(
         failures=tuple(
             block
             for name, found in failures.items()
-            for block in failed_blocks(name, tables[name], found)
+            for block in failed_blocks(reader.run_dir, name, tables[name], found)
         ),
         slowest=tuple(
             block
@@ -144,6 +149,7 @@ def _status(
         ),
         engines=dict(engines.most_common()),
         clipped=sum(int(rows["clipped"].sum()) for rows in standing.values()),
+        as_is_because=run.config.blocks.as_is_because,
         noise=run.denoiser.noise_text if run.denoiser.probed else "",
         warnings=record.warnings,
         input_problem=reader.input_problem,
@@ -184,24 +190,6 @@ def _stages(
         yield told
 
 
-def _workers(
-    states: Sequence[WorkerState], done: Mapping[str, int]
-) -> Iterator[WorkerNow]:
-    for state in states:
-        yield WorkerNow(
-            worker=state.worker,
-            host=state.host,
-            pid=state.pid,
-            job=None,
-            pool=state.pool,
-            stage=state.stage,
-            block=state.block,
-            seconds=max(0.0, time.time() - state.since),
-            peak_mib=state.peak_mib,
-            done=done[state.worker],
-        )
-
-
 def _state(holder: LockHolder | None, stages: tuple[StageStatus, ...]) -> State:
     if holder:
         return "running"
@@ -210,16 +198,7 @@ def _state(holder: LockHolder | None, stages: tuple[StageStatus, ...]) -> State:
     return "stopped" if any(stage.left for stage in stages) else "failed"
 
 
-def _scheduler(holder: LockHolder) -> Scheduler:
-    return Scheduler(
-        host=holder.host,
-        pid=holder.pid,
-        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(holder.started)),
-        heartbeat_seconds=max(0.0, time.time() - holder.heartbeat),
-    )
-
-
 def _waits_for(holder: LockHolder | None, workers: tuple[WorkerNow, ...]) -> str:
     if holder is None or any(worker.block for worker in workers):
         return ""
-    return "blocks that are ready" if workers else "workers to begin"
+    return "blocks that are ready" if workers else "workers that have not begun"

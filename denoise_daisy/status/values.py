@@ -31,12 +31,13 @@ class FailedBlock:
     """Whether that start tries it no more; each start tries all of them again."""
     reason: str
     error: str
+    """With the place where it came up, if that is in code of the user's."""
     where: str | None
     """File, line and function where the user's own code failed; null where the error
     is not of such code."""
     traceback: str | None
     traceback_file: str | None
-    """Where the last attempt's traceback is kept."""
+    """Where the last attempt's traceback is kept; null where that could not be."""
     worker: str
     host: str
     time: str
@@ -142,6 +143,8 @@ class RunStatus:
     slowest: tuple[SlowBlock, ...]
     engines: Mapping[str, int]
     """Blocks of the denoising, by what computed them."""
+    as_is_because: str
+    """Why blocks were written as they are, where any were."""
     clipped: int
     """Voxels clipped to the range of the output's type."""
     noise: str

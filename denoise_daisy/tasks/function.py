@@ -186,6 +186,7 @@ class _Building:
             "read_write_conflict": task.read_write_conflict,
             "unload": self.user.tear_down,
             "is_users": True,
+            "where": self.user.where,
         }
         if task.output == "values":
             file = self.builder.places.run_dir.work_folder(task.name) / "values.npy"

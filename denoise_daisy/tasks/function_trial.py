@@ -14,6 +14,7 @@ from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid
 from denoise_daisy.images.image import Image
 from denoise_daisy.outputs.layout import without_c
 from denoise_daisy.tasks.function_caller import Caller
+from denoise_daisy.wording import error_text
 
 WRITTEN = ("uint8", "uint16", "uint32", "float32")
 
@@ -87,11 +88,12 @@ class Trial:
             raise
         except BaseException as error:
             voxels = "x".join(map(str, arrays[0].shape))
+            what = error_text(error, caller.user.where(error))
             raise InputError(
                 f"The function {self.function!r} of task {self.task!r} failed on a"
                 f" block of {voxels} voxels (t c z y x) from the middle of the image:"
-                f" {type(error).__name__}: {error}. Correct it; or, if it only works on"
-                " other blocks, declare the task's dtype and channels."
+                f" {what}. Correct it; or, if it only works on other blocks, declare"
+                " the task's dtype and channels."
             ) from error
         if result.ndim != 5 or without_c(result.shape) != roi.shape:
             raise InputError(

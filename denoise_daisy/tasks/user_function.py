@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -105,6 +106,22 @@ class UserFunction:
         found: dict[str, str] = {}
         for module in modules:
             found |= code_of(module, self.folder)
+        return found
+
+    def where(self, error: BaseException) -> str | None:
+        """File, line and function of the innermost frame in its own code.
+
+        That is its modules and those that they import from beside themselves.
+        """
+        own = {name.removeprefix("code ") for name in self.code}
+        found = None
+        for frame, line in traceback.walk_tb(error.__traceback__):
+            module = str(frame.f_globals.get("__name__", ""))
+            if module.partition("@")[0] in own:
+                code = frame.f_code
+                # A comprehension is no function to a person.
+                name = code.co_qualname.partition(".<locals>.<")[0]
+                found = f"{code.co_filename}:{line}, in {name}"
         return found
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 
 from denoise_daisy.geometry import Index
+from denoise_daisy.launchers import own_job
 from denoise_daisy.machine import peak_memory
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, remove_state, write_state
@@ -20,6 +21,7 @@ class Presence:
         self.run = ""
         """Run directory of its blocks, where it goes from run to run."""
         self._run_dir = run_dir
+        self._job = own_job(os.environ)
         self._stage = ""
         self._block: Index | None = None
         self._engine: str | None = None
@@ -54,6 +56,7 @@ class Presence:
             peak_mib=peak_memory() >> 20,
             engine=self._engine,
             run=self.run,
+            job=self._job,
         )
         write_state(self._run_dir, state)
 

@@ -27,6 +27,8 @@ from denoise_daisy.run_dir.ledger_lines import (
     Reason,
 )
 from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.tracebacks import keep_traceback
+from denoise_daisy.wording import error_text
 from denoise_daisy.worker.presence import Presence
 
 logger = logging.getLogger(__name__)
@@ -80,6 +82,9 @@ class BlockRecorder:
         self.longest_seconds = max(self.longest_seconds, seconds)
         if values["status"] == "failed":
             self._failed.add((stage.name, index))
+            values["traceback_file"] = keep_traceback(
+                self._run.run_dir, stage.name, index, values["traceback"]
+            )
         writer.append(
             Entry(
                 block=index,
@@ -114,14 +119,14 @@ class BlockRecorder:
         except (UnwantedError, OutputGoneError, OutputFullError):
             raise
         except MemoryError as error:
-            failure = _failure("memory", error)
+            failure = _failure("memory", error, stage)
             failure["error"] += (
                 f" at a peak of {peak_memory() >> 20} MiB; make blocks smaller"
                 " (blocks.memory_gib) or give workers more memory"
             )
             return failure
         except BaseException as error:  # noqa: BLE001 - `exit` is a block's failure, too
-            return _failure("exception", error)
+            return _failure("exception", error, stage)
         values = {"status": "done", **asdict(result)}
         return values | {"engine": NO_ENGINE} if values.pop("is_left") else values
 
@@ -150,10 +155,12 @@ class BlockRecorder:
         return kept is not None and kept.parameters == stage.parameters
 
 
-def _failure(reason: Reason, error: BaseException) -> dict[str, Any]:
+def _failure(reason: Reason, error: BaseException, stage: Stage) -> dict[str, Any]:
+    where = stage.where(error)
     return {
         "status": "failed",
         "reason": reason,
-        "error": f"{type(error).__name__}: {error}",
+        "error": error_text(error, where),
+        "where": where,
         "traceback": "".join(traceback.format_exception(error)),
     }

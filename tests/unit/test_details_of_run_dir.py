@@ -20,10 +20,10 @@ from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states, write_state
 from denoise_daisy.runs import clearing, start
-from denoise_daisy.runs.status import status
 from denoise_daisy.runs.summary import summary
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from denoise_daisy.status.text import status
 from harness.one_start import forty_blocks
 
 

@@ -11,9 +11,9 @@ from denoise_daisy.errors import BlocksFailed
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
-from denoise_daisy.runs.status import status
 from denoise_daisy.runs.verify import verify
 from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.status.text import status
 from harness import config_for, ledger_lines, load, small_czi
 
 SOFT = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}}
@@ -102,8 +102,9 @@ def test_a_worker_that_has_no_block_is_said_to_be_idle(
             state = WorkerState(name, "node7", 1, "", "denoise", block, 1e12, 9)
             write_state(run_dir, state)
         said = status(run_dir).splitlines()
-    assert "  w1: idle, peak 9 MiB" in said
-    assert "  w2: block [0, 0, 1, 0] of denoise for 0.1 s, peak 9 MiB" in said
+    where = "on node7 as process 1, 0 blocks done, peak 9 MiB"
+    assert f"  w1: idle for 0.1 s, {where}" in said
+    assert f"  w2: block [0, 0, 1, 0] of denoise for 0.1 s, {where}" in said
 
 
 def test_a_task_that_awaits_being_done_again_is_not_verified(
