@@ -208,10 +208,9 @@ class _Building:
             is_labels=is_labels,
         )
         places = builder.places
-        path = (places.labels if is_labels else places.image)(task.name)
-        target = builder.places.level(
+        target = places.level(
             task.name,
-            path,
+            (places.labels if is_labels else places.image)(task.name),
             layout,
             _channels(task, first, found["channels"]),
             self.volume,
