@@ -4,7 +4,7 @@ from pathlib import Path
 
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import is_there
-from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.resolved.run import ResolvedRun
@@ -29,7 +29,7 @@ def recorded_run(record: RunRecord, run_dir: RunDir) -> tuple[ResolvedRun, str]:
     check_run_of(run.output, record)
     try:
         check_input(run, record)
-    except (InputError, RefusedError) as error:
+    except Exception as error:  # noqa: BLE001 - of whatever format, on any machine
         return run, str(error)
     return run, ""
 
