@@ -81,11 +81,20 @@ def test_a_block_s_exception_is_in_the_ledger_and_the_others_go_on(
     assert Counter(tuple(x["block"]) for x in failed) == dict.fromkeys(bad, 2)
     for line in failed:
         assert line["reason"] == "exception"
-        assert line["error"] == "LookupError: no such cell"
-        assert str(tmp_path / "own.py") in line["traceback"]
-        assert "in deep" in line["traceback"]
+        assert line["error"] == f"LookupError: no such cell (at {line['where']})"
+        file, _, place = line["where"].partition(":")
+        number, _, function = place.partition(", in ")
+        assert (file, function) == (str(tmp_path / "own.py"), "deep")
+        text = Path(file).read_text().splitlines()[int(number) - 1]
+        assert text.strip() == 'raise LookupError("no such cell")'
+        kept = tmp_path / "out.zarr.run" / "logs" / line["traceback_file"]
+        assert kept.read_text() == line["traceback"]
+        assert f'File "{file}", line {number}, in deep' in line["traceback"]
         assert str(list(line["block"])) in done.stderr
-    assert "LookupError: no such cell" in done.stderr
+    assert f"LookupError: no such cell (at {tmp_path / 'own.py'}:" in done.stderr
+    said = status(find(tmp_path / "out.zarr"))
+    assert f"traceback: {tmp_path / 'out.zarr.run/logs/tracebacks/bad-0-0-1-1'}" in said
+    assert "reader: 2 done, 0 failed, 0 left of 4 blocks (50.0% done), 2 orph" in said
     assert set(done_blocks(tmp_path, "bad")) == {(0, 0, 0, 0), (0, 0, 0, 1)}
     assert not bad & set(done_blocks(tmp_path, "reader"))
     broken.unlink()

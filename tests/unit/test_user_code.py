@@ -10,6 +10,7 @@ from collections.abc import Callable
 from importlib.metadata import distribution, version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from denoise_daisy.errors import InputError
@@ -174,3 +175,30 @@ def test_an_edited_module_is_loaded_again_and_no_other(write: Write) -> None:
     assert load("mine:f", folder) is first
     write({"mine.py": "def f():\n    return 2\n"})
     assert (first(), load("mine:f", folder)()) == (1, 2)
+
+
+WHERE = {
+    "failing.py": "import beside\nimport numpy as np\n\n\ndef f(block, context):\n"
+    "    return beside.deep(block)\n\n\ndef setup(params):\n    raise KeyError(7)\n\n\n"
+    "def sums(block, context):\n    return [np.stack([b, [1]]) for b in block]\n",
+    "beside.py": "def deep(block):\n    return 1 // 0\n",
+}
+
+
+def test_an_error_is_said_to_be_where_the_users_own_code_is(write: Write) -> None:
+    """Not where it was called from, and not in the packages that it calls."""
+    folder = str(write(WHERE))
+    code = code_of("failing", folder)
+    user = UserFunction("failing:f", None, None, folder, {}, code)
+    block = np.zeros((2, 3))
+    for name, arguments, place in (
+        ("f", (block, None), "beside.py:2, in deep"),
+        ("sums", (block, None), "failing.py:14, in sums"),
+        ("setup", ({},), "failing.py:10, in setup"),
+    ):
+        with pytest.raises(Exception, match=r".") as caught:
+            load(f"failing:{name}", folder)(*arguments)
+        assert user.where(caught.value) == f"{folder}/{place}"
+    with pytest.raises(KeyError) as elsewhere:
+        _ = {}["no code of the user's"]
+    assert user.where(elsewhere.value) is None
