@@ -6,32 +6,77 @@
 >>> dd.open("config.json").image[0, 0, 10]  # doctest: +SKIP
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from denoise_daisy.api.calibrate import calibrate
     from denoise_daisy.api.opened import open
+    from denoise_daisy.api.plan import plan, plan_many
+    from denoise_daisy.api.preview import preview
+    from denoise_daisy.api.run import run
+    from denoise_daisy.api.status import status
+    from denoise_daisy.api.verify import verify
     from denoise_daisy.config import Config
+    from denoise_daisy.runs.inspect import inspect
     from denoise_daisy.runs.lazy import lazy
-    from denoise_daisy.runs.planning import plan
-    from denoise_daisy.runs.run import run
 
-__all__ = ["Config", "lazy", "open", "plan", "run"]
+__all__ = [
+    "Config",
+    "calibrate",
+    "inspect",
+    "lazy",
+    "open",
+    "plan",
+    "plan_many",
+    "preview",
+    "run",
+    "status",
+    "verify",
+]
 
 _HOMES = {
     "Config": "config",
+    "calibrate": "api.calibrate",
+    "inspect": "runs.inspect",
     "lazy": "runs.lazy",
     "open": "api.opened",
-    "plan": "runs.planning",
-    "run": "runs.run",
+    "plan": "api.plan",
+    "plan_many": "api.plan",
+    "preview": "api.preview",
+    "run": "api.run",
+    "status": "api.status",
+    "verify": "api.verify",
 }
 
 
-def __getattr__(name: str) -> Any:
+def _public(name: str) -> Any:
     """A public name, imported once it is used: a job of workers needs none of them."""
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """The package: one of its functions has the name of a package in it."""
+
+    @property
+    def status(self) -> Any:
+        """The function."""
+        return _public("status")
+
+    @status.setter
+    def status(self, package: ModuleType) -> None:
+        """Importing that package must not put it in the place of the function."""
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return _public(name)
 
 
 def __dir__() -> list[str]:

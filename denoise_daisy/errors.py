@@ -10,6 +10,8 @@
 A message is one short paragraph: what was found, what was expected, what to do.
 """
 
+from typing import Any
+
 
 class DenoiseDaisyError(Exception):
     """An error that the user can act on; the command line prints it and exits."""
@@ -27,6 +29,9 @@ class BlocksFailed(DenoiseDaisyError):
     """All other blocks are done; these failed for good."""
 
     exit_code = 3
+
+    result: Any = None
+    """What `run` would have returned, where it was called by a program."""
 
 
 class RefusedError(DenoiseDaisyError):

@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import Any
 
 from tqdm import tqdm
 
@@ -59,12 +61,13 @@ class Progress:
         self._pause, self._longest = LINE_SECONDS
         self._next_line = self._started + self._pause
         self._is_first = True
-        self._bar = tqdm(
+        bar = _notebook_bar()
+        self._bar = (bar or tqdm)(
             total=1.0,
             bar_format=BAR,
             unit="",
             smoothing=0,
-            disable=not sys.stderr.isatty(),
+            disable=bar is None and not sys.stderr.isatty(),
         )
 
     def show(self, standing: Standing) -> None:
@@ -95,6 +98,16 @@ class Progress:
     def close(self) -> None:
         """Leave the bar as it is."""
         self._bar.close()
+
+
+def _notebook_bar() -> "type[tqdm[Any]] | None":
+    """What draws a bar in a notebook; None elsewhere, or where no widget can."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel") or find_spec("ipywidgets") is None:
+        return None
+    from tqdm.notebook import tqdm as bar  # noqa: PLC0415 - only where it can draw
+
+    return bar
 
 
 def words_of(standing: Standing, noun: str = "blocks") -> str:

@@ -5,16 +5,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from glob import escape as glob_escape
-from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from funlib.geometry import Coordinate
+
 from denoise_daisy.api.found import AnyRun, find_output
 from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.images.image import Image
 from denoise_daisy.outputs.object_table import DataFrame, read_table
 from denoise_daisy.outputs.ome_groups import LABELS, listed_labels, own_attributes
 from denoise_daisy.outputs.ome_zarr import LEVEL
 from denoise_daisy.outputs.opened_image import OpenedImage, as_dask, open_group
+from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -42,7 +46,7 @@ class Tables(Mapping[str, DataFrame]):
 
 
 @dataclass(frozen=True, eq=False)
-class Output:
+class Output(Shown):
     """What a run has written, opened to be read; nothing is read before it is used."""
 
     path: Path
@@ -78,13 +82,13 @@ class Output:
         roi = run.denoising.grid.volume
         t, z, y, x = roi.to_slices()
         chunks = (1, run.image.shape[1], 1, *run.image.shape[3:])
-        data = as_dask(run.image, chunks)[t, :, z, y, x]
+        data = as_dask(run.image, chunks, _sliced)[t, :, z, y, x]
         return OpenedImage(
             path=Path(run.config.input.one.path),
             axes="tczyx",
             scale_um=tuple(run.image.scale_um),
             time_step_s=run.image.time_step_s,
-            origin=tuple(roi.begin + run.image.origin),
+            origin=tuple(roi.begin + Coordinate(run.image.origin)),
             channels=tuple(channel.name for channel in run.image.channels),
             levels=(data,),
             sources=(data,),
@@ -92,12 +96,6 @@ class Output:
 
     def __str__(self) -> str:
         return "\n".join([str(self.image), *(f"{n:<10} {t}" for n, t in self._rows)])
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{escape(n)}</th><td>{escape(t)}</td></tr>" for n, t in self._rows
-        )
-        return self.image._repr_html_() + (f"<table>{rows}</table>" if rows else "")
 
     @property
     def _rows(self) -> list[tuple[str, str]]:
@@ -144,6 +142,11 @@ def open(run: AnyRun) -> Output:
         tasks=dict(_images_beside(place)),
         tables=Tables(dict(_tables_beside(place))),
     )
+
+
+def _sliced(image: Image, part: tuple[slice, ...]) -> np.ndarray:
+    """Images take five slices, and nothing else that dask would ask for."""
+    return image[part]
 
 
 def _opened(group: Path) -> OpenedImage:

@@ -4,18 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denoise_daisy.api.calibrate import calibrate
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.errors import InputError
 from denoise_daisy.images.formats import is_image
-from denoise_daisy.runs.calibrate import (
-    calibrate,
-    calibration_of,
-    config_of,
-    write_numbers,
-    write_page,
-)
-from denoise_daisy.runs.many_images import first_of, is_many
-from denoise_daisy.runs.shared_noise import shared_image
+from denoise_daisy.runs.calibrate import config_of, write_numbers, write_page
+from denoise_daisy.runs.many_images import is_many
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -39,20 +33,13 @@ def _call(options: argparse.Namespace) -> None:
             " config of it with `denoise-daisy init`, and calibrate that."
         )
     config = config_of(path)
-    is_shared = is_many(config) and config.noise.shared
-    if options.write and is_many(config) and not is_shared:
+    if options.write and is_many(config) and not config.noise.shared:
         raise InputError(
             f"--write puts numbers into a config, and {str(path)!r} names many images,"
             " each of which is calibrated by itself. Set noise.shared to calibrate them"
             " together."
         )
-    one, said = first_of(config)
-    if is_shared:
-        found = calibration_of(shared_image(config), one)
-    else:
-        found = calibrate(one)
-        if said:
-            print_answer(said)
+    found = calibrate(config)
     print_answer(str(found))
     print_answer(f"Plots: {write_page(found, path)}")
     if options.write:

@@ -6,15 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denoise_daisy.api.preview import preview
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
 from denoise_daisy.report.page_file import check_file, preview_file, write_page
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.runs.many_images import first_of, is_many
-from denoise_daisy.runs.preview import preview
+from denoise_daisy.runs.many_images import first_of
 from denoise_daisy.runs.preview_page import page
-from denoise_daisy.runs.preview_report import summary
-from denoise_daisy.runs.shared_noise import expected_noise
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
@@ -65,24 +63,18 @@ def add(verbs: "Verbs") -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    config = Config.load(options.config)
-    if is_many(config):
-        noise = expected_noise(config)
-        config, said = first_of(config)
-        config = config.model_copy(update={"noise": noise})
-        print(said, file=sys.stderr, flush=True)
     file = preview_file(Path(options.config), options.output)
-    output = Path(config.output.path)
-    taken = (output, RunDir.of_output(output).path, Path(config.input.one.path))
+    one, _ = first_of(Config.load(options.config))
+    output = Path(one.output.path)
+    taken = (output, RunDir.of_output(output).path, Path(one.input.one.path))
     check_file(file, taken, "preview")
     found = preview(
-        config,
-        name=options.config,
-        rois=options.roi,
+        options.config,
+        roi=options.roi,
         auto=options.auto,
         sweep=options.sweep,
         unchecked_ndsafir=options.unchecked_ndsafir,
         say=partial(print, file=sys.stderr, flush=True),
     )
     write_page(file, page(found, Path(options.config).name), "preview")
-    print_answer(summary(found, file))
+    print_answer(f"{found}\nPreview: {file}")

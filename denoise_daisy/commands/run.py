@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from denoise_daisy.api.run import run
 from denoise_daisy.commands.common import add_run_options
 from denoise_daisy.config import Config
-from denoise_daisy.runs.run import run
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs

@@ -1,9 +1,8 @@
 """An image or labels of an OME-Zarr, opened: arrays with scale, units and names."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +21,7 @@ from denoise_daisy.images.zarr_nodes import Node, read_node
 from denoise_daisy.images.zarr_place import LocalPlace
 from denoise_daisy.outputs.five_axes import stored_shape
 from denoise_daisy.outputs.ome_zarr import open_written
+from denoise_daisy.reports.notebook import Shown
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -35,7 +35,7 @@ MILLI = {"ms": 1e3, "us": 1e6}
 
 
 @dataclass(frozen=True, eq=False)
-class OpenedImage:
+class OpenedImage(Shown):
     """An image or labels, read where it is sliced or computed.
 
     ``image[0, 0, 10]`` is an array of NumPy's, `data` one of dask's.
@@ -153,12 +153,6 @@ class OpenedImage:
         rows = (f"{name:<10} {text}" for name, text in self._rows)
         return "\n".join(rows)
 
-    def _repr_html_(self) -> str:
-        rows = (
-            f"<tr><th>{escape(n)}</th><td>{escape(t)}</td></tr>" for n, t in self._rows
-        )
-        return f"<table>{''.join(rows)}</table>"
-
     @property
     def _rows(self) -> list[tuple[str, str]]:
         shapes = [" x ".join(map(str, level.shape)) for level in self.levels]
@@ -211,14 +205,21 @@ def open_group(path: Path) -> OpenedImage:
     )
 
 
-def as_dask(source: Any, chunks: Sequence[int]) -> "da.Array":
-    """An array as dask's, read chunk by chunk."""
+def as_dask(
+    source: Any,
+    chunks: Sequence[int],
+    getitem: Callable[[Any, Any], np.ndarray] | None = None,
+) -> "da.Array":
+    """An array as dask's, read chunk by chunk.
+
+    With a `getitem` of its own it is asked for whole chunks only, by slices.
+    """
     # Half a second to import.
     import dask.array as da  # noqa: PLC0415 - heavy
 
     # By default dask names an array after what it is, and would take one that has been
     # computed again for the one before.
-    return da.from_array(source, chunks=tuple(chunks), name=False)
+    return da.from_array(source, chunks=tuple(chunks), name=False, getitem=getitem)
 
 
 def _names(node: Node, shape: Sequence[int], axes: str) -> tuple[str, ...]:

@@ -1,12 +1,13 @@
 """`calibrate`: what the noise of an image is, and put into its config."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from denoise_daisy.config import Config
+from denoise_daisy.config import AnyConfig, Config
 from denoise_daisy.config.edited import edited
 from denoise_daisy.denoisers.calibration import ndsafir_numbers, robust_numbers
 from denoise_daisy.denoisers.ndsafir import Ndsafir
@@ -26,14 +27,18 @@ from denoise_daisy.images.image import Image
 from denoise_daisy.images.input import Input
 from denoise_daisy.images.series_files import place_of
 from denoise_daisy.outputs.layout import Output
+from denoise_daisy.reports.notebook import Shown, framed
 from denoise_daisy.runs.calibration_report import channel_rows, page
+
+if TYPE_CHECKING:
+    from denoise_daisy.algorithms.noise_fit import NoiseFit
 
 MOST_PIXELS = 1 << 26
 """Of a plane whose samples ndsafir's own calibration is given: it takes them whole."""
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Calibration(Shown):
     """What the noise of an image is; as text what a person wants to know of it."""
 
     source: str
@@ -45,6 +50,29 @@ class Calibration:
     """What ndsafir's own calibration finds, or why it finds nothing."""
     is_unbiased: bool
     """Whether the config asks for the unbiased inverse."""
+    note: str = ""
+    """Which of several images it is; empty of one."""
+
+    @property
+    def fits(self) -> "Mapping[str, NoiseFit | None]":
+        """By channel: gain and offset with intervals, verdict, shares of grey levels.
+
+        None where a channel tells nothing of its noise.
+        """
+        return {channel.name: channel.found for channel in self.survey.channels}
+
+    def put_into(self, config: AnyConfig) -> Config:
+        """A config with these numbers; the given one stays as it is.
+
+        Raises
+        ------
+        InputError
+            There are none, or it is no config.
+        """
+        given = Config.of(config)
+        kept = given.noise.model_dump(include={"method", "shared"})
+        noise = type(self.noise).model_validate(kept | self.section)
+        return given.model_copy(update={"noise": noise})
 
     @property
     def numbers(self) -> NoiseNumbers:
@@ -69,12 +97,13 @@ class Calibration:
         return {"kind": self.noise.kind, **said}
 
     def __str__(self) -> str:
-        lines = [f"{self.source}: {self._sampled}"]
+        lines = [self.note] if self.note else []
+        lines += [f"{self.source}: {self._sampled}"]
         for channel, own in self._channels:
             rows = channel_rows(channel, own)
             lines += ["", f"channel {channel.name}"]
             lines += [f"  {name:<10} {text}".rstrip() for name, text in rows]
-        lines += ["", *(f"Warning: {text}" for text in self._warnings)]
+        lines += ["", *(f"Warning: {text}" for text in self.warnings)]
         return "\n".join([*lines, *self._in_config])
 
     @property
@@ -84,9 +113,12 @@ class Calibration:
             source=self.source,
             sampled=self._sampled,
             channels=self._channels,
-            warnings=self._warnings,
+            warnings=self.warnings,
             in_config=self._in_config,
         )
+
+    def _repr_html_(self) -> str:
+        return framed(self.page)
 
     @property
     def _sampled(self) -> str:
@@ -112,7 +144,8 @@ class Calibration:
         return list(zip(channels, pairs, strict=True))
 
     @property
-    def _warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:
+        """What is doubtful about the numbers, each with what to do."""
         with suppress(InputError):  # which the channel says
             known = self.image, self.numbers, self.survey
             return list(doubts(*known, is_unbiased=self.is_unbiased))

@@ -8,13 +8,14 @@ from typing import Any
 from denoise_daisy.amounts import size
 from denoise_daisy.images.formats import inspect_image
 from denoise_daisy.images.inspection import ChannelFacts, FileFacts, SceneFacts
+from denoise_daisy.reports.notebook import Shown
 
 MOST_SCENES = 12
 """Scenes that are described one by one."""
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Shown):
     """What a file holds; as text what a person wants to know before a run."""
 
     facts: FileFacts
@@ -30,6 +31,9 @@ class Inspection:
 
 def inspect(path: str | Path) -> Inspection:
     """What a file holds; what its ending does not tell is a CZI.
+
+    Its `facts` are plain values: format, scenes with shapes ``(t, c, z, y, x)``, types,
+    channels and grey levels, voxel sizes in micrometer, the time step in seconds.
 
     Raises
     ------

@@ -9,6 +9,7 @@ from denoise_daisy.amounts import core_time, size
 from denoise_daisy.config import Config
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
 from denoise_daisy.report.files import write_report
+from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import OneOfMany, images_of
@@ -65,7 +66,7 @@ def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class PlanOfMany:
+class PlanOfMany(Shown):
     """What a run of many images will do."""
 
     images: Sequence[OneOfMany]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from denoise_daisy.blockwise.as_is_share import AsIsShare
+from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.runs.plan_report import text_of
 from denoise_daisy.runs.probing import Measured
 
@@ -157,7 +158,7 @@ class Alternative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Shown):
     """What a run will do; its `str` is what `plan` prints."""
 
     image: PlannedImage

@@ -13,6 +13,7 @@ from denoise_daisy.config import Config
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.images.image import roi_of
 from denoise_daisy.machine import cores
+from denoise_daisy.reports.notebook import Shown, framed
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -81,7 +82,7 @@ class Tried:
 
 
 @dataclass(frozen=True, eq=False)
-class Preview:
+class Preview(Shown):
     """What a preview shows."""
 
     run: ResolvedRun
@@ -105,6 +106,27 @@ class Preview:
         if len(known) < max(2, len(scores)):
             return None
         return self.tried[best_of(known, [t.core_seconds for t in self.tried])]
+
+    @property
+    def regions(self) -> tuple[Part, ...]:
+        """The parts, as the config's own settings make them."""
+        return self.own.parts
+
+    @property
+    def recommended(self) -> Config:
+        """The config with the best settings of a sweep; else as it is."""
+        settings = self.best.settings if self.best else {}
+        return changed(self.run.config, settings, "recommended")
+
+    def __str__(self) -> str:
+        from denoise_daisy.runs.preview_report import summary  # noqa: PLC0415 - above
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        from denoise_daisy.runs.preview_page import page  # noqa: PLC0415 - above
+
+        return framed(page(self, "this config"))
 
     def seconds_per_voxel(self, tried: Tried) -> float:
         """Of the output, all its channels, on one core, the context included."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from denoise_daisy.algorithms.residuals import ResidualFigures
 from denoise_daisy.amounts import core_time, duration
@@ -71,12 +70,12 @@ def _share(value: float | None, most: float, doubt: str) -> Figure:
     return Figure(f"{value:.{digits}%}", doubt if value > most else "")
 
 
-def summary(preview: Preview, file: Path) -> str:
+def summary(preview: Preview) -> str:
     """The figures in words, for a terminal."""
-    return "\n".join(_summary(preview, file))
+    return "\n".join(_summary(preview))
 
 
-def _summary(preview: Preview, file: Path) -> Iterator[str]:
+def _summary(preview: Preview) -> Iterator[str]:
     run, own = preview.run, preview.own
     yield f"noise    {own.trial.denoiser.noise_text}"
     for number, part in enumerate(own.parts, start=1):
@@ -93,7 +92,6 @@ def _summary(preview: Preview, file: Path) -> Iterator[str]:
         yield f"best     {why_best(preview)}"
     for warning in preview.warnings:
         yield f"Warning: {warning}"
-    yield f"Preview: {file}"
 
 
 def place(part: Part) -> str:

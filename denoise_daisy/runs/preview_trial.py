@@ -50,6 +50,11 @@ class Part:
     """For denoising the region with its context, on one core."""
 
     @property
+    def residual(self) -> np.ndarray:
+        """What was taken away, float32."""
+        return self.raw.astype(np.float32) - self.denoised.astype(np.float32)
+
+    @property
     def noise_left(self) -> tuple[float, ...]:
         """Of each channel's pure noise, the standard deviation after, over before."""
         if self.noise is None or self.noise_denoised is None:

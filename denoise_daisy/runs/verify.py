@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -17,6 +18,7 @@ from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
 from denoise_daisy.geometry import BlockGrid, Index
 from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
+from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.resolved.recorded import recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
@@ -47,7 +49,75 @@ class _Written:
     crc: int
 
 
+@dataclass(frozen=True)
+class Verification(Shown):
+    """What came of reading an output back; its `str` is what `verify` says."""
+
+    output: Path
+    blocks: int
+    """That were done, and were read back."""
+    damages: tuple[Damage, ...]
+    """Blocks that are not what was written; they count as undone now."""
+    readers: int
+    """Blocks that read these, and count as undone with them."""
+    left: int
+    """Blocks that were not done, before any damage was found."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the output is there, as it was written."""
+        return not self.damages and not self.left
+
+    def check(self) -> None:
+        """Raise what the command line ends with where it is not whole.
+
+        Raises
+        ------
+        BlocksFailed
+            Some blocks are damaged or missing; the next run computes just them.
+        RunStopped
+            All that was written is right, but the run is not finished.
+        """
+        if self.damages:
+            raise BlocksFailed(str(self))
+        if self.left:
+            raise RunStopped(str(self))
+
+    def __str__(self) -> str:
+        if self.damages:
+            count = len(self.damages)
+            lines = [f"{count} of {self.blocks} blocks are not what was written:"]
+            lines += listing([str(damage) for damage in self.damages])
+            readers = f", and so do {self.readers} blocks that read them"
+            lines.append(
+                f"They count as undone now{readers if self.readers else ''}; start the"
+                " run again to compute them."
+            )
+            return "\n".join(lines)
+        if self.left:
+            return (
+                f"All {self.blocks} blocks that are done are as they were written;"
+                f" {self.left} are not done yet. Start the run to go on."
+            )
+        return (
+            f"All {self.blocks} blocks are as they were written. Output: {self.output}"
+        )
+
+
 def verify(run_dir: RunDir) -> str:
+    """Check all done blocks, and say that they are right; raises as below, or `check`.
+
+    Raises
+    ------
+    BlocksFailed, RefusedError, RunStopped
+        It is not whole, or can't be checked.
+    """
+    found = verified(run_dir)
+    found.check()
+    return str(found)
+
+
+def verified(run_dir: RunDir) -> Verification:
     """Check all done blocks; damaged ones count as undone from then on.
 
     So do the blocks that read them, since these may have been computed from the damage.
@@ -56,11 +126,8 @@ def verify(run_dir: RunDir) -> str:
     ------
     RefusedError
         A scheduler is at work, or the output is gone or another's.
-    BlocksFailed
-        Some blocks are damaged or missing; the next run computes just them.
     RunStopped
-        All that was written is right, but the run is not finished; or something could
-        not be read for another reason than damage, and nothing was marked.
+        Something could not be read for another reason than damage; nothing was marked.
     """
     with Lock(run_dir):
         record = RunRecord.of(run_dir)
@@ -71,24 +138,13 @@ def verify(run_dir: RunDir) -> str:
         stages = [run.denoising, *_as_recorded(run, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}
         checked = sum(map(_count, ledgers.values()))
+        left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
         damages = damages_of(stages, ledgers)
         readers = _marked(run, record, ledgers, damages)
-    if damages:
-        lines = [f"{len(damages)} of {checked} blocks are not what was written:"]
-        lines += listing([str(damage) for damage in damages])
-        also = f", and so do {readers} blocks that read them" if readers else ""
-        lines.append(
-            f"They count as undone now{also}; start the run again to compute them."
-        )
-        raise BlocksFailed("\n".join(lines))
-    left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
-    if left:
-        raise RunStopped(
-            f"All {checked} blocks that are done are as they were written; {left} are"
-            " not done yet. Start the run to go on."
-        )
-    blocks = sum(stage.grid.size for stage in stages)
-    return f"All {blocks} blocks are as they were written. Output: {run.output}"
+    if not damages and not left:
+        # A block of another shape than the run's now is one of several.
+        checked = sum(stage.grid.size for stage in stages)
+    return Verification(run.output, checked, tuple(damages), readers, left)
 
 
 def _check_groups(run: ResolvedRun) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from denoise_daisy.forecast import TimeLeft
+from denoise_daisy.reports.notebook import Shown
 
 State = Literal["running", "done", "failed", "stopped"]
 """A scheduler is at work; all blocks are done; all others are, but some failed for
@@ -117,7 +118,7 @@ class Scheduler:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunStatus:
+class RunStatus(Shown):
     """How far a run is, from its files alone."""
 
     output: str
@@ -154,6 +155,11 @@ class RunStatus:
     """What is wrong with the input now; empty where nothing is."""
     unreadable: tuple[str, ...]
     """Files of ledgers with lines that were left out."""
+
+    def __str__(self) -> str:
+        from denoise_daisy.status.text import status_text  # noqa: PLC0415 - above
+
+        return status_text(self)
 
     @property
     def is_over(self) -> bool:

@@ -31,6 +31,7 @@ DEFAULTS = {
     "unchecked_ndsafir": False,
     "strict": False,
     "extend": False,
+    "tell": None,
 }
 
 
