@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.commands import (
     calibrate,
+    export,
     init,
     inspect,
     plan,
@@ -34,6 +35,7 @@ COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "report": report.add,
     "verify": verify.add,
     "rerun": rerun.add,
+    "export": export.add,
     "schema": schema.add,
 }
 """What adds a verb's parser, by the verb."""

@@ -1,13 +1,14 @@
 """How an output lies on disk: type, chunks and shards, as asked for and as chosen."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from funlib.geometry import Coordinate
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.sections import AnyAxis, OutputType, Section, by_axis
@@ -30,10 +31,44 @@ ARRAY_METADATA: dict[OmeVersion, str] = {V3: "zarr.json", V2: ".zarray"}
 MAX_SHARD_BYTES = 256 << 20
 
 
+EXPORTED = {".tif": ".ome.tif", ".tiff": ".ome.tif", ".btf": ".ome.tif", ".ozx": ".ozx"}
+"""Endings of files that an output can be exported to, by that of its path."""
+
+OTHERS = (
+    *(".czi", ".lif", ".nd2", ".lsm", ".ims", ".klb"),
+    *(".h5", ".hdf5", ".hdf", ".he5", ".n5", ".npy", ".npz", ".zip", ".json"),
+)
+"""Endings of other things that are no OME-Zarr."""
+
+
+def _folder(path: str) -> str:
+    """An output's path, which is not named as a file of another format.
+
+    Raises
+    ------
+    ValueError
+        It is; with what to do.
+    """
+    stem, ending = os.path.splitext(path.rstrip("/"))  # noqa: PTH122 - {name} is in it
+    if ending.lower() not in (*EXPORTED, *OTHERS):
+        return path
+    stem = stem.removesuffix(".ome")
+    advice = f"Expected a name such as {stem + '.zarr'!r}"
+    if exported := EXPORTED.get(ending.lower()):
+        advice += (
+            f": write to that, and then: denoise-daisy export {stem}.zarr"
+            f" {stem}{exported}"
+        )
+    raise ValueError(
+        f"{path!r} is named as a file of another format, but an OME-Zarr, a folder, is"
+        f" written. {advice}"
+    )
+
+
 class Output(Section):
     """The OME-Zarr to write."""
 
-    path: Annotated[str, Field(min_length=1)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(_folder)]
     """Folder to make; a relative path counts from the config file."""
 
     ome_version: OmeVersion = "0.5"

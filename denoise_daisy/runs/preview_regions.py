@@ -60,7 +60,7 @@ def asked_region(text: str, volume: Roi, shape: Sequence[int]) -> Region:
     ]
     end = [b + n for b, n in zip(begin, shape, strict=True)]
     for part in text.split(","):
-        axis, first, last = _range(text, part)
+        axis, first, last = range_of(text, part)
         i = AXES.index(axis)
         if not volume.begin[i] <= first < last <= volume.end[i]:
             raise InputError(
@@ -74,7 +74,14 @@ def asked_region(text: str, volume: Roi, shape: Sequence[int]) -> Region:
     )
 
 
-def _range(text: str, part: str) -> tuple[str, int, int]:
+def range_of(text: str, part: str) -> tuple[str, int, int]:
+    """Axis, first and last + 1 voxel of a part of an option such as ``z=0:4,y=3``.
+
+    Raises
+    ------
+    InputError
+        It is no range.
+    """
     axis, _, numbers = part.strip().partition("=")
     first, colon, last = numbers.partition(":")
     if axis in AXES and first.strip().isdecimal():

@@ -97,7 +97,7 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
     table = re.findall(r"^\| `(denoise-daisy [^`]*)` \|", README, re.MULTILINE)
     assert [line.split()[1] for line in table] == [
         *("inspect", "init", "calibrate", "plan", "preview", "config.json", "status"),
-        *("report", "verify", "rerun", "schema", "--version"),
+        *("report", "verify", "rerun", "export", "schema", "--version"),
     ]
     paths = ("config.json", "embryo_denoised.zarr", "embryo_denoised.zarr.run")
     for command in (first, *table):
@@ -118,6 +118,7 @@ def test_the_readmes_first_config_and_commands_run_in_their_order(
                 check=False,
             )
             assert end.returncode == 0, f"{command} {path}: {end.stdout}{end.stderr}"
+            (tmp_path / "embryo.ome.tif").unlink(missing_ok=True)
     assert (tmp_path / "embryo_denoised.zarr" / "0").is_dir()
 
 

@@ -1,0 +1,1 @@
+"""Outputs in other formats: OME-TIFF, and OME-Zarr in one file."""
