@@ -283,3 +283,18 @@ def test_an_input_that_was_moved_with_its_output_is_found(
     rerun(now / "out.zarr")
     record = json.loads((now / "out_rerun.zarr.run" / "run.json").read_text())
     assert record["config"]["input"]["path"] == str(now / "in.czi")
+
+
+def test_a_run_of_a_cluster_is_done_again_on_this_machine(
+    alone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _noted(alone / "out.zarr")["config"]
+    slurm = {"kind": "slurm", "count": 7, "memory_gib": 1, "time": "1:00:00"}
+    config["workers"] = slurm
+    config["tasks"][0]["workers"] = slurm
+    _change(alone / "out.zarr" / "zarr.json", config=config)
+    monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    rerun(alone / "out.zarr", "--local")
+    record = json.loads((alone / "out_rerun.zarr.run" / "run.json").read_text())
+    assert record["config"]["workers"]["kind"] == "local"
+    assert record["config"]["tasks"][0]["workers"] is None

@@ -1,0 +1,81 @@
+"""What of a run and its input is noted in an output, and what never is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from denoise_daisy.images.original import Original
+from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.runs.provenance import MOST_CHARACTERS, provenance
+from harness import config_for, load, small_czi
+
+SLURM = {"kind": "slurm", "count": 1, "memory_gib": 1, "time": "1:00:00"}
+
+
+def noted(folder: Path, original: Original, **sections: Any) -> dict[str, Any]:
+    """What is noted of a run that has not begun."""
+    source = small_czi(folder / "in.czi", (1, 1, 2, 16, 16))
+    config = config_for(source, folder / "out.zarr") | sections
+    return provenance(resolve(load(config), None, "new"), original)
+
+
+def nested(depth: int, **more: Any) -> dict[str, Any]:
+    """The provenance of an image that was denoised so often before."""
+    inner = {"provenance": nested(depth - 1)} if depth else {}
+    return {"run": f"run {depth}", "input": {"path": "a", **inner}} | more
+
+
+def test_neither_shell_lines_of_jobs_nor_passwords_are_noted(tmp_path: Path) -> None:
+    task = {
+        "kind": "function",
+        "name": "own",
+        "function": "os.path:join",
+        "dtype": "uint16",
+        "channels": 1,
+        "params": {
+            "model": "https://me:sesame@example.org/a",
+            "list": ["s3://k:v@b/c"],
+        },
+        "workers": SLURM | {"environment": "export TOKEN=sesame"},
+    }
+    own = noted(
+        tmp_path,
+        Original(),
+        workers=SLURM | {"environment": "export TOKEN=sesame"},
+        tasks=[task],
+    )
+    assert "sesame" not in json.dumps(own)
+    assert own["left_out"] == ["workers.environment", "workers of task own.environment"]
+    params = own["config"]["tasks"][0]["params"]
+    assert params == {"model": "https://example.org/a", "list": ["s3://b/c"]}
+    assert own["config"]["workers"]["time"] == "1:00:00"
+
+
+def test_what_was_done_before_is_noted_as_it_was(tmp_path: Path) -> None:
+    before = nested(3)
+    own = noted(tmp_path, Original(steps=("Deconvolution",), provenance=before))
+    assert own["input"]["provenance"] == before
+    assert own["input"]["steps"] == ["Deconvolution"]
+    assert own["left_out"] == []
+
+
+def test_a_long_past_is_cut_off(tmp_path: Path) -> None:
+    own, runs = noted(tmp_path, Original(provenance=nested(900))), []
+    while "run" in own:
+        runs.append(own["run"])
+        own = own["input"]["provenance"]
+    assert runs[1:] == [f"run {n}" for n in range(900, 895, -1)][: len(runs) - 1]
+    assert 4 <= len(runs) <= 6
+    assert own == {"left out": "it would be too long"}
+
+
+def test_what_is_too_long_or_odd_is_left_out(tmp_path: Path) -> None:
+    for odd in (
+        nested(2, more="x" * (MOST_CHARACTERS + 1)),
+        {"run": 3, "input": {"provenance": 5}},
+        {"input": [1]},
+        {},
+    ):
+        own = noted(tmp_path, Original(provenance=odd))
+        assert len(json.dumps(own)) < MOST_CHARACTERS
+        (tmp_path / "in.czi").unlink()
