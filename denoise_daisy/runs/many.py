@@ -27,6 +27,7 @@ from denoise_daisy.runs.containers import Containers, refuse_containers_of_other
 from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.runs.log_file import log_file, whose_is_told
 from denoise_daisy.runs.many_images import OneOfMany, images_of, run_dir_of_many
+from denoise_daisy.runs.many_page import pages_kept
 from denoise_daisy.runs.many_progress import ManyProgress, OneProgress
 from denoise_daisy.runs.many_table import (
     Outcome,
@@ -42,6 +43,7 @@ from denoise_daisy.runs.start import Among
 from denoise_daisy.scheduling.crew import Crew
 from denoise_daisy.scheduling.hiccups import Hiccups
 from denoise_daisy.scheduling.signals import Signals
+from denoise_daisy.status.keeper import page_said
 from denoise_daisy.waits import WAITS
 
 MOST_AT_ONCE = 64
@@ -116,8 +118,7 @@ class _ManyRuns:
         self.crew = Crew(self.hub, record.id)
         self.containers = Containers(self.images, record.id)
         about = {"output": self.config.output.path, "run_dir": str(self.hub.path)}
-        notify = self.config.notify
-        command = notify.command if notify else ()
+        command = self.config.notify.command if self.config.notify else ()
         blocks = partial(blocks_of, self.outcomes)
         self.notifier = Notifier(command, about, blocks, self.asked.tell)
         with self.notifier.telling_of_the_end(self._table), ExitStack() as stack:
@@ -125,6 +126,7 @@ class _ManyRuns:
             stack.enter_context(whose_is_told({image.name for image in self.images}))
             self.noise, record = shared_noise(self.config, self.images, record)
             record.write(self.hub)
+            stack.enter_context(pages_kept(self.hub, self.images, self.outcomes))
             self.progress = ManyProgress(len(self.images), self.asked.tell)
             try:
                 self._until_done()
@@ -147,7 +149,7 @@ class _ManyRuns:
         """Begin one image after the other, and see to their workers."""
         hiccups = Hiccups()
         left = list(self.images)
-        self.say(f"{len(left)} images. Logs: {self.hub.logs}")
+        self.say(f"{len(left)} images. Logs: {self.hub.logs}{page_said(self.hub)}")
         while (left or self._living()) and not self.signals.count:
             while left and self._wants_another():
                 self._begin(left.pop(0))

@@ -29,7 +29,7 @@ from denoise_daisy.scheduling.run_progress import ShowsProgress
 from denoise_daisy.scheduling.scheduler import Scheduler, Shared
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState, stage_states
-from denoise_daisy.status.keeper import are_kept
+from denoise_daisy.status.keeper import page_said
 
 logger = logging.getLogger("denoise_daisy")
 
@@ -175,7 +175,7 @@ class Start:
         self.say(
             f"{blocks} blocks ({sum(before.values())} done before), {workers},"
             f" {run.memory / GIB:.2f} GiB each. Logs: {run.run_dir.logs}"
-            + (f"\nPage: {run.run_dir.page}" if are_kept() else "")
+            + page_said(run.run_dir)
         )
 
 

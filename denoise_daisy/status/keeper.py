@@ -53,6 +53,11 @@ def are_kept() -> bool:
     return WAITS.page >= LEAST
 
 
+def page_said(run_dir: RunDir) -> str:
+    """Where the page of a run is to be, as a line after another; empty if nowhere."""
+    return f"\nPage: {run_dir.page}" if are_kept() else ""
+
+
 @contextmanager
 def page_kept(run_dir: RunDir, make: Callable[[], MakePage]) -> Iterator[None]:
     """The page of a run is kept up to date meanwhile, and tells in the end how it went.
@@ -92,6 +97,7 @@ class _Keeper(threading.Thread):
         self._over = threading.Event()
         self._state: State | None = None
         self._is_late = False
+        self._written = 0
         self._has_complained = False
 
     def end(self, state: State, patience: float) -> None:
@@ -101,9 +107,7 @@ class _Keeper(threading.Thread):
         self.join(patience)
         self._is_late = self.is_alive()
         if self._is_late:
-            logger.info(
-                "The page of the run was not ready in time; it is not the last."
-            )
+            logger.info("The last page of the run was not ready in time.")
 
     def run(self) -> None:
         """Until the run is over."""
@@ -134,8 +138,9 @@ class _Keeper(threading.Thread):
                 logging.getLogger("matplotlib").setLevel(logging.ERROR)
                 self._page = self._make()
             text = self._page(state, refresh)
-            if not self._is_late:
+            if not (self._is_late and self._is_replaced()):
                 self._replace(text)
+                self._written = self._run_dir.page.stat().st_ino
                 self._has_complained = False
         except Exception as error:
             if not self._has_complained:
@@ -144,6 +149,11 @@ class _Keeper(threading.Thread):
                 logger.warning("The page %s can't be written: %s.", path, said)
                 logger.debug("Why there is no page", exc_info=True)
             self._has_complained = True
+
+    def _is_replaced(self) -> bool:
+        """Whether somebody else has written a page since: a report, or a new start."""
+        page = self._run_dir.page
+        return page.exists() and page.stat().st_ino != self._written
 
     def _replace(self, text: str) -> None:
         try:

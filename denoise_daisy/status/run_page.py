@@ -57,12 +57,18 @@ class RunPage:
         status = self._reader.read()
         if self._slices.run is not self._reader.run:
             self._slices = SliceReader(self._reader.run)
+        history = history_of(self._reader, status)
         if ended:
             status = _over(status, ended)
+            if status.elapsed_seconds and history.rows.size:
+                # What it took since the last block is no part of the run's time.
+                since = time.time() - history.end
+                elapsed = max(0.1, status.elapsed_seconds - max(0.0, since))
+                status = replace(status, elapsed_seconds=elapsed)
         shown = () if report else self._shown(status)
         return page_of(
             status,
-            history=history_of(self._reader, status),
+            history=history,
             slices=shown,
             refresh=None if status.is_over else refresh,
             report=report,

@@ -7,6 +7,7 @@ nothing if each image had workers of its own: the ledgers name who did the block
 import csv
 import json
 import os
+import re
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from harness import (
     wait_until,
     write_config,
 )
+from harness.waiting import short_waits
 
 SHAPE = (1, 1, 4, 40, 40)
 
@@ -83,14 +85,31 @@ class Folder:
             return list(csv.DictReader(file))
 
 
+def check_pages(it: Folder, said: str) -> None:
+    """A page of all of them leads to that of each; only the bad one has none."""
+    hub = it.folder / "out.run"
+    assert f"Page: {hub / 'status.html'}" in said
+    page = (hub / "status.html").read_text("utf-8")
+    assert "Not all images are done" in page
+    assert "4 of 5 images are done, 0 at work, 1 failed, 0 left." in page
+    assert "cut short" in page
+    links = re.findall(r'<a href="([^"]*)">(image_[^<]*)</a>', page)
+    assert [name for _, name in links] == [*it.voxels]
+    for link, name in links:
+        page = (hub / link).read_text("utf-8")
+        assert f"<h1>{name}.zarr</h1>" in page
+        assert " of 2 blocks done" in page
+
+
 def test_workers_go_from_image_to_image_and_a_bad_one_fails_by_itself(
     tmp_path: Path,
 ) -> None:
     it = Folder(tmp_path, 4)
     bad = tmp_path / "in" / "image_10.czi"
     bad.write_bytes(b"ZISRAWFILE")
-    ended = cli(it.config)
+    ended = cli(it.config, env=short_waits(page=1))
     assert ended.returncode == 3, ended.stderr
+    check_pages(it, ended.stdout)
     assert "image_10 (refused)" in ended.stderr
     assert "cut short" in ended.stderr
     it.check()

@@ -2,11 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from denoise_daisy.status.history import NO_HISTORY
+from denoise_daisy.status.many_page import ImageRow, page_of_many
 from denoise_daisy.status.page import page_of
 from denoise_daisy.status.values import RunStatus
 from harness.browser import axe_violations, by_keyboard, overflow, shown
@@ -38,6 +39,19 @@ def written(folder: Path, found: RunStatus, blocks: int = 0) -> Path:
     file = folder / "status.html"
     file.write_text(text, "utf-8")
     return file
+
+
+def image(**more: Any) -> ImageRow:
+    """One of many images."""
+    values: dict[str, Any] = {
+        "done": 6,
+        "blocks": 12,
+        "failed": 0,
+        "took": "3 min",
+        "link": "../a%20b.zarr.run/status.html",
+        "message": "",
+    }
+    return ImageRow(**values | more)
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -124,23 +138,26 @@ def test_a_page_is_read_again_where_its_reader_was(
     chromium: "Browser", tmp_path: Path
 ) -> None:
     place = written(tmp_path, SAMPLES["running"], 60)
-    place.write_text(place.read_text().replace('refresh="1000000"', 'refresh="1"'))
+    old = re.sub(r'data-written="\d+"', 'data-written="0"', place.read_text())
+    place.write_text(old)
+    look_again = "document.dispatchEvent(new Event('visibilitychange'))"
     with shown(chromium, place) as seen:
         page = seen.page
         page.get_by_text("labels.pieces", exact=True).click()
         page.locator("#stage-2 > summary").focus()
         page.evaluate("scrollTo(0, 300)")
         with page.expect_navigation(wait_until="load"):
-            pass
+            page.evaluate(look_again)
         assert page.locator("#stage-2").get_attribute("open") == ""
         assert page.locator("#stage-1").get_attribute("open") is None
         assert page.evaluate("scrollY") == 300
         assert page.evaluate("document.activeElement.parentElement.id") == "stage-2"
         page.get_by_role("button", name="Pause refreshing").click()
         before = len(seen.requests)
-        page.wait_for_timeout(1500)
-        assert len(seen.requests) == before
+        page.evaluate(look_again)
         assert page.get_by_role("button", name="Refresh again").is_visible()
+        page.evaluate("new Promise(requestAnimationFrame)")
+        assert len(seen.requests) == before == 2
 
 
 def test_a_page_that_nobody_writes_any_more_says_so(
@@ -157,6 +174,30 @@ def test_a_page_that_nobody_writes_any_more_says_so(
         assert "The scheduler may have been killed" in (stale.text_content() or "")
     with shown(chromium, written(tmp_path, SAMPLES["done"])) as seen:
         assert seen.page.locator("#stale").is_hidden()
+
+
+def test_many_images_are_a_page_with_links(chromium: "Browser", tmp_path: Path) -> None:
+    rows = [
+        image(name=f"cells_{i}", kind="done", done=12, state="done") for i in range(30)
+    ]
+    rows += [
+        image(name="begun", kind="running", state="at work"),
+        image(name=HOSTILE, kind="failed", state=HOSTILE, message=HOSTILE, link=""),
+    ]
+    place = tmp_path / "many.html"
+    text = page_of_many(HOSTILE, rows, "running", refresh=1e6, written=NOW)
+    place.write_text(text, "utf-8")
+    for width, dark in ((360, True), (1280, False)):
+        with shown(chromium, place, width=width, dark=dark) as seen:
+            assert axe_violations(seen.page) == []
+            assert overflow(seen.page) == 0
+            assert seen.errors == []
+            assert seen.requests == [place.as_uri()]
+            names = seen.page.locator("tbody th").all_inner_texts()
+            assert names[1:3] == ["begun", "cells_0"]
+            assert names[0].startswith("</script>")
+    assert "30 of 32 images are done, 1 at work, 1 failed, 0 left." in text
+    assert "<strong>96 %</strong>" in text
 
 
 @pytest.mark.parametrize(
