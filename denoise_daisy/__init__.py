@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from denoise_daisy.api.opened import open
     from denoise_daisy.api.plan import plan, plan_many
     from denoise_daisy.api.preview import preview
+    from denoise_daisy.api.report import report
     from denoise_daisy.api.run import run
     from denoise_daisy.api.status import status
     from denoise_daisy.api.verify import verify
@@ -32,6 +33,7 @@ __all__ = [
     "plan",
     "plan_many",
     "preview",
+    "report",
     "run",
     "status",
     "verify",
@@ -46,6 +48,7 @@ _HOMES = {
     "plan": "api.plan",
     "plan_many": "api.plan",
     "preview": "api.preview",
+    "report": "api.report",
     "run": "api.run",
     "status": "api.status",
     "verify": "api.verify",
@@ -58,7 +61,7 @@ def _public(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """The package: one of its functions has the name of a package in it."""
+    """The package: two of its functions have the names of packages in it."""
 
     @property
     def status(self) -> Any:
@@ -68,6 +71,15 @@ class _Package(ModuleType):
     @status.setter
     def status(self, package: ModuleType) -> None:
         """Importing that package must not put it in the place of the function."""
+
+    @property
+    def report(self) -> Any:
+        """The function."""
+        return _public("report")
+
+    @report.setter
+    def report(self, package: ModuleType) -> None:
+        """As of the other."""
 
 
 sys.modules[__name__].__class__ = _Package

@@ -10,6 +10,7 @@ from denoise_daisy.report.make import Made, make
 from denoise_daisy.report.page_file import check_file, write_page
 from denoise_daisy.report.section import section
 from denoise_daisy.report.values import Report
+from denoise_daisy.reports.notebook import framed
 from denoise_daisy.reports.page import render
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.status.page import FILE as PAGE_FILE
@@ -26,6 +27,9 @@ class Written:
     report: Report
     page: Path
     values: Path
+
+    def _repr_html_(self) -> str:
+        return framed(self.page.read_text("utf-8"))
 
     def __str__(self) -> str:
         figures = self.report.figures

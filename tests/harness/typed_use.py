@@ -9,6 +9,7 @@ from denoise_daisy.api.opened import Output
 from denoise_daisy.api.result import Result
 from denoise_daisy.denoisers.noise import NoiseNumbers
 from denoise_daisy.outputs.opened_image import OpenedImage
+from denoise_daisy.report.files import Written
 from denoise_daisy.runs.calibrate import Calibration
 from denoise_daisy.runs.inspect import Inspection
 from denoise_daisy.runs.plan import Plan
@@ -35,6 +36,7 @@ def use(path: Path) -> None:
     assert_type(result.done, int)
     assert_type(result.images, Mapping[str, Result])
     assert_type(dd.status(path), RunStatus)
+    assert_type(dd.report(path), Written)
     assert_type(dd.verify(path), Verification)
     assert_type(dd.open(path), Output)
     assert_type(dd.open(path).labels, Mapping[str, OpenedImage])

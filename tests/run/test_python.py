@@ -112,6 +112,30 @@ def test_damage_is_told_block_by_block(finished: Trial) -> None:
         dd.verify(finished.path).check()
 
 
+def test_what_depends_on_the_blocks_is_seen_as_the_run_writes_it(
+    tmp_path: Path,
+) -> None:
+    image = small_image((1, 1, 3, 64, 80))
+    image[..., 40:] = 100
+    config = config_for(
+        write_czi(tmp_path / "in.czi", image),
+        tmp_path / "out.zarr",
+        output={"chunks": {"z": 3, "y": 32, "x": 32}},
+        blocks={
+            "shape": {"y": 32, "x": 32},
+            "context": {"y": 2, "x": 3},
+            "skip": {"below": 120},
+        },
+    )
+    before = dd.lazy(config).compute()
+    result = dd.run(config, say=lambda _: None)
+    assert 0 < result.stages["denoise"].as_is < result.stages["denoise"].done
+    np.testing.assert_array_equal(before, output_of(tmp_path / "out.zarr"))
+    made = dd.report(config, file=tmp_path / "report.html", seconds=5)
+    assert made.page == tmp_path / "report.html"
+    assert "iframe" in made._repr_html_()
+
+
 FAILS = """
 def fail(block, context):
     if block.shape[3] == 32 and context.roi.begin[2] == 0:
@@ -212,9 +236,10 @@ def test_calibrated_numbers_are_put_into_a_config(tmp_path: Path) -> None:
 
 def test_the_function_is_there_whatever_of_the_package_was_imported() -> None:
     script = """
-import denoise_daisy.status.values, denoise_daisy
-from denoise_daisy import status
+import denoise_daisy.status.values, denoise_daisy.report.values, denoise_daisy
+from denoise_daisy import report, status
 assert callable(status) and denoise_daisy.status is status
+assert callable(report) and denoise_daisy.report is report
 from denoise_daisy.status import values
 assert values.RunStatus.__name__ == "RunStatus"
 """
