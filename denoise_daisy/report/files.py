@@ -13,8 +13,9 @@ from denoise_daisy.report.values import Report
 from denoise_daisy.reports.notebook import framed
 from denoise_daisy.reports.page import render
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.status.page import FILE as PAGE_FILE
-from denoise_daisy.status.run_page import page_of_run
+from denoise_daisy.status.collect import StatusReader
+from denoise_daisy.status.page_plots import Plot, plots_of
+from denoise_daisy.status.run_page import history_of, page_of_run
 
 JSON_FILE = "report.json"
 """Its name in the run directory."""
@@ -72,7 +73,7 @@ def write_report(
     RunStopped
         The files can't be written.
     """
-    place = run_dir.path / PAGE_FILE if file is None else file
+    place = run_dir.page if file is None else file
     values = run_dir.path / JSON_FILE if file is None else _values_of(file)
     if file is not None:
         check_file(file, (run_dir.output, run_dir.path), "report")
@@ -87,7 +88,7 @@ def write_report(
 def _status_page(run_dir: RunDir, made: Made) -> str:
     """The page of the run with its report; that alone where its output is gone."""
     try:
-        return page_of_run(run_dir, report=section(made))
+        return page_of_run(run_dir, section(made))
     except DenoiseDaisyError:
         return page_of_report(made)
 
@@ -98,7 +99,17 @@ def page_of_report(made: Made) -> str:
         "report_page.html.j2",
         title=Path(made.report.facts.output).name,
         report=section(made),
+        plots=_plots(RunDir(Path(made.report.facts.run_dir))),
     )
+
+
+def _plots(run_dir: RunDir) -> tuple[Plot, ...]:
+    """Speed and workers over time, since the last start."""
+    try:
+        reader = StatusReader(run_dir)
+        return plots_of(history_of(reader, reader.read()), None)
+    except DenoiseDaisyError:
+        return ()
 
 
 def _values_of(page: Path) -> Path:

@@ -26,6 +26,12 @@ CALIBRATE = (
 )
 
 
+AS_RECORDED = (
+    "Denoise the image as it was recorded, before any processing; or compare previews"
+    " with noise.gains and noise.offsets of your own"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Channel:
     """Means of a channel's residuals over all places that were denoised."""
@@ -130,12 +136,10 @@ def _smoothing(channel: Channel, kind: str) -> Iterator[str]:
     if is_low:
         yield _finding(channel, "under-smoothed", [numbers, *little], CALIBRATE)
     elif little and not is_high and not much:
-        yield _finding(
-            channel,
-            "under-smoothed",
-            little,
-            f"Try {MORE[kind]}; `preview --sweep` shows what they do",
-        )
+        is_processed = channel.neighbours > limits.MOST_NEIGHBOURS
+        more = f"Try {MORE[kind]}; `preview --sweep` shows what they do"
+        advice = AS_RECORDED if is_processed else more
+        yield _finding(channel, "under-smoothed", little, advice)
 
 
 def _finding(channel: Channel, what: str, whys: Sequence[str], advice: str) -> str:
@@ -158,7 +162,7 @@ def _too_much(channel: Channel) -> Iterator[str]:
             f"the residual is larger where there is structure ({channel.structure:+.2f}"
             f", expected at most {limits.MOST_STRUCTURE})"
         )
-    if channel.neighbours > limits.MOST_NEIGHBOURS:
+    if channel.neighbours > limits.MOST_NEIGHBOURS and not _is_little(channel):
         yield (
             f"neighbours in the residual correlate ({channel.neighbours:+.2f}, expected"
             f" at most {limits.MOST_NEIGHBOURS}), as structure does and noise does not"
@@ -167,12 +171,19 @@ def _too_much(channel: Channel) -> Iterator[str]:
 
 def _too_little(channel: Channel) -> Iterator[str]:
     variance = channel.variance
-    if variance is not None and variance < limits.LEAST_VARIANCE:
+    if _is_little(channel):
         yield (
             f"the residual's variance is only {variance:.0%} of that of the noise"
             f" (expected {limits.LEAST_VARIANCE:.0%} to {limits.MOST_VARIANCE:.0%}), so"
             " noise was left"
         )
+        if channel.neighbours > limits.MOST_NEIGHBOURS:
+            yield (
+                "neighbours in the residual correlate all the same"
+                f" ({channel.neighbours:+.2f}): so does the noise of the image itself,"
+                " as after deconvolution or compression, which no noise model here"
+                " knows"
+            )
     if channel.neighbours < -limits.MOST_NEIGHBOURS:
         yield (
             "neighbours in the residual are of opposite signs"
@@ -186,6 +197,11 @@ def _too_little(channel: Channel) -> Iterator[str]:
             f"of nothing but noise {left:.0%} is left (expected at most"
             f" {limits.MOST_LEFT:.0%})"
         )
+
+
+def _is_little(channel: Channel) -> bool:
+    """Whether less was taken away than noise alone would be."""
+    return channel.variance is not None and channel.variance < limits.LEAST_VARIANCE
 
 
 def _levels(channel: Channel) -> Iterator[str]:

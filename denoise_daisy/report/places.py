@@ -107,6 +107,8 @@ def _structure(disk: OnDisk, roi: Roi) -> float:
         voxels = disk.denoised(roi)[0, :, 0].astype(np.float64)
     except UnreadableError:
         return -1.0
+    if not np.isfinite(voxels).all():
+        return -1.0
     height, width = (max(1, min(CELL, n)) for n in voxels.shape[1:])
     rows, columns = voxels.shape[1] // height, voxels.shape[2] // width
     cut = voxels[:, : rows * height, : columns * width]
@@ -147,4 +149,7 @@ def _place(disk: OnDisk, roi: Roi, where: str, allowed: Allowance) -> list[Place
             raw = disk.raw(roi)[0, :, 0]
         except UnreadableError as error:
             allowed.leave_out(f"The raw plane at {where}", str(error))
+    if not all(np.isfinite(v).all() for v in (raw, denoised) if v is not None):
+        allowed.leave_out(f"The plane at {where}", "it holds voxels that are no number")
+        return []
     return [Place(roi, raw, denoised)]

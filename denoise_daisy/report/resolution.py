@@ -46,7 +46,11 @@ def resolutions(
         allowed.leave_out("Fourier ring correlation", "the image is too small for it")
         return []
     reads = disk.context_of(roi)
-    halves = _halves(disk.raw(reads), noise)
+    voxels = disk.raw(reads)
+    if not np.isfinite(voxels).all():
+        allowed.leave_out("Fourier ring correlation", "some voxels are no numbers")
+        return []
+    halves = _halves(voxels, noise)
     raw = [trim(half, reads, roi) for half in halves]
     denoised = None
     if trial is not None and has_time:

@@ -79,7 +79,8 @@ def _read(
     for of, voxels in arrays.items():
         for c in range(voxels.shape[1]):
             slab = np.moveaxis(voxels[:, c], axis, 0)
-            slabs.setdefault((of, c), []).append(slab)
+            if np.isfinite(slab).all():
+                slabs.setdefault((of, c), []).append(slab)
 
 
 def _faces(disk: OnDisk, axis: int) -> Iterator[Roi]:

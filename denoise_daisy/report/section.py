@@ -165,23 +165,32 @@ def _shots(views: Sequence[View]) -> Iterator[dict[str, Any]]:
 
 
 def _shot(view: View) -> dict[str, Any]:
-    scale = view.denoised if view.raw is None else view.raw
+    after = _numbers(view.denoised)
+    before = None if view.raw is None else _numbers(view.raw)
+    rest = None if view.residual is None else _numbers(view.residual)
+    scale = after if before is None else before
     low, high = (float(v) for v in np.percentile(scale, [0.3, 99.7]))
-    raw = None if view.raw is None else picture(view.raw, low, high)
+    raw = None if before is None else picture(before, low, high)
     residual, most = None, 0.0
-    if view.residual is not None:
-        most = max(3 * float(view.residual.std()), 1e-6)
-        residual = picture(view.residual, -most, most)
+    if rest is not None:
+        most = max(3 * float(rest.std()), 1e-6)
+        residual = picture(rest, -most, most)
     return {
         "title": view.title,
         "is_projection": view.is_projection,
         "raw": raw,
-        "denoised": picture(view.denoised, low, high),
+        "denoised": picture(after, low, high),
         "residual": residual,
         "low": short(low),
         "high": short(high),
         "most": f"{most:.2g}" if most < 100 else short(most),
     }
+
+
+def _numbers(plane: np.ndarray) -> np.ndarray:
+    """The plane, with 0 for what is no number."""
+    found: np.ndarray = np.nan_to_num(plane, posinf=0, neginf=0)
+    return found
 
 
 def _cost(cost: Cost) -> dict[str, Any]:

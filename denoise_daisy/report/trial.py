@@ -1,9 +1,8 @@
 """A run's denoiser on this machine, and how long it takes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from denoise_daisy.denoisers.base import Denoiser
 from denoise_daisy.denoisers.noise import GaussianNoise
@@ -45,9 +44,11 @@ class Trial:
         Poisson noise has the same gain and offset in each of them; Gaussian noise has
         twice the variance.
         """
+        if not isinstance(self.run.config.noise, GaussianNoise):
+            return self.denoiser
         threads = min(self.run.config.workers.threads, cores())
-        denoiser = _denoiser(self.run, threads, float(np.sqrt(2)))
-        denoiser.load(np.dtype(np.float32))
+        denoiser = _denoiser(self.run, threads, math.sqrt(2))
+        denoiser.load(self.run.image.dtype)
         return denoiser
 
 

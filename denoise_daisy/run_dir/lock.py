@@ -16,8 +16,9 @@ from typing import Self
 
 import psutil
 
-from denoise_daisy.durable import persistently
+from denoise_daisy.durable import make_folders, persistently
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import state_shown
 from denoise_daisy.waits import WAITS
@@ -269,3 +270,19 @@ def _began_before(pid: int, moment: float) -> bool:
         return psutil.Process(pid).create_time() <= moment + 1
     except psutil.Error:
         return False
+
+
+def new_lock(run_dir: RunDir, existing: RunRecord | None) -> Lock:
+    """The lock of a run that has none yet, in a directory that is made if need be.
+
+    `existing` is what was read without it.
+    """
+    make_folders(run_dir.path)
+    lock = Lock(run_dir)
+    if RunRecord.read(run_dir) != existing:
+        lock.release()
+        raise RefusedError(
+            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
+            " Expected one at a time; start again once it has ended."
+        )
+    return lock

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from denoise_daisy.errors import BlocksFailed
-from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.status.page import FILE as PAGE_FILE
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.start import Among
 from denoise_daisy.waits import WAITS
 
-LEAST, SHARE = 15.0, 0.01
+LEAST, SHARE = 20.0, 0.01
 """Seconds that it may take to measure, and the share of the run's time beyond that."""
 
 TOO_LITTLE = 1.0
@@ -31,33 +31,43 @@ logger = logging.getLogger("denoise_daisy")
 
 @contextmanager
 def reported(
-    run: ResolvedRun, say: Callable[[str], None], is_over: Callable[[], bool]
+    run_dir: RunDir, say: Callable[[str], None], among: Among | None
 ) -> Iterator[None]:
     """Do a start of a run, and make its report if all blocks are done or have failed.
 
-    `is_over` says whether somebody wants all to end.
+    That is once its lock is free: who looks is to see that it is over.
     """
-    began = time.monotonic()
+    began, before = time.monotonic(), _written(run_dir)
     try:
         yield
     except BlocksFailed:
-        _make(run, time.monotonic() - began, say, is_over)
+        _make(run_dir, (began, before), say, among)
         raise
-    _make(run, time.monotonic() - began, say, is_over)
+    _make(run_dir, (began, before), say, among)
+
+
+def _written(run_dir: RunDir) -> int:
+    """When run.json was written, which every start does that has anything to do."""
+    try:
+        return run_dir.run_file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _make(
-    run: ResolvedRun,
-    took: float,
+    run_dir: RunDir,
+    start: tuple[float, int],
     say: Callable[[str], None],
-    is_over: Callable[[], bool],
+    among: Among | None,
 ) -> None:
-    seconds = min(WAITS.report, max(LEAST, SHARE * took))
-    if seconds < TOO_LITTLE or is_over():
+    began, before = start
+    seconds = min(WAITS.report, max(LEAST, SHARE * (time.monotonic() - began)))
+    has_begun = _written(run_dir) != before
+    if seconds < TOO_LITTLE or not has_begun or _are_ending(among):
         return
-    words = [sys.executable, "-m", "denoise_daisy", "report", str(run.run_dir.path)]
+    words = [sys.executable, "-m", "denoise_daisy", "report", str(run_dir.path)]
     try:
-        problem = _outcome([*words, "--within", f"{seconds:g}"], seconds, is_over)
+        problem = _outcome([*words, "--within", f"{seconds:g}"], seconds, among)
     except KeyboardInterrupt:
         problem = "it was stopped"
     except Exception as error:  # noqa: BLE001 - the run has ended well without it
@@ -66,15 +76,18 @@ def _make(
         logger.warning(
             "The report could not be made (%s); `denoise-daisy report %s` tries again.",
             problem,
-            run.output,
+            run_dir.output,
         )
         return
-    said = f"Report: {run.run_dir.path / PAGE_FILE}"
-    logger.info("%s", said)
-    say(said)
+    say(f"Report: {run_dir.page}")
 
 
-def _outcome(words: list[str], seconds: float, is_over: Callable[[], bool]) -> str:
+def _are_ending(among: Among | None) -> bool:
+    """Whether somebody wants the runs to end, of which this is one."""
+    return among is not None and among.signals.count > 0
+
+
+def _outcome(words: list[str], seconds: float, among: Among | None) -> str:
     """Why there is no report; empty if there is one."""
     until = time.monotonic() + seconds + START
     with subprocess.Popen(
@@ -92,7 +105,7 @@ def _outcome(words: list[str], seconds: float, is_over: Callable[[], bool]) -> s
                     _, errors = process.communicate(timeout=QUIT)
                     break
                 except subprocess.TimeoutExpired:
-                    if is_over():
+                    if _are_ending(among):
                         return "it was stopped"
                     if time.monotonic() > until:
                         return f"it took longer than {seconds + START:.0f} s"

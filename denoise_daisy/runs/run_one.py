@@ -11,13 +11,13 @@ from typing import Any
 
 from denoise_daisy.config import Config
 from denoise_daisy.denoisers.survey import Survey
-from denoise_daisy.durable import is_there, make_folders, persistently
+from denoise_daisy.durable import is_there, persistently
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.events import Tell
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.lock import Lock, new_lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.clearing import make_room
@@ -76,11 +76,19 @@ def run_one(
     BlocksFailed, RunStopped, Interrupted
         The run ended without all blocks done; start again to go on.
     """
-    overwrite = asked.overwrite
     if not asked.unchecked_ndsafir:
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
     check_output(config, run_dir)
+    with reported(run_dir, say, among):
+        _run_in(run_dir, config, asked, say, among)
+
+
+def _run_in(
+    run_dir: RunDir, config: Config, asked: Asked, say: Say, among: Among | None
+) -> None:
+    """The same under the lock of its run directory."""
+    overwrite = asked.overwrite
     with limits_told(run_dir.output), ExitStack() as stack:
         lock = None
         if is_there(run_dir.lock_file):
@@ -98,7 +106,7 @@ def run_one(
             return
         found, described = _prepared(found, say, asked, among)
         if lock is None:
-            lock = _new_lock(run_dir, existing)
+            lock = new_lock(run_dir, existing)
             stack.callback(lock.release)
         lock.begin()
         make_room(found, existing, overwrite=overwrite)
@@ -156,7 +164,6 @@ def _start(
     tell = None if among else asked.tell
     notifier = Notifier(command, about, blocks, tell)
     with (
-        reported(run, say, lambda: bool(among and among.signals.count)),
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(run.output),
         page_kept(run.run_dir, partial(pages_of, run.run_dir)),
@@ -239,22 +246,6 @@ def _done_again(found: Preflight) -> Iterator[str]:
     for task, whys in reasons.items():
         why = "; ".join(dict.fromkeys(whys)) or "what it reads has changed"
         yield f"Task {task} is done again: {why}."
-
-
-def _new_lock(run_dir: RunDir, existing: RunRecord | None) -> Lock:
-    """The lock of a run that has none yet, in a directory that is made if need be.
-
-    `existing` is what was read without it.
-    """
-    make_folders(run_dir.path)
-    lock = Lock(run_dir)
-    if RunRecord.read(run_dir) != existing:
-        lock.release()
-        raise RefusedError(
-            f"Another scheduler has just started a run in {str(run_dir.path)!r}."
-            " Expected one at a time; start again once it has ended."
-        )
-    return lock
 
 
 def _make_outputs(

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from demo_czi import write_czi
 
+from denoise_daisy.report.values import Report
 from harness.chains import Chain
+from harness.reported import Reported, finished_in
 from harness.shared import once
 from harness.trials import Trial, marked_image
 
@@ -52,3 +54,16 @@ def finished_chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         return chain
 
     return once(tmp_path_factory, "finished-chain", make)
+
+
+@pytest.fixture(scope="session")
+def one_report(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Reported, Report]:
+    """A finished run and its report, not to be changed."""
+
+    def make_it(folder: Path) -> tuple[Reported, Report]:
+        run = finished_in(folder)
+        return run, run.report()
+
+    return once(tmp_path_factory, "one-report", make_it)

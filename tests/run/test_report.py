@@ -5,14 +5,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from scipy import ndimage
 from skimage.metrics import peak_signal_noise_ratio
 
 from denoise_daisy.errors import BlocksFailed, RunStopped
@@ -32,72 +30,7 @@ from harness import (
     write_config,
 )
 from harness.oracles import go
-from harness.shared import once
-
-GAIN, BACK = 3.0, 100.0
-
-SHAPE = (3, 1, 4, 96, 128)
-
-BLOCK = 32
-
-
-def truth() -> np.ndarray:
-    """Soft spots, ``(t, c, z, y, x)``, without noise."""
-    rng = np.random.default_rng(0)
-    spots = ndimage.gaussian_filter(rng.normal(size=SHAPE), (0, 0, 1, 3, 3))
-    return np.asarray(400 + 120 * np.tanh(2 * spots / spots.std()), np.float32)
-
-
-def noisy() -> np.ndarray:
-    photons = np.random.default_rng(1).poisson((truth() - BACK) / GAIN)
-    return np.rint(BACK + GAIN * photons).astype(np.uint16)
-
-
-@dataclass
-class Reported:
-    """A finished run in a folder of its own."""
-
-    folder: Path
-
-    @property
-    def output(self) -> Path:
-        return self.folder / "out.zarr"
-
-    @property
-    def run_dir(self) -> RunDir:
-        return RunDir.of_output(self.output)
-
-    def report(self, **options: Any) -> Report:
-        return make(self.run_dir, **options).report
-
-
-def finished_in(folder: Path) -> Reported:
-    np.save(folder / "in.npy", noisy())
-    config = config_for(
-        folder / "in.npy",
-        folder / "out.zarr",
-        input={"axes": "tczyx", "voxel_size_um": {"z": 0.3, "y": 0.1, "x": 0.1}},
-        denoise={"patch": {"y": 2, "x": 2}, "max_iter": 3},
-        blocks={"shape": {"t": 1, "z": 4, "y": BLOCK, "x": BLOCK}},
-        output={"chunks": {"z": 4, "y": 16, "x": 16}},
-        noise={"kind": "poisson-gaussian", "gains": [GAIN], "offsets": [-GAIN * BACK]},
-    )
-    write_config(folder / "config.json", config)
-    go(config)
-    return Reported(folder)
-
-
-@pytest.fixture(scope="session")
-def one_report(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Reported, Report]:
-    """A finished run and its report, not to be changed."""
-
-    def make_it(folder: Path) -> tuple[Reported, Report]:
-        run = finished_in(folder)
-        return run, run.report()
-
-    return once(tmp_path_factory, "one-report", make_it)
+from harness.reported import BACK, BLOCK, GAIN, SHAPE, Reported, noisy, truth
 
 
 @pytest.fixture
@@ -335,9 +268,14 @@ def test_what_is_not_there_is_left_out_and_said(
     assert report.residuals == ()
     assert report.likeness == ()
     assert (report.cost is None) == (hurt is undo_all)
-    end = here("report", twin.run_dir.path, "--within", "5")
+
+
+def test_of_an_output_that_is_gone_there_is_a_page(twin: Reported) -> None:
+    delete_output(twin)
+    end = here("report", twin.run_dir.path)
     assert end.returncode == 0, end.stderr
-    assert said in (twin.run_dir.path / "status.html").read_text().replace("&#39;", "'")
+    assert "Left out: What the output shows" in end.stdout
+    assert "is not there" in (twin.run_dir.path / "status.html").read_text()
 
 
 def test_a_block_that_failed_is_no_reason_to_show_nothing(twin: Reported) -> None:
@@ -379,26 +317,22 @@ def test_the_last_thing_that_a_run_does_is_its_report(tmp_path: Path) -> None:
     assert end.returncode == 0, end.stderr
     page = tmp_path / "out.zarr.run" / "status.html"
     assert end.stdout.splitlines()[-1] == f"Report: {page}"
-    assert "Quality in numbers" in page.read_text()
+    text = page.read_text()
+    assert "Quality in numbers" in text
+    assert "Running" not in text
     assert (tmp_path / "out.zarr.run" / "report.json").is_file()
-
-
-class Ended:
-    """A run, as far as its end needs it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.run_dir, self.output = RunDir(folder / "x.zarr.run"), folder / "x.zarr"
 
 
 def at_the_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None = None
 ) -> list[str]:
-    """What is said after a run whose directory is gone, or that ends with an error."""
-    waits = replace(WAITS, report=60)
-    monkeypatch.setattr(report_at_end, "WAITS", waits)
+    """What is said after a run whose record is of no use, or that ends so."""
+    monkeypatch.setattr(report_at_end, "WAITS", replace(WAITS, report=60))
     said: list[str] = []
-    ended: Any = Ended(folder)
-    with report_at_end.reported(ended, said.append, lambda: False):
+    run_dir = RunDir(folder / "x.zarr.run")
+    run_dir.path.mkdir(exist_ok=True)
+    with report_at_end.reported(run_dir, said.append, None):
+        run_dir.run_file.write_text(f"of no use: {error}")
         if error is not None:
             raise error("so it ended")
     return said
@@ -409,7 +343,7 @@ def test_a_report_that_can_not_be_made_is_a_line_in_the_log(
 ) -> None:
     assert at_the_end(tmp_path, monkeypatch) == []
     assert "The report could not be made" in caplog.text
-    assert "is no run directory" in caplog.text
+    assert "run.json" in caplog.text
     caplog.clear()
     with pytest.raises(BlocksFailed, match="so it ended"):
         at_the_end(tmp_path, monkeypatch, BlocksFailed)
@@ -427,6 +361,16 @@ def test_after_a_run_that_was_stopped_there_is_no_report(
     with pytest.raises(RunStopped):
         at_the_end(tmp_path, monkeypatch, RunStopped)
     assert "report" not in caplog.text
+
+
+def test_a_start_that_had_nothing_to_do_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(report_at_end, "WAITS", replace(WAITS, report=60))
+    said: list[str] = []
+    with report_at_end.reported(RunDir(tmp_path), said.append, None):
+        pass
+    assert (said, caplog.text) == ([], "")
 
 
 def test_of_many_images_each_gets_its_own(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from harness.images import MemoryImage
 
 GAIN, BACK = 3.0, 100.0
 
-SHAPE = (3, 192, 192)
+SHAPE = (2, 176, 176)
 
 
 @cache
@@ -154,6 +154,15 @@ def test_each_figure_beyond_its_limit_is_told_once(
     (found,) = findings(channels, [], "ndsafir")
     assert said in found
     assert sum(f.verdict == "doubtful" for f in of_channel(channels[0])) == 1
+
+
+def test_where_little_is_taken_correlation_is_that_of_the_image() -> None:
+    rests = [residual(measured=0.1, neighbours=0.3)]
+    (said,) = findings(channels_of(rests, [noise()], ["c0"]), [], "ndsafir")
+    assert "is under-smoothed" in said
+    assert "so does the noise of the image itself" in said
+    assert "as it was recorded" in said
+    assert "max_iter" not in said
 
 
 def test_places_that_were_left_as_they_are_do_not_count() -> None:
