@@ -24,11 +24,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
 ]
-exclude_patterns = ["_generated", "_site", "jupyter_execute"]
+exclude_patterns = ["_generated", "_build"]
 
 myst_enable_extensions = ["deflist", "colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"
+highlight_language = "text"
 
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
@@ -65,9 +66,10 @@ NAMED = {
     'role="heading"><span class="caption-text"': 'role="heading" aria-level="2">'
     '<span class="caption-text"',
     '<aside class="sidebar-drawer"': '<aside class="sidebar-drawer" aria-label="Pages"',
+    "<pre>": '<pre tabindex="0">',
     '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
 }
-"""What screen readers miss in the theme's pages."""
+"""What screen readers and keyboards miss in the theme's pages."""
 
 
 def _name_parts(app: Sphinx, error: Exception | None) -> None:

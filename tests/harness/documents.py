@@ -25,7 +25,7 @@ DOCUMENTS = sorted(
         *(
             file
             for file in (ROOT / "docs").rglob("*.md")
-            if not {"_generated", "_site"} & {*file.parts}
+            if not {"_generated", "_build"} & {*file.parts}
         ),
     ]
 )

@@ -12,8 +12,8 @@ from docs_pictures import main as make_pictures
 from matplotlib.image import imread
 
 from denoise_daisy import Config
-from harness import ROOT, here, small_czi
-from harness.documents import DOCUMENTS, Shell, says, snippets
+from harness import ROOT, config_for, here, small_czi, write_config
+from harness.documents import DOCUMENTS, Shell, Snippet, says, snippets
 from harness.shared import once
 
 IMAGES = {
@@ -23,6 +23,8 @@ IMAGES = {
     "plate/a1.czi": (1, 1, 2, 48, 48),
     "plate/a2.czi": (1, 1, 2, 48, 48),
 }
+
+OUTPUT = "embryo_denoised.zarr"
 
 FIRST_RUN = ROOT / "docs" / "first_run.md"
 
@@ -36,14 +38,20 @@ TO_RUN = [
 
 
 def shell_in(folder: Path, page: Path) -> Shell:
-    """A shell with the images that a page speaks of."""
+    """A shell with the images that a page speaks of, and the output if it has none."""
     text = page.read_text("utf-8")
     for seed, (name, shape) in enumerate(IMAGES.items()):
-        if name.partition("/")[0] in text:
+        if name.partition("/")[0] in text or name == "embryo.czi":
             path = folder / name
             path.parent.mkdir(exist_ok=True)
             small_czi(path, shape, seed)
-    return Shell(folder)
+    shell = Shell(folder)
+    every = [*snippets(page)]
+    if OUTPUT in text and not any(one.name for one in every):
+        config = config_for(folder / "embryo.czi", folder / OUTPUT)
+        write_config(folder / "embryo.json", config)
+        shell.do(Snippet("sh", "denoise-daisy embryo.json", None))
+    return shell
 
 
 @pytest.fixture(scope="session")
