@@ -45,9 +45,9 @@ class LedgerTable:
     def rows(self) -> np.ndarray:
         """All lines, of the type `ROW`; those of one file as they stand there."""
         with self._reading:
-            whole = np.concatenate(self._parts)
-            self._parts = [whole]
-            return whole
+            if len(self._parts) > 1:
+                self._parts = [np.concatenate(self._parts)]
+            return self._parts[0]
 
     @property
     def done(self) -> np.ndarray:
@@ -85,16 +85,16 @@ class LedgerTable:
         """The rows of the blocks that are done and not replaced, one of each."""
         with self._reading:
             blocks = self._blocks.done_blocks()
-        rows, found = self.rows, [np.empty(0, ROW)]
+        rows, found = self.rows, [np.empty(0, np.int64)]
         for grid, flat in ((grid, flat) for grid, flat, _ in blocks):
             number = self._lines.shapes[tuple(grid.block_shape)]
-            own = rows[rows["is_done"] & (rows["shape"] == number)]
+            own = np.flatnonzero(rows["is_done"] & (rows["shape"] == number))
+            own = own[np.argsort(rows["epoch"][own], kind="stable")]
             last = np.full(grid.size, -1)
-            order = np.argsort(own["epoch"], kind="stable")
-            where = np.ravel_multi_index(tuple(own["block"].T), grid.shape)
-            last[where[order]] = order
-            found.append(own[last[flat]])
-        return np.concatenate(found)
+            last[np.ravel_multi_index(tuple(rows["block"][own].T), grid.shape)] = own
+            found.append(last[flat])
+        standing: np.ndarray = rows[np.concatenate(found)]
+        return standing
 
     def line(self, row: np.void) -> dict[str, Any]:
         """All that stands in the line of a row; nothing if it is not there any more."""
