@@ -9,7 +9,10 @@ from denoise_daisy.exporting.choice import Choice, Part
 from denoise_daisy.exporting.picture import StoredLevel
 
 SLAB_BYTES = 1 << 28
-"""Of the planes that are held at once, and of the chunks that they are read from."""
+"""Of the planes that are held at once."""
+
+BOX_BYTES = 1 << 26
+"""Of the chunks that are read at once to fill them."""
 
 
 def pages(
@@ -67,7 +70,7 @@ def _box_shape(level: StoredLevel) -> tuple[int, int]:
     _, _, depth, height, width = level.layout.chunks
     channels, across = level.layout.shape[1], level.layout.shape[4]
     chunk = channels * depth * height * width * np.dtype(level.layout.dtype).itemsize
-    most = max(1, SLAB_BYTES // chunk)
+    most = max(1, BOX_BYTES // chunk)
     columns = min(most, -(-across // width))
     return height * max(1, most // columns), width * columns
 

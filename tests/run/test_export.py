@@ -206,6 +206,7 @@ def test_a_part_is_what_was_asked_for(
 ) -> None:
     """However few planes are held at once."""
     monkeypatch.setattr(pages, "SLAB_BYTES", slab)
+    monkeypatch.setattr(pages, "BOX_BYTES", slab)
     file = tmp_path / "part.ome.tif"
     roi = ["t=1,z=1:4", "y=34:501,x=6:300"]
     export(written, file, roi=roi, channels="1, 0")
