@@ -44,8 +44,8 @@ def sentences(status: RunStatus, now: float) -> Iterator[str]:
             yield f"All {every} blocks are done."
         case "failed":
             yield (
-                f"{_blocks(failed)} failed for good; {done} of {every} are done. The"
-                " next start tries the others again: see below why they failed."
+                f"{_blocks(failed)} failed for good; {done} of {every} are done. See"
+                " below why; the next start tries again what is not done."
             )
         case "stopped":
             yield (

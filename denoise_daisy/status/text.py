@@ -1,6 +1,7 @@
 """How far a run is, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from denoise_daisy.amounts import duration, voxel_rate
 from denoise_daisy.progress import LISTED, time_left_text
@@ -61,6 +62,8 @@ def _lines(found: RunStatus) -> Iterator[str]:
     if found.input_problem:
         yield f"input: {found.input_problem}"
     yield f"output: {found.output}"
+    if (page := RunDir(Path(found.run_dir)).page).is_file():
+        yield f"page: {page}"
 
 
 def headline(found: RunStatus) -> str:

@@ -68,6 +68,7 @@ def test_a_run_that_is_stopped_says_so(trial: Trial) -> None:
         scheduler.communicate(timeout=PATIENCE)
     assert "Stopped" in text_of(trial)
     assert "12 blocks of 12 are left" in text_of(trial)
+    assert f"page: {page_of(trial)}\n" in trial.cli("status", trial.output).stdout
     assert "data-refresh" not in text_of(trial)
 
 
