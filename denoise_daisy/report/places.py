@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from funlib.geometry import Roi
 
+from denoise_daisy.images.image import valid_in
 from denoise_daisy.report.allowance import Allowance
 from denoise_daisy.report.on_disk import OnDisk, UnreadableError
 
@@ -34,6 +35,8 @@ class Place:
     raw: np.ndarray | None
     """None where it can't be read."""
     denoised: np.ndarray
+    has_gaps: bool = False
+    """Whether the file does not hold all of it: then its residual tells little."""
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -103,6 +106,8 @@ def choose_window(disk: OnDisk, wanted: Sequence[tuple[int, int]]) -> Roi | None
 
 def _structure(disk: OnDisk, roi: Roi) -> float:
     """How much the means of small cells differ, over their level; of all channels."""
+    if not disk.input_problem and valid_in(disk.run.image, roi) is not None:
+        return -0.5
     try:
         voxels = disk.denoised(roi)[0, :, 0].astype(np.float64)
     except UnreadableError:
@@ -152,4 +157,7 @@ def _place(disk: OnDisk, roi: Roi, where: str, allowed: Allowance) -> list[Place
     if not all(np.isfinite(v).all() for v in (raw, denoised) if v is not None):
         allowed.leave_out(f"The plane at {where}", "it holds voxels that are no number")
         return []
-    return [Place(roi, raw, denoised)]
+    has_gaps = raw is not None and valid_in(disk.run.image, roi) is not None
+    if has_gaps:
+        allowed.leave_out(f"The residual at {where}", "the file has gaps there")
+    return [Place(roi, raw, denoised, has_gaps)]

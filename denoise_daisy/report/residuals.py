@@ -27,7 +27,7 @@ def residuals(
     lowest = floors(numbers) if numbers else ()
     found = []
     for place in places:
-        if place.raw is None:
+        if place.raw is None or place.has_gaps:
             continue
         (t, z, y0, x0), (_, _, y1, x1) = place.roi.begin, place.roi.end
         for c, channel in enumerate(channels):
