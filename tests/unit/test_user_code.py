@@ -199,6 +199,6 @@ def test_an_error_is_said_to_be_where_the_users_own_code_is(write: Write) -> Non
         with pytest.raises(Exception, match=r".") as caught:
             load(f"failing:{name}", folder)(*arguments)
         assert user.where(caught.value) == f"{folder}/{place}"
-    with pytest.raises(KeyError) as elsewhere:
-        _ = {}["no code of the user's"]
+    with pytest.raises(ValueError, match="no code of the user's") as elsewhere:
+        raise ValueError("no code of the user's")
     assert user.where(elsewhere.value) is None
