@@ -19,6 +19,7 @@ from denoise_daisy.commands import (
     schema,
     status,
     verify,
+    view,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
     "verify": verify.add,
     "rerun": rerun.add,
     "export": export.add,
+    "view": view.add,
     "schema": schema.add,
 }
 """What adds a verb's parser, by the verb."""

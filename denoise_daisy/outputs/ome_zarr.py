@@ -141,6 +141,12 @@ def open_written(path: Path) -> Any:
     return _of_five_axes(zarr.open_array(_WrittenFiles(path, read_only=True), mode="r"))
 
 
+def open_so_far(path: Path) -> Any:
+    """A level as array to read from; what was not written yet is zeros."""
+    store = LocalStore(path, read_only=True)
+    return _of_five_axes(zarr.open_array(store, mode="r"))
+
+
 def _of_five_axes(array: Any) -> Any:
     """An array of ``(t, c, z, y, x)``, whether or not c is on disk."""
     return OneChannel(array) if array.ndim == len("tzyx") else array

@@ -21,6 +21,7 @@ from denoise_daisy.outputs.ome_groups import note, own_attributes
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.runs.contrast import show_written
 from denoise_daisy.runs.preflight import Preflight
 
 FORM = 1
@@ -152,9 +153,12 @@ def _without_secrets(value: Any) -> Any:
 def complete(found: Preflight, seconds: float | None = None) -> None:
     """Note in the groups of the images how far they are, and what has computed.
 
+    What is done of them gets the contrast of what was written.
+
     It harms nothing that is there, and whatever hinders it is only logged.  `seconds`
     is how long the start took, if there was something to do.
     """
+    show_written(found.run, found.ledgers, found.left_alone)
     try:
         run, gone = found.run, {*found.left_alone, *found.unneeded}
         ledgers = {n: ledger for n, ledger in found.ledgers.items() if n not in gone}

@@ -165,7 +165,7 @@ def output_of(output: Path) -> np.ndarray:
 def ome_of(group: Path) -> dict[str, Any]:
     """The OME metadata of a group."""
     attributes: dict[str, Any] = zarr.open_group(group, mode="r").attrs.asdict()
-    return dict(attributes["ome"])
+    return dict(attributes.get("ome", attributes))
 
 
 def ledger_lines(output: Path, task: str = "denoise") -> Iterator[dict[str, Any]]:

@@ -14,52 +14,17 @@ import pytest
 import tensorstore
 import yaozarrs
 import zarr
-from demo_czi import write_czi
 from ome_zarr_models.v04.image import ImageAttrs
 from ome_zarr_models.v04.image_label import ImageLabelAttrs as LabelOf04
 from ome_zarr_models.v05.image_label import ImageLabelAttrs as LabelOf05
 
 from harness import cli, output_of, voxels_of, write_config
-from harness.oracles import filter_config, go, speckles
+from harness.oracles import go
 from harness.shared import once
-
-SHAPE = (2, 2, 6, 40, 44)
-
-TASKS: list[dict[str, Any]] = [
-    {"kind": "smooth", "name": "soft", "sigma": {"y": 1.0, "x": 1.0}},
-    {"kind": "threshold", "name": "bright", "value": 2100, "channel": 1},
-    {"kind": "threshold", "name": "both", "value": 2100},
-    {"kind": "label", "name": "cells", "input": "bright", "table": "csv"},
-    {"kind": "pyramid", "name": "levels", "levels": 1},
-    *(
-        {"kind": "pyramid", "name": f"coarse_{name}", "input": name, "levels": 1}
-        for name in ("soft", "bright", "both", "cells")
-    ),
-]
+from harness.two_versions import SHAPE, both_runs
 
 ARRAYS = ["0", "1", "labels/bright/0", "labels/both/0", "labels/cells/0"]
 ARRAYS += ["labels/cells/1"]
-
-
-def both_runs(folder: Path) -> Path:
-    """The same run twice, as 0.5 and, in two starts, as 0.4."""
-    source = write_czi(folder / "in.czi", speckles(SHAPE))
-    for version in ("0.5", "0.4"):
-        config = filter_config(
-            source,
-            folder / version / "out.zarr",
-            tasks=TASKS,
-            output={"ome_version": version},
-            blocks={"shape": {"y": 16}},
-        )
-        (folder / version).mkdir()
-        write_config(folder / version / "config.json", config)
-        if version == "0.4":
-            first = cli("run", folder / "0.4/config.json", "--task", "denoise")
-            assert first.returncode == 0, first.stderr
-        done = cli("run", folder / version / "config.json")
-        assert done.returncode == 0, done.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
