@@ -180,7 +180,7 @@ CONFIGS = {
         ("'workers.kind' is \"sge\"", "'slurm'"), {"workers.kind": "sge"}
     ),
     "the output is the input": Case(
-        ("in.czi", "at or in the input"), {"output.path": "in.czi"}
+        ("in.czi", "an OME-Zarr, a folder, is written"), {"output.path": "in.czi"}
     ),
     "the output is in the input": Case(
         ("in.czi", "at or in the input"), {"output.path": "in.czi/out.zarr"}
