@@ -26,6 +26,10 @@ TOO_LITTLE = 1.0
 START, QUIT = 20.0, 0.2
 """What it may take beside measuring, and between two looks at whether to go on."""
 
+OF_MANY = 600.0
+"""Seconds that one of many images must have taken for a report: those of hundreds of
+small images would take longer than their denoising."""
+
 logger = logging.getLogger("denoise_daisy")
 
 
@@ -61,9 +65,11 @@ def _make(
     among: Among | None,
 ) -> None:
     began, before = start
-    seconds = min(WAITS.report, max(LEAST, SHARE * (time.monotonic() - began)))
+    spent = time.monotonic() - began
+    seconds = min(WAITS.report, max(LEAST, SHARE * spent))
+    is_short = among is not None and spent < OF_MANY
     has_begun = _written(run_dir) != before
-    if seconds < TOO_LITTLE or not has_begun or _are_ending(among):
+    if seconds < TOO_LITTLE or is_short or not has_begun or _are_ending(among):
         return
     words = [sys.executable, "-m", "denoise_daisy", "report", str(run_dir.path)]
     try:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -324,14 +326,17 @@ def test_the_last_thing_that_a_run_does_is_its_report(tmp_path: Path) -> None:
 
 
 def at_the_end(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception] | None = None
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Exception] | None = None,
+    among: Any = None,
 ) -> list[str]:
     """What is said after a run whose record is of no use, or that ends so."""
     monkeypatch.setattr(report_at_end, "WAITS", replace(WAITS, report=60))
     said: list[str] = []
     run_dir = RunDir(folder / "x.zarr.run")
     run_dir.path.mkdir(exist_ok=True)
-    with report_at_end.reported(run_dir, said.append, None):
+    with report_at_end.reported(run_dir, said.append, among):
         run_dir.run_file.write_text(f"of no use: {error}")
         if error is not None:
             raise error("so it ended")
@@ -371,6 +376,21 @@ def test_a_start_that_had_nothing_to_do_makes_none(
     with report_at_end.reported(RunDir(tmp_path), said.append, None):
         pass
     assert (said, caplog.text) == ([], "")
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.0, True), (600.0, False)])
+def test_one_of_many_images_has_to_have_taken_long(
+    seconds: float,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(report_at_end, "OF_MANY", seconds)
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    among: Any = SimpleNamespace(signals=SimpleNamespace(count=0))
+    at_the_end(tmp_path, monkeypatch, among=among)
+    assert ("The report could not be made" in caplog.text) == expected
 
 
 def test_of_many_images_each_gets_its_own(tmp_path: Path) -> None:
