@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import NoReturn
 
-from denoise_daisy.commands import COMMANDS
+from denoise_daisy.commands import COMMANDS, add
 from denoise_daisy.errors import DenoiseDaisyError
 from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.streams import open_closed, patient, use_utf8
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] not in (*COMMANDS, *OWN_OPTIONS):
         words.insert(0, "run")
     with patient("stderr"):
-        options = _parser().parse_args(words)
+        options = _parser(*words[:1]).parse_args(words)
         with patient(*(["stdout"] if options.always_does else [])):
             return _main(options)
 
@@ -74,7 +74,8 @@ def _main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(first: str = "") -> argparse.ArgumentParser:
+    """That of all verbs, or of the one that the first word is."""
     parser = argparse.ArgumentParser(
         prog="denoise-daisy",
         description="Denoise a microscopy image of any size, block by block, exactly.",
@@ -83,8 +84,8 @@ def _parser() -> argparse.ArgumentParser:
     versions = [f"{name} {version(name)}" for name in ("denoise-daisy", "ndsafir")]
     parser.add_argument("--version", action="version", version=", ".join(versions))
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for add in COMMANDS.values():
-        add(verbs)
+    for command in [first] if first in COMMANDS else COMMANDS:
+        add(command, verbs)
     # Verbs that do something, whether anybody reads what they say or not, say so.
     parser.set_defaults(always_does=False)
     return parser

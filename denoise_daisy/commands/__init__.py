@@ -1,43 +1,33 @@
 """The verbs of the command line: a module each, with what it takes and what it calls.
 
-A new verb is a new module with `add`, and a name in `COMMANDS`.
+A new verb is a new module with `add`, and its name in `COMMANDS`.  Only the module of
+the verb that is used is imported: what others need would take a second.
 """
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
-
-from denoise_daisy.commands import (
-    calibrate,
-    export,
-    init,
-    inspect,
-    plan,
-    preview,
-    report,
-    rerun,
-    run,
-    schema,
-    status,
-    verify,
-    view,
-)
 
 if TYPE_CHECKING:
     from denoise_daisy.commands.common import Verbs
 
-COMMANDS: dict[str, "Callable[[Verbs], None]"] = {
-    "inspect": inspect.add,
-    "init": init.add,
-    "calibrate": calibrate.add,
-    "plan": plan.add,
-    "preview": preview.add,
-    "run": run.add,
-    "status": status.add,
-    "report": report.add,
-    "verify": verify.add,
-    "rerun": rerun.add,
-    "export": export.add,
-    "view": view.add,
-    "schema": schema.add,
-}
-"""What adds a verb's parser, by the verb."""
+COMMANDS = (
+    "inspect",
+    "init",
+    "calibrate",
+    "plan",
+    "preview",
+    "run",
+    "status",
+    "report",
+    "verify",
+    "rerun",
+    "export",
+    "view",
+    "schema",
+)
+"""The verbs, in the order in which help lists them."""
+
+
+def add(command: str, verbs: "Verbs") -> None:
+    """Add the parser of a verb."""
+    import_module(f"{__name__}.{command}").add(verbs)
