@@ -1,10 +1,14 @@
 """Events of a run, for other programs: plain JSON, one object each."""
 
+import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from denoise_daisy.errors import DenoiseDaisyError
+from denoise_daisy.errors import InputError, RefusedError
+
+logger = logging.getLogger("denoise_daisy")
 
 Tell: TypeAlias = Callable[[Mapping[str, Any]], None]
 """Takes an event, whose kind is its `event`:
@@ -25,26 +29,42 @@ The last is ``done``, ``stopped`` or ``refused``.
 
 @contextmanager
 def end_told(tell: Tell | None) -> Iterator[Tell | None]:
-    """Takes the events of a run, and tells of its end where the run itself did not.
+    """Takes the events of a run from any thread, and passes its end on as the last.
 
-    That is so where it could not be begun, or all was done before.
+    Where the run itself tells of none, all was done before, or it could not be begun.
+    A listener that fails is nothing to the run.
     """
     if tell is None:
         yield None
         return
-    last = ""
+    lock, ends = threading.Lock(), list[Mapping[str, Any]]()
 
-    def tell_and_note(event: Mapping[str, Any]) -> None:
-        nonlocal last
-        last = event["event"]
-        tell(event)
+    def pass_on(event: Mapping[str, Any]) -> None:
+        try:
+            with lock:
+                tell(event)
+        except Exception:
+            logger.warning("An event could not be told.", exc_info=True)
+
+    def take(event: Mapping[str, Any]) -> None:
+        if event["event"] in ("done", "stopped"):
+            ends.append(event)
+        else:
+            pass_on(event)
 
     try:
-        yield tell_and_note
-    except DenoiseDaisyError as error:
-        if last != "stopped":
-            why = {"message": str(error), "exit_code": error.exit_code}
-            tell({"event": "refused", **why})
+        yield take
+    except BaseException as error:
+        pass_on(ends[-1] if ends else _end_by(error))
         raise
-    if last != "done":
-        tell({"event": "done", "message": "All was done before.", "exit_code": 0})
+    before = {"event": "done", "message": "All was done before.", "exit_code": 0}
+    pass_on(ends[-1] if ends else before)
+
+
+def _end_by(error: BaseException) -> Mapping[str, Any]:
+    """The end of a run that could not tell of it."""
+    usual = 130 if isinstance(error, KeyboardInterrupt) else 1
+    code = getattr(error, "exit_code", usual)
+    event = "refused" if isinstance(error, InputError | RefusedError) else "stopped"
+    message = str(error) or type(error).__name__
+    return {"event": event, "message": message, "exit_code": code}

@@ -73,7 +73,7 @@ class Progress:
     def show(self, standing: Standing) -> None:
         """Show it; call it often."""
         elapsed = time.monotonic() - self._started
-        share = min(standing.share, NEARLY)
+        share = standing.share if standing.share == 1 else min(standing.share, NEARLY)
         if not self._bar.disable:
             self._bar.unit = words_of(standing, self._noun)
             self._bar.update(share - self._bar.n)

@@ -38,7 +38,8 @@ def add(verbs: "Verbs") -> None:
 
 def _call(options: argparse.Namespace) -> None:
     def tell(event: Mapping[str, Any]) -> None:
-        print(json.dumps(event), flush=True)
+        # In one piece: other threads may have something to tell as well.
+        print(f"{json.dumps(event)}\n", end="", flush=True)
 
     def say(text: str) -> None:
         tell({"event": "message", "text": text})

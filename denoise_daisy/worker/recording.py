@@ -157,10 +157,14 @@ class BlockRecorder:
 
 def _failure(reason: Reason, error: BaseException, stage: Stage) -> dict[str, Any]:
     where = stage.where(error)
-    return {
+    told = {
         "status": "failed",
         "reason": reason,
         "error": error_text(error, where),
         "where": where,
         "traceback": "".join(traceback.format_exception(error)),
+    }
+    # Names of files that are not UTF-8 can't be in a line of JSON.
+    return {
+        k: v and v.encode("utf-8", "backslashreplace").decode() for k, v in told.items()
     }

@@ -135,7 +135,7 @@ class Chain:
             file
             for place in places
             for file in ([place] if place.is_file() else place.rglob("*"))
-            if file.is_file() and file.name != "zarr.json"
+            if file.is_file() and file.name not in ("zarr.json", "METADATA.ome.xml")
         ]
         return {str(f.relative_to(self.folder)): f.read_bytes() for f in files}
 

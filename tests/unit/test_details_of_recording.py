@@ -142,6 +142,19 @@ def test_a_worker_reads_no_ledger_for_a_block(
     assert [take(one, block) for block in (5, 6)] == [Outcome.DONE, Outcome.DONE]
 
 
+def test_a_failure_that_names_a_file_of_another_encoding_is_recorded(
+    recorder: Callable[..., BlockRecorder], tmp_path: Path
+) -> None:
+    r"""In Python, a byte of a name that is not UTF-8 is a character like \udcff."""
+
+    def compute(_: object) -> NoReturn:
+        raise FileNotFoundError("caf\udcff.tif")
+
+    assert take(recorder(compute), 5) is Outcome.FAILED
+    [file] = RunDir(tmp_path / "out.zarr.run").ledger("soft").iterdir()
+    assert "caf\\udcff.tif" in json.loads(file.read_text())["error"]
+
+
 def test_a_block_that_failed_here_is_left_to_another_process(
     recorder: Callable[..., BlockRecorder],
 ) -> None:

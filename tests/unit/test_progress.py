@@ -153,7 +153,7 @@ def test_the_bar_in_a_terminal_is_where_the_run_is(
     monkeypatch.setattr(progress, "time", time)
     monkeypatch.setattr(sys, "stderr", terminal)
     shown = Progress()
-    shares = ((10.0, 0.6, " 60%"), (20.0, 0.4, " 40%"), (30.0, 1.0, " 99%"))
+    shares = ((10.0, 0.6, " 60%"), (20.0, 0.997, " 99%"), (30.0, 1.0, "100%"))
     for now, share, percent in shares:
         time.now = now
         terminal.truncate(0)
@@ -260,6 +260,7 @@ def told(tell: list[Any], *events: str, error: Exception | None = None) -> list[
 
 def test_the_last_event_of_a_run_is_its_end() -> None:
     assert told([], "message", "done") == ["message", "done"]
+    assert told([], "done", "message") == ["message", "done"]
     assert told([], "message") == ["message", "done"]
     assert told([]) == ["done"]
 
@@ -268,8 +269,9 @@ def test_the_last_event_of_a_run_is_its_end() -> None:
     ("events", "error", "expected"),
     [
         ((), InputError("no"), ["refused"]),
-        (("message",), RunStopped("full"), ["message", "refused"]),
-        (("stopped",), Interrupted("stop", 2), ["stopped"]),
+        (("message",), RunStopped("full"), ["message", "stopped"]),
+        (("stopped", "message"), Interrupted("stop", 2), ["message", "stopped"]),
+        ((), RuntimeError("a bug"), ["stopped"]),
     ],
 )
 def test_so_it_is_of_one_that_fails(
@@ -281,6 +283,18 @@ def test_so_it_is_of_one_that_fails(
     assert [event["event"] for event in seen] == expected
     if expected == ["refused"]:
         assert seen == [{"event": "refused", "message": "no", "exit_code": 2}]
+
+
+def test_a_listener_that_fails_is_nothing_to_the_run(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> None:
+        raise FileNotFoundError("the socket is gone")
+
+    with end_told(fail) as tell:
+        assert tell is not None
+        tell({"event": "progress"})
+    assert caplog.text.count("An event could not be told.") == 2
 
 
 def test_without_a_listener_nobody_is_told() -> None:
