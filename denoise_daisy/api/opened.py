@@ -80,6 +80,7 @@ class Output(Shown):
         except (InputError, RefusedError):
             return None
         roi = run.denoising.grid.volume
+        begin = roi.begin + Coordinate(run.image.origin)
         t, z, y, x = roi.to_slices()
         chunks = (1, run.image.shape[1], 1, *run.image.shape[3:])
         data = as_dask(run.image, chunks, _sliced)[t, :, z, y, x]
@@ -88,7 +89,8 @@ class Output(Shown):
             axes="tczyx",
             scale_um=tuple(run.image.scale_um),
             time_step_s=run.image.time_step_s,
-            origin=tuple(roi.begin + Coordinate(run.image.origin)),
+            origin=tuple(begin),
+            shift=tuple(map(float, begin)),
             channels=tuple(channel.name for channel in run.image.channels),
             levels=(data,),
             sources=(data,),

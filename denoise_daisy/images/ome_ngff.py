@@ -76,6 +76,8 @@ class Sizes:
     time_step_s: float | None = None
     origin: tuple[int, ...] = (0, 0, 0, 0)
     """Where the first lies, in voxels of (t, z, y, x), where that is a whole number."""
+    shift: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
+    """Where its centre lies, in the same, to a part of a voxel."""
 
 
 def multiscale_of(path: str, ome: dict[str, Any]) -> Multiscale | None:
@@ -189,6 +191,7 @@ def sizes_of(path: str, multiscale: Multiscale, dataset: Dataset, axes: str) -> 
         tuple(_converted(size, MICROMETERS.get(unit or "")) for size, _, unit in space),
         _converted(time[0], SECONDS.get(time[2] or "")),
         tuple(_whole(shift, size) for size, shift, _ in (time, *space)),
+        tuple(_in_voxels(shift, size) for size, shift, _ in (time, *space)),
     )
 
 
@@ -199,10 +202,18 @@ def _converted(size: float, factor: float | None) -> float | None:
 
 
 def _whole(shift: float, size: float) -> int:
+    voxels = _in_voxels(shift, size)
+    return round(voxels) if is_whole(voxels) else 0
+
+
+def _in_voxels(shift: float, size: float) -> float:
     voxels = shift / size if size else math.nan
-    if not abs(voxels) < 2**53 or abs(voxels - round(voxels)) > 1e-6:
-        return 0
-    return round(voxels)
+    return voxels if abs(voxels) < 2**53 else 0.0
+
+
+def is_whole(voxels: float) -> bool:
+    """Whether a number of voxels is a whole one, but for how it was computed."""
+    return abs(voxels - round(voxels)) <= 1e-6
 
 
 class _Window(BaseModel):

@@ -14,6 +14,7 @@ from denoise_daisy.images.image import as_array
 from denoise_daisy.images.ome_ngff import (
     axes_of,
     channels_of,
+    is_whole,
     multiscale_of,
     sizes_of,
 )
@@ -54,7 +55,11 @@ class OpenedImage(Shown):
     """Seconds between time points; None where not recorded."""
 
     origin: tuple[int, ...]
-    """Where its first voxel lies in the acquisition, in voxels of (t, z, y, x)."""
+    """Where its first voxel lies in the acquisition, in voxels of (t, z, y, x); of a
+    level whose voxels are means, in which of its own that begins."""
+
+    shift: tuple[float, ...]
+    """Where the centre of its first voxel lies, in the same, to a part of a voxel."""
 
     channels: tuple[str, ...]
     """Names, one per position along c."""
@@ -198,7 +203,8 @@ def open_group(path: Path) -> OpenedImage:
         axes=axes,
         scale_um=sizes.scale_um,
         time_step_s=sizes.time_step_s,
-        origin=sizes.origin,
+        origin=tuple(round(s) if is_whole(s) else math.floor(s) for s in sizes.shift),
+        shift=sizes.shift,
         channels=_names(node, sources[0].shape, axes),
         levels=tuple(as_dask(s, s.shards or s.chunks) for s in sources),
         sources=sources,

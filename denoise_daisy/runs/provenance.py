@@ -6,6 +6,7 @@ on.  Once a start has come to its end, it says as well what has computed how muc
 
 import json
 import logging
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -33,6 +34,9 @@ DEEPEST = 5
 MOST_CHARACTERS = 200_000
 """Of the provenance of an input."""
 
+MOST_NESTED = 100
+"""Levels of it, one in the other."""
+
 LEFT_OUT = {"left out": "it would be too long"}
 
 logger = logging.getLogger("denoise_daisy")
@@ -56,14 +60,17 @@ def provenance(
     """What is noted in the groups of a run's images when it starts.
 
     `original` is what the input's file tells; the stages `left_alone`, by name, are not
-    this start's.
+    this start's, and are noted as they were done.
     """
     record = run.record(0)
-    stages = {
-        stage.name: record.stages[stage.name].model_dump(mode="json")
-        for stage in run.stages
-        if stage.name not in left_alone
+    # Of one that was deleted, for all that reads it is done, nothing else is known.
+    before = {
+        name: kept
+        for name, kept in run.recorded.items()
+        if name in left_alone and not kept.is_deleted
     }
+    known = {**record.stages, **before}
+    stages = {s.name: known[s.name].model_dump(mode="json") for s in run.stages}
     noted = {
         "form": FORM,
         "output": run.output.name,
@@ -74,6 +81,7 @@ def provenance(
         "engine": record.engine,
         "versions": record.versions,
         "stages": stages,
+        "left_alone": sorted(before),
     }
     plain = _without_secrets(json.loads(json.dumps(noted, default=str)))
     return {**marks(run), **plain}
@@ -120,12 +128,12 @@ def _input(run: ResolvedRun, original: Original) -> dict[str, Any]:
 
 
 def _bounded(before: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The provenance of an input, not too deep and not too long."""
+    """The provenance of an input, not too deep, not too long, and JSON."""
     try:
         for most in range(DEEPEST - 1, 0, -1):
-            cut = _cut(before, most)
-            if len(json.dumps(cut)) <= MOST_CHARACTERS:
-                return cut
+            cut = _without_secrets(_cut(before, most), MOST_NESTED)
+            if len(json.dumps(cut, allow_nan=False)) <= MOST_CHARACTERS:
+                return dict(cut)
     except (TypeError, ValueError, RecursionError):
         pass
     return LEFT_OUT
@@ -142,11 +150,14 @@ def _cut(before: Mapping[str, Any], most: int) -> Mapping[str, Any]:
     return {**before, "input": {**source, "provenance": inner}}
 
 
-def _without_secrets(value: Any) -> Any:
+def _without_secrets(value: Any, deepest: float = math.inf) -> Any:
+    """The same without users and passwords of URLs; ValueError where it is deeper."""
+    if deepest < 0:
+        raise ValueError("nested too deep")
     if isinstance(value, dict):
-        return {key: _without_secrets(inner) for key, inner in value.items()}
+        return {k: _without_secrets(inner, deepest - 1) for k, inner in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(inner) for inner in value]
+        return [_without_secrets(inner, deepest - 1) for inner in value]
     return _USER_INFO.sub("", value) if isinstance(value, str) else value
 
 

@@ -281,9 +281,12 @@ def _refuse_changes(path: Path, run: ResolvedRun, again: RunRecord) -> None:
         There is one.
     """
     changes = other_settings(run, again)
-    for name, whys in changed_stages(run):
-        # What a task reads has other fingerprints only where that has changed itself.
-        changes += [f"{name}: {why}" for why in whys if not why.startswith("input ")]
+    lacking = [stage.name for stage in run.tasks if stage.name not in again.stages]
+    changes += [f"{name}: nothing is noted of it" for name in lacking]
+    changed = [(name, why) for name, whys in changed_stages(run) for why in whys]
+    # What a task reads has other fingerprints only where that has changed itself.
+    of_itself = [(n, why) for n, why in changed if not why.startswith("input ")]
+    changes += [f"{name}: {why}" for name, why in of_itself or changed]
     if changes:
         raise RefusedError(
             f"What {str(path)!r} has can't be reproduced here: {'; '.join(changes)}."

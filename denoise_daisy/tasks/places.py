@@ -70,7 +70,7 @@ class Places:
             channels=channels,
             checksums=self._checksums(stage, layout.shape, layout.chunks),
             method=method,
-            is_labels=path.parent.parent.name == LABELS,
+            is_labels=path.parent.parent == self.output / LABELS,
         )
 
     def files(self, stage: str, grid: BlockGrid) -> FilePerBlock:

@@ -123,6 +123,7 @@ def _raw(config: Config) -> OpenedImage:
     """The part of the input that is to be denoised."""
     image = open_image(config.input.one)
     roi = volume_of(config.input.one, image)
+    begin = roi.begin + Coordinate(image.origin)
     t, z, y, x = roi.to_slices()
     plane = (1, image.shape[1], 1, *image.shape[3:])
     data = as_dask(image, plane, _voxels)[t, :, z, y, x]
@@ -131,7 +132,8 @@ def _raw(config: Config) -> OpenedImage:
         axes="tczyx",
         scale_um=tuple(image.scale_um),
         time_step_s=image.time_step_s,
-        origin=tuple(roi.begin + Coordinate(image.origin)),
+        origin=tuple(begin),
+        shift=tuple(map(float, begin)),
         channels=tuple(channel.name for channel in image.channels),
         levels=(data,),
         sources=(data,),
@@ -219,5 +221,5 @@ def _of_channels(
             levels=[level[:, c] for level in image.levels],
             scale=scale,
             units=tuple(units[axis] for axis in AXES),
-            translate=tuple(o * s for o, s in zip(image.origin, scale, strict=True)),
+            translate=tuple(o * s for o, s in zip(image.shift, scale, strict=True)),
         )

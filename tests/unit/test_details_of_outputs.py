@@ -20,7 +20,9 @@ from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
 from denoise_daisy.outputs.ome_zarr import create_array
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.runs.output_files import _array_files_there
+from harness import config_for, load, small_czi
 from harness.czi_files import write_tiles
+from harness.prepared import resolved
 
 
 def test_along_an_axis_that_a_block_just_spans_any_number_of_chunks_will_do() -> None:
@@ -98,3 +100,15 @@ def test_labels_are_listed_beside_those_there(tmp_path: Path) -> None:
     text = (tmp_path / "out.zarr/labels/zarr.json").read_text()
     ome = json.loads(text)["attributes"]["ome"]
     assert ome == {"version": "0.5", "labels": ["cells", "bright", "dim"]}
+
+
+def test_an_output_in_a_folder_named_labels_is_an_image(tmp_path: Path) -> None:
+    source = small_czi(tmp_path / "in.czi", (1, 1, 1, 16, 16))
+    config = config_for(source, tmp_path / "labels" / "out.zarr")
+    config["tasks"] = [
+        {"kind": "smooth", "name": "soft", "sigma": 1},
+        {"kind": "threshold", "name": "bright", "value": 1},
+    ]
+    stages = {stage.name: stage for stage in resolved(load(config)).stages}
+    kinds = {name: s.array.is_labels for name, s in stages.items() if s.array}
+    assert kinds == {"denoise": False, "soft": False, "bright": True}

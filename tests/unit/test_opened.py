@@ -3,17 +3,22 @@
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
+from funlib.geometry import Coordinate
 
 import denoise_daisy
 from denoise_daisy.errors import InputError
 from denoise_daisy.outputs.layout import Layout
 from denoise_daisy.outputs.ome_groups import create_group
+from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
 from denoise_daisy.outputs.ome_zarr import create_array
+from denoise_daisy.outputs.opened_image import open_group
+from denoise_daisy.viewing.layers import _of_channels
 from harness.czi_files import noise
 
 SHAPE = (2, 3, 5, 20, 30)
@@ -100,3 +105,21 @@ def test_where_no_output_is_is_refused(tmp_path: Path) -> None:
             opened(path)
         assert "Expected a config file" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_level_of_means_lies_where_its_voxels_do(tmp_path: Path) -> None:
+    """Two by two voxels from y 400 and x 301 on, of half a micrometer."""
+    described: Any = SimpleNamespace(
+        time_step_s=None, scale_um=(2.0, 0.5, 0.5), origin=(0, 0, 400, 301)
+    )
+    begin, factor = Coordinate(0, 0, 0, 0), Coordinate(1, 1, 2, 2)
+    level = Resolution("0", begin, factor, is_sampled=False)
+    create_group(tmp_path / "a.zarr", ome_metadata("a", described, [level], "mean"), {})
+    layout = Layout((1, 1, 1, 8, 8), "uint16", (1, 1, 1, 8, 8), None, 1)
+    create_array(tmp_path / "a.zarr" / "0", layout)
+    opened = open_group(tmp_path / "a.zarr")
+    assert opened.origin == (0, 0, 200, 150)
+    assert opened.shift == pytest.approx((0, 0, 200.25, 150.75))
+    assert opened.array().roi.begin == (0, 0, 200, 150)
+    (layer,) = _of_channels("a", opened, "image")
+    assert layer.translate == pytest.approx((0, 0, 200.25, 150.75))  # of 1 um

@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.original import Original
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.runs.provenance import MOST_CHARACTERS, provenance
+from denoise_daisy.runs.rerun import _refuse_changes
 from harness import config_for, load, small_czi
 
 SLURM = {"kind": "slurm", "count": 1, "memory_gib": 1, "time": "1:00:00"}
@@ -23,6 +27,14 @@ def nested(depth: int, **more: Any) -> dict[str, Any]:
     """The provenance of an image that was denoised so often before."""
     inner = {"provenance": nested(depth - 1)} if depth else {}
     return {"run": f"run {depth}", "input": {"path": "a", **inner}} | more
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """What no run of this program has noted."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
 
 
 def test_neither_shell_lines_of_jobs_nor_passwords_are_noted(tmp_path: Path) -> None:
@@ -75,7 +87,32 @@ def test_what_is_too_long_or_odd_is_left_out(tmp_path: Path) -> None:
         {"run": 3, "input": {"provenance": 5}},
         {"input": [1]},
         {},
+        deep(600),
+        {"noise": float("nan")},
     ):
         own = noted(tmp_path, Original(provenance=odd))
-        assert len(json.dumps(own)) < MOST_CHARACTERS
+        assert len(json.dumps(own, allow_nan=False)) < MOST_CHARACTERS
         (tmp_path / "in.czi").unlink()
+
+
+def test_a_stage_that_is_left_alone_is_noted_as_it_was_done(tmp_path: Path) -> None:
+    """Its new settings are in the config only."""
+    source = small_czi(tmp_path / "in.czi", (1, 1, 2, 16, 16))
+    config = config_for(source, tmp_path / "out.zarr")
+    smooth = {"kind": "smooth", "name": "soft", "sigma": 1.0}
+    before = resolve(load(config | {"tasks": [smooth]}), None, "new").record(1)
+    changed = load(config | {"tasks": [smooth | {"sigma": 2.0}]})
+    run = resolve(changed, before, "new")
+    own = provenance(run, Original(), ["soft"])
+    assert own["left_alone"] == ["soft"]
+    assert own["stages"]["soft"] == before.stages["soft"].model_dump(mode="json")
+    assert own["stages"]["denoise"] == before.stages["denoise"].model_dump(mode="json")
+    again = resolve(changed, before, before.id)
+    with pytest.raises(RefusedError, match=r"soft: .*was .*1\.0.*, is .*2\.0"):
+        _refuse_changes(tmp_path / "out.zarr", again, before)
+    lacking = before.model_copy(
+        update={"stages": {"denoise": before.stages["denoise"]}}
+    )
+    again = resolve(changed, lacking, before.id)
+    with pytest.raises(RefusedError, match="soft: nothing is noted of it"):
+        _refuse_changes(tmp_path / "out.zarr", again, lacking)
