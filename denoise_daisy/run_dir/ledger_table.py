@@ -24,6 +24,9 @@ from denoise_daisy.run_dir.names import Names
 WHERE = ("file", "offset")
 """Columns that tell where a line stands, and nothing of its block."""
 
+MIX = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number that spreads numbers over all of 64 bits."""
+
 
 class LedgerTable:
     """The lines of a stage's ledger that count, as of the last `refresh`."""
@@ -126,10 +129,11 @@ class LedgerTable:
         self._files = Names[str]()
 
     def _refresh(self) -> None:
-        is_new = False
+        known = len(self._files)
         for file, begin, texts in self._reader.new_lines(all_stay=True):
-            is_new = True
             self._take(file, begin, texts)
+        # What is appended to a file repeats none but the first line of a new one.
+        is_new = len(self._files) > known
         if is_new and any(name.startswith(PREFIX) for name in self._files):
             self._drop_repeated()
 
@@ -163,6 +167,28 @@ class LedgerTable:
     def _drop_repeated(self) -> None:
         """Count a line once that stands in two files, as a compaction may leave it."""
         rows = np.concatenate(self._parts)
-        told = [name for name in rows.dtype.names or () if name not in WHERE]
-        _, first = np.unique(rows[told], return_index=True)
-        self._parts = [rows[np.sort(first)]]
+        again = repeated(rows)
+        self._parts = [rows[~again] if again.any() else rows]
+
+
+def repeated(rows: np.ndarray) -> np.ndarray:
+    """Which rows say what one before them says.
+
+    By numbers that stand for whole rows: to put the rows themselves in order would stop
+    all threads of the process for as long as it takes.
+    """
+    told = [name for name in rows.dtype.names or () if name not in WHERE]
+    codes = np.zeros(len(rows), np.uint64)
+    for name in told:
+        column = np.ascontiguousarray(rows[name])
+        if column.dtype.kind == "f":
+            column = column.view(np.int32)
+        for part in column.reshape(len(rows), -1).T if len(rows) else ():
+            codes = codes * MIX + part.astype(np.uint64)
+            codes ^= codes >> np.uint64(29)
+    order = np.argsort(codes, kind="stable")
+    alike = np.flatnonzero(np.diff(codes[order]) == 0)
+    before, after = order[alike], order[alike + 1]
+    repeated = np.zeros(len(rows), bool)
+    repeated[after] = rows[told][before] == rows[told][after]
+    return repeated

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from denoise_daisy.run_dir.compaction import MANY_FILES, compact
 from denoise_daisy.run_dir.ledger_lines import LedgerWriter
-from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.ledger_rows import ROW
+from denoise_daisy.run_dir.ledger_table import LedgerTable, repeated
 from harness.ledgers import BLOCKS, GRID, RUN, UNIT, entry, grid_of, ledger_of
 from harness.properties import examples
 
@@ -260,3 +261,44 @@ def test_a_time_that_is_none_is_said_to_be_unknown(tmp_path: Path, time: Any) ->
     table = table_of(tmp_path)
     assert table.rows["ended"].tolist() == [1767323045, 0]
     assert not table.unreadable
+
+
+def test_lines_are_compared_only_where_some_may_stand_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer whose file was put together writes its line again, into a new file."""
+    looks = []
+    drop = LedgerTable._drop_repeated
+
+    def look(table: LedgerTable) -> None:
+        looks.append("once more")
+        drop(table)
+
+    monkeypatch.setattr(LedgerTable, "_drop_repeated", look)
+    for number in range(MANY_FILES):
+        LedgerWriter(tmp_path, RUN, f"w{number}", durable=False).append(
+            entry(BLOCKS[number % len(BLOCKS)])
+        )
+    assert compact(tmp_path)
+    table = table_of(tmp_path)
+    assert len(looks) == 1
+    writer = LedgerWriter(tmp_path, RUN, "w", durable=False)
+    for block in BLOCKS[:3]:
+        writer.append(entry(block))
+        table.refresh()
+    writer.close()
+    assert len(looks) == 2
+
+
+@examples(100)
+@given(st.lists(st.tuples(*[st.integers(0, 1)] * 4), max_size=40))
+def test_a_row_is_repeated_where_all_of_it_but_its_place_is(
+    drawn: list[tuple[int, ...]],
+) -> None:
+    rows = np.zeros(len(drawn), ROW)
+    for row, (block, worker, half_seconds, epoch) in zip(rows, drawn, strict=True):
+        row["block"][2], row["worker"], row["epoch"] = block, worker, epoch
+        row["seconds"] = half_seconds / 2
+    rows["offset"] = np.arange(len(drawn))
+    expected = [one in drawn[:number] for number, one in enumerate(drawn)]
+    assert repeated(rows).tolist() == expected
