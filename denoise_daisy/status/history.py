@@ -40,6 +40,16 @@ class History:
         """When the last one was done."""
         return float(self.rows["ended"].max())
 
+    def times_there(self) -> np.ndarray:
+        """Seconds from the first block to the last, of each worker that has any."""
+        begins = np.full(len(self.workers), np.inf)
+        ends = np.full(len(self.workers), -np.inf)
+        began = self.rows["ended"] - self.rows["seconds"]
+        np.minimum.at(begins, self.rows["worker"], began)
+        np.maximum.at(ends, self.rows["worker"], self.rows["ended"])
+        there: np.ndarray = (ends - begins)[np.isfinite(begins)]
+        return there
+
 
 NO_HISTORY = History(np.zeros(0, ROW), ())
 

@@ -49,13 +49,13 @@ def _workers(history: History, edges: np.ndarray, shown: np.ndarray, unit: str) 
     busy = busy_shares(edges, history, 10 * MOST_ROWS)
     uri = workers_plot(shown, busy, unit, history.workers)
     worked = float(history.rows["seconds"].sum())
-    there = len(history.workers)
+    there = history.times_there()
     return Plot(
         uri,
         "Workers, a row each: the darker, the more of the time was spent at blocks.",
-        f"{there} workers were at blocks for {duration(worked)} together, which is"
-        f" {min(1.0, worked / max(there * (edges[-1] - edges[0]), 1e-9)):.0%} of the"
-        " time.",
+        f"{there.size} workers were at blocks for {duration(worked)} together, which is"
+        f" {min(1.0, worked / max(float(there.sum()), 1e-9)):.0%} of the time from the"
+        " first block of each to its last.",
     )
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from denoise_daisy.reports.block_map import COLOURS, BlockMap, block_map
 from denoise_daisy.status.history import History, busy_shares, rows_of, spread
+from denoise_daisy.status.page_plots import plots_of
 from denoise_daisy.status.planes import counts_by_plane
 from denoise_daisy.status.values import DONE, FAILED, LEFT, ORPHANED, RUNNING
 
@@ -97,3 +98,19 @@ def test_no_time_is_lost_to_rounding_among_a_hundred_thousand_blocks() -> None:
     edges = np.linspace((ended - seconds).min(), ended.max(), 121)
     total = spread(edges, rows, "voxels").sum()
     assert total == pytest.approx(4e6 * ended.size, rel=1e-6)
+
+
+def test_a_worker_is_there_from_its_first_block_to_its_last() -> None:
+    """One that came late, or a name of an earlier start, was not idle before."""
+    ended = np.array([100.0, 200, 1000, 1000])
+    seconds = np.array([100.0, 50, 100, 50])
+    rows = rows_of(ended, seconds, np.zeros(4), np.array([0, 0, 2, 2]))
+    found = History(rows, ("a", "of an earlier start", "late"))
+    assert found.times_there().tolist() == [200, 100]
+    words = plots_of(found, None)[-1].words
+    assert words.startswith("2 workers were at blocks for ")
+    # 300 of 300 seconds, the last worker having done two at once.
+    assert "100% of the time from the first block of each to its last" in words
+    rows["seconds"][1] = 20
+    words = plots_of(found, None)[-1].words
+    assert "90% of the time" in words
