@@ -36,6 +36,10 @@ class WorkerState:
         return place_of(self.stage, self.run)
 
 
+LATEST = 1 << 40
+"""No time is that far from 1970, in seconds."""
+
+
 def place_of(stage: str, run: str) -> str:
     """A stage of a run directory, told from others where `run` is not empty."""
     return f"{run}:{stage}" if run else stage
@@ -60,9 +64,10 @@ def read_state(run_dir: RunDir, worker: str) -> WorkerState | None:
         values = json.loads(persistently(_file(run_dir, worker).read_text))
         if values["block"] is not None:
             values["block"] = tuple(values["block"])
-        return WorkerState(**values)
+        state = WorkerState(**values)
     except (OSError, ValueError, TypeError, KeyError):
         return None
+    return state if _makes_sense(state) else None
 
 
 def read_states(run_dir: RunDir) -> list[WorkerState]:
@@ -89,6 +94,18 @@ def remove_states(run_dir: RunDir) -> None:
 def remove_state(run_dir: RunDir, worker: str) -> None:
     """The worker is gone."""
     persistently(lambda: _file(run_dir, worker).unlink(missing_ok=True))
+
+
+def _makes_sense(state: WorkerState) -> bool:
+    """Whether words are words, and numbers numbers that can be reckoned with."""
+    words = (state.worker, state.host, state.pool, state.stage, state.run, state.job)
+    whole = (state.pid, state.peak_mib, *(state.block or ()))
+    return (
+        all(isinstance(word, str) for word in words)
+        and all(isinstance(number, int) for number in whole)
+        and isinstance(state.since, int | float)
+        and abs(state.since) < LATEST
+    )
 
 
 def _file(run_dir: RunDir, worker: str) -> Path:

@@ -7,9 +7,10 @@ import numpy as np
 
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
-from denoise_daisy.forecast import share_done
+from denoise_daisy.forecast import Ahead, share_done
 from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.connection import read_ready
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder, holder_at_work
@@ -122,7 +123,10 @@ def _status(
     standing = {name: table.standing() for name, table in tables.items()}
     engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
     engines.pop(NO_ENGINE, None)
-    ahead = list(ahead_of(run, tables, stages, start))
+    ahead = list(ahead_of(run, tables, stages, failures, start))
+    if holder:
+        ahead = _asked(ahead, reader.run_dir)
+    lock = LockHolder.read(reader.run_dir)
     workers = tuple(workers_of(states, reader.done_by()))
     return RunStatus(
         output=str(reader.run_dir.output),
@@ -132,8 +136,10 @@ def _status(
         scheduler=scheduler_of(holder) if holder else None,
         share=share_done(ahead),
         time_left=expected_end(run, ahead, states) if holder else None,
-        elapsed_seconds=elapsed(tables, start, reader.run_dir, holder),
-        voxels_per_second=voxels_per_second(run, tables[run.denoising.name], start),
+        elapsed_seconds=elapsed(tables, start, lock, is_at_work=holder is not None),
+        voxels_per_second=voxels_per_second(
+            run, tables[run.denoising.name], start, lock
+        ),
         stages=stages,
         workers=workers,
         waits_for=_waits_for(holder, workers),
@@ -155,6 +161,15 @@ def _status(
         input_problem=reader.input_problem,
         unreadable=tuple(f for t in tables.values() for f in t.unreadable),
     )
+
+
+def _asked(ahead: list[Ahead], run_dir: RunDir) -> list[Ahead]:
+    """What is ahead of a start that may have been asked for some of its stages only.
+
+    It tells its workers which; before that all are.
+    """
+    told = read_ready(run_dir) or {}
+    return [stage for stage in ahead if stage.name in told] or ahead
 
 
 def _failures(

@@ -10,7 +10,7 @@ from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import read_states
 from denoise_daisy.status.collect import StatusReader
-from denoise_daisy.status.text import failure_lines, scheduler_lines
+from denoise_daisy.status.text import failure_lines, in_lines, scheduler_lines
 from denoise_daisy.status.values import RunStatus, Scheduler, WorkerNow
 from denoise_daisy.status.workers import scheduler_of, workers_of
 
@@ -97,7 +97,7 @@ class ManyReader:
 
 def many_text(found: ManyStatus) -> str:
     """All of it, a line for each image."""
-    return "\n".join(_lines(found))
+    return in_lines(_lines(found))
 
 
 def _lines(found: ManyStatus) -> Iterator[str]:

@@ -11,9 +11,11 @@ import numpy as np
 
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.status.collect import StatusReader
 from denoise_daisy.status.history import ROW, History, rows_of
+from denoise_daisy.status.pace import in_its_time
 from denoise_daisy.status.page import page_of
 from denoise_daisy.status.slices import SliceReader, Slices
 from denoise_daisy.status.values import DONE, LEFT, RUNNING, RunStatus, State
@@ -159,6 +161,8 @@ def history_of(reader: StatusReader, status: RunStatus) -> History:
             row["worker"] = names.setdefault(worker.worker, len(names))
             parts[worker.worker] = row
     rows = np.concatenate([NOTHING, *parts.values()])
+    lock = LockHolder.read(reader.run_dir)
+    rows = rows[in_its_time(rows["ended"], rows["seconds"], lock)]
     return History(rows, tuple(names))
 
 
@@ -171,7 +175,10 @@ def _done(
     rows = rows[is_ours & (rows["ended"] > 0)]
     if not rows.size:
         return NOTHING
-    numbers = np.array([names.setdefault(w, len(names)) for w in table.names.workers])
+    workers = table.names.workers
+    numbers = np.zeros(len(workers), np.int32)
+    for number in np.unique(rows["worker"]):
+        numbers[number] = names.setdefault(workers[number], len(names))
     voxels = np.zeros(rows.size)
     if stage == reader.run.denoising.name:
         voxels = _voxels(reader, rows)

@@ -1,6 +1,6 @@
 """How far each stage is: what each of its blocks is, from its table of the ledger."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,7 @@ def stage_status(
     states[failed] = FAILED
     states[done] = DONE
     orphans = int(np.count_nonzero(states == ORPHANED))
-    busy = [stage.grid.flat(i) for i in running]
+    busy = [stage.grid.flat(i) for i in running if _is_in(i, stage.grid.shape)]
     busy = [i for i in busy if states[i] != DONE]
     states[busy] = RUNNING
     rows = table.rows
@@ -123,6 +123,13 @@ def unreachable_of(status: StageStatus, failures: Failures) -> np.ndarray:
     found: np.ndarray = status.states == ORPHANED
     found[failures.flat[failures.given_up]] = True
     return found
+
+
+def _is_in(index: Index, shape: Sequence[int]) -> bool:
+    """Whether a grid has a block; what is left of an earlier start may have others."""
+    return len(index) == len(shape) and all(
+        0 <= i < n for i, n in zip(index, shape, strict=True)
+    )
 
 
 def _what(stage: Stage) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How far a run is, in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from denoise_daisy.amounts import duration, voxel_rate
@@ -18,6 +18,9 @@ from denoise_daisy.status.values import (
 SLOW = 3
 """Blocks that are told to be the slowest."""
 
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+"""What makes a terminal do things, and how it is shown."""
+
 
 def status(run_dir: RunDir) -> str:
     """How far a run is, from its files alone, whether a scheduler is at work or not.
@@ -32,7 +35,12 @@ def status(run_dir: RunDir) -> str:
 
 def status_text(found: RunStatus) -> str:
     """All of it, a line for each thing."""
-    return "\n".join(_lines(found))
+    return in_lines(_lines(found))
+
+
+def in_lines(lines: Iterable[str]) -> str:
+    """A text of lines, in which a name or an error of a file is only that."""
+    return "\n".join(line.translate(CONTROLS) for line in lines)
 
 
 def _lines(found: RunStatus) -> Iterator[str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from denoise_daisy import __main__ as command_line
@@ -21,8 +22,9 @@ from denoise_daisy import run
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.launchers import own_job
+from denoise_daisy.run_dir.connection import Hint, write_ready
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
-from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.lock import Lock, LockHolder
 from denoise_daisy.run_dir.many_record import FILE as IMAGES
 from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.record import RunRecord
@@ -32,7 +34,9 @@ from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling.scheduler import Scheduler
 from denoise_daisy.status.as_json import status_json
 from denoise_daisy.status.collect import StatusReader, run_status
-from denoise_daisy.status.many import ManyReader, many_text
+from denoise_daisy.status.many import ImageStatus, ManyReader, ManyStatus, many_text
+from denoise_daisy.status.pace import in_its_time
+from denoise_daisy.status.run_page import history_of
 from denoise_daisy.status.text import status_text
 from denoise_daisy.status.values import DONE, FAILED, LEFT, ORPHANED, RUNNING, RunStatus
 from denoise_daisy.status.watch import Found, Watching, on_screen
@@ -431,3 +435,105 @@ def test_a_line_with_odd_numbers_spoils_none_of_what_is_told(run_dir: RunDir) ->
     assert found.stages[0].done == 2
     assert found.stages[0].seconds == 1.0
     assert json.loads(status_json(found))["stages"][0]["seconds"] == 1.0
+
+
+def test_what_will_be_tried_again_is_left(run_dir: RunDir) -> None:
+    """Failed in an earlier start, or once in this one of the twice that may be."""
+    say(run_dir, "denoise", failed(2), failed(2), failed(3), failed(3))
+    RunRecord.of(run_dir).model_copy(update={"epoch": 2}).write(run_dir)
+    say(run_dir, "denoise", done(0), failed(1))
+    with Lock(run_dir):
+        found = run_status(run_dir)
+        assert found.time_left
+        assert found.time_left.least > 0
+        # Blocks of the other stage take no time to speak of.
+        assert found.share == pytest.approx(1 / 4, rel=1e-3)
+        say(run_dir, "denoise", failed(1))
+        say(run_dir, "denoise", done(2), done(3))
+        # It was given up, and two of the other stage read it; one is at the edge.
+        assert counts(run_dir)["soft"] == (0, 0, 0, 3, 1)
+        assert run_status(run_dir).share == pytest.approx(1, rel=1e-3)
+
+
+def test_what_a_start_was_not_asked_for_is_not_ahead_of_it(run_dir: RunDir) -> None:
+    say(run_dir, "denoise", done(0), done(1))
+    say(run_dir, "soft", done(0))
+    write_ready(run_dir, {"denoise": Hint(2, 2)})
+    with Lock(run_dir):
+        found = run_status(run_dir)
+        assert found.share == 0.5
+    assert run_status(run_dir).share == 3 / 8
+
+
+def test_a_clock_that_is_wrong_makes_no_run_of_years(run_dir: RunDir) -> None:
+    """Of a host that thinks it is 1970, and one of the next century."""
+    now = np.datetime64(int(time.time()), "s")
+    times = [f"{at}Z" for at in (now, now, "1970-01-01T00:10:00", "2099-01-01T00:00")]
+    with Lock(run_dir):
+        lines = [
+            done(y, time=at, worker=f"w{y}", engine="in C")
+            for y, at in enumerate(times)
+        ]
+        say(run_dir, "denoise", *lines)
+        worker(run_dir, "w9", 1)
+        reader = StatusReader(run_dir)
+        found = reader.read()
+        # 64 x 16 voxels, in the two seconds of a block.
+        assert found.voxels_per_second == pytest.approx(512)
+        history = history_of(reader, found)
+        assert history.end - history.begin < 120
+    found = run_status(run_dir)
+    assert found.elapsed_seconds is not None
+    assert found.elapsed_seconds < 60
+    for holder in (None, LockHolder("h", 1, 5e9, 5e9, running=False)):
+        # What is off is the lock's own clock, or there is none.
+        rows = reader.tables["denoise"].rows
+        assert in_its_time(rows["ended"], rows["seconds"], holder).all()
+
+
+def test_a_state_that_makes_no_sense_spoils_none_of_what_is_told(
+    run_dir: RunDir,
+) -> None:
+    """As of a worker of an earlier start, whose blocks had another shape."""
+    with Lock(run_dir):
+        worker(run_dir, "w", 1)
+        worker(run_dir, "of-smaller-blocks", 7)
+        file = run_dir.workers / "w.json"
+        sound = json.loads(file.read_text())
+        values: dict[str, tuple[Any, ...]] = {
+            "since": ("now", None, 10**400, float("nan")),
+            "peak_mib": ("7", None, [7]),
+            "block": (7, ["0", "0", "1", "0"], [[]]),
+            "worker": ({},),
+            "host": (None,),
+        }
+        odd = [{name: value} for name, some in values.items() for value in some]
+        for number, harm in enumerate(odd):
+            text = json.dumps(sound | harm)
+            (run_dir.workers / f"odd{number}.json").write_text(text)
+        for number, short in enumerate(([0, 0, 1], [0, 0, -1, 0])):
+            state = sound | {"block": short, "worker": f"short{number}"}
+            (run_dir.workers / f"short{number}.json").write_text(json.dumps(state))
+        found = run_status(run_dir)
+    assert found.stages[0].states.tolist() == [LEFT, RUNNING, LEFT, LEFT]
+    names = ["of-smaller-blocks", "short0", "short1", "w"]
+    assert [w.worker for w in found.workers] == names
+
+
+def test_what_files_say_does_nothing_to_a_terminal(run_dir: RunDir) -> None:
+    evil = "\x1b[2J\x9b1A\r\n\x7fall \u00e9"
+    say(run_dir, "denoise", failed(0, error=evil, host=evil), failed(0, error=evil))
+    with Lock(run_dir):
+        worker(run_dir, "w", 1, host=evil)
+        found = run_status(run_dir)
+    plain = "\\x1b[2J\\x9b1A\\x0d\\x0a\\x7fall \u00e9"
+    assert status_text(found).count(plain) == 2
+    many = ManyStatus(
+        run_dir=evil,
+        images=(ImageStatus(name=evil, output="", status=None, problem=evil),),
+        scheduler=None,
+        workers=(),
+    )
+    assert f"{plain}  {plain}" in many_text(many)
+    for words in (status_text(found), many_text(many)):
+        assert all(sign == "\n" or sign.isprintable() for sign in words)
