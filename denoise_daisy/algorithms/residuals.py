@@ -44,6 +44,10 @@ class ResidualFigures:
     """Correlation with the structure of the denoised image, see `structure_in`."""
     change: float
     """Of the mean grey level by denoising, over the mean of the raw image."""
+    shift: float
+    """The same over the standard deviation of the noise."""
+    shift_error: float
+    """Its standard error."""
 
     @property
     def neighbours(self) -> float:
@@ -73,6 +77,7 @@ def residual_figures(
     deviation = np.sqrt(expected)
     unit = residual / deviation
     mean = float(raw.mean(dtype=np.float64))
+    shift, typical = -float(residual.mean()), float(np.sqrt(expected.mean()))
     return ResidualFigures(
         along_y=autocorrelation(unit, -2),
         along_x=autocorrelation(unit, -1),
@@ -80,7 +85,9 @@ def residual_figures(
         variances=tuple(variances.tolist()),
         variance=None if model is None else float(residual.var() / expected.mean()),
         structure=structure_in(_evened(unit, signal), signal, deviation),
-        change=-float(residual.mean()) / mean if mean else 0.0,
+        change=shift / mean if mean else 0.0,
+        shift=shift / typical,
+        shift_error=float(residual.std()) / np.sqrt(residual.size) / typical,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 LAYERS = 2
 """On either side of a face, that are looked at."""
@@ -41,3 +42,12 @@ def seam_score(slabs: Iterable[np.ndarray]) -> SeamScore | None:
     rest = (a - score * b) / b.mean()
     spread = float(rest.std(ddof=1)) if a.size > 1 else abs(score - 1)
     return SeamScore(score, spread / np.sqrt(a.size), a.size)
+
+
+def sure_errors(faces: int, chance: float) -> float | None:
+    """Standard errors beyond which a score lies by no more than that chance.
+
+    Of few faces the error itself is not well known: it is the quantile of Student's t.
+    None of a single one.
+    """
+    return float(stdtrit(faces - 1, 1 - chance)) if faces > 1 else None

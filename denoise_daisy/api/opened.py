@@ -76,8 +76,11 @@ class Output(Shown):
             if record is None:
                 return None
             run = restore(record, run_dir)
-            check_input(run, record)
         except (InputError, RefusedError):
+            return None
+        try:
+            check_input(run, record)
+        except Exception:  # noqa: BLE001 - of whatever format, on any machine
             return None
         roi = run.denoising.grid.volume
         begin = roi.begin + Coordinate(run.image.origin)

@@ -2,8 +2,10 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
+
+import numpy as np
 
 from denoise_daisy.config import AnyConfig, Config
 from denoise_daisy.errors import InputError
@@ -22,7 +24,7 @@ def preview(
     *,
     roi: Region | Sequence[Region] = (),
     auto: int | None = None,
-    sweep: Mapping[str, Sequence[Any]] | Sequence[str] = (),
+    sweep: Mapping[str, Any] | Sequence[str] = (),
     unchecked_ndsafir: bool = False,
     say: Callable[[str], None] = print,
 ) -> Preview:
@@ -56,14 +58,12 @@ def preview(
     """
     name = os.fspath(config) if isinstance(config, str | os.PathLike) else "config"
     asked = [roi] if isinstance(roi, str | Mapping) else roi
-    if isinstance(sweep, Mapping):
-        sweep = [f"{key}={','.join(map(_value, sweep[key]))}" for key in sweep]
     return preview_one(
         _one(Config.of(config), say),
         name=name,
         rois=[_text(region) for region in asked],
         auto=auto,
-        sweep=[sweep] if isinstance(sweep, str) else sweep,
+        sweep=_sweep(sweep),
         unchecked_ndsafir=unchecked_ndsafir,
         say=say,
     )
@@ -101,5 +101,26 @@ def _ends(region: Mapping[str, Any], axis: str) -> str:
     )
 
 
+def _sweep(asked: Mapping[str, Any] | Sequence[str]) -> Sequence[str]:
+    """Values of keys as the command line has them."""
+    if isinstance(asked, Mapping):
+        return [f"{k}={','.join(map(_value, _several(v)))}" for k, v in asked.items()]
+    return [asked] if isinstance(asked, str) else asked
+
+
 def _value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as the command line has it; NumPy's as those they stand for."""
+    return value if isinstance(value, str) else json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise InputError(f"sweep has {value!r}. Expected numbers, words, lists or objects.")
+
+
+def _several(values: Any) -> Iterable[Any]:
+    """The values of a key; one alone is taken as such."""
+    found = values.tolist() if isinstance(values, np.generic | np.ndarray) else values
+    is_one = isinstance(found, str | Mapping) or not isinstance(found, Iterable)
+    return [found] if is_one else found

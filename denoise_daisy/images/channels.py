@@ -55,6 +55,13 @@ def by_number(
     return tuple(by_place[i] for i in range(len(names)))
 
 
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """The names, each after its number if several channels have one name."""
+    if len(set(names)) == len(names):
+        return tuple(names)
+    return tuple(f"{i} {name}" for i, name in enumerate(names))
+
+
 def _number(channel: int | str, names: Sequence[str], key: str, of: str) -> int:
     if isinstance(channel, int):
         return channel

@@ -153,6 +153,7 @@ def bottleneck(stages: Sequence[StageCost], busy: float, waiting: float) -> str:
         said += (
             f" Workers were without a block for {waiting / (busy + waiting):.0%} of"
             " their time, from their first block to their last: there were too few"
-            " blocks ready for so many, or they had to be started again."
+            " blocks ready for so many, they had to be started again, or they were at"
+            " blocks of other images."
         )
     return said

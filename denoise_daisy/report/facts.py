@@ -35,7 +35,7 @@ def facts(
         dtype=image.dtype.name,
         volume=tuple(ranges_of(disk.volume)),
         voxel_um=tuple(image.scale_um),
-        channels=tuple(channel.name for channel in image.channels),
+        channels=disk.channels,
         output_dtype=run.array.dtype,
         denoiser=run.denoiser.kind,
         settings=run.config.denoise.model_dump(mode="json"),

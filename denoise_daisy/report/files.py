@@ -1,11 +1,12 @@
 """The files of a report: its values as JSON, and the page that shows them."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from denoise_daisy.durable import persistently
-from denoise_daisy.errors import DenoiseDaisyError, InputError
+from denoise_daisy.errors import InputError
 from denoise_daisy.report.make import Made, make
 from denoise_daisy.report.page_file import check_file, write_page
 from denoise_daisy.report.section import section
@@ -17,8 +18,7 @@ from denoise_daisy.status.collect import StatusReader
 from denoise_daisy.status.page_plots import Plot, plots_of
 from denoise_daisy.status.run_page import history_of, page_of_run
 
-JSON_FILE = "report.json"
-"""Its name in the run directory."""
+logger = logging.getLogger("denoise_daisy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +74,19 @@ def write_report(
         The files can't be written.
     """
     place = run_dir.page if file is None else file
-    values = run_dir.path / JSON_FILE if file is None else _values_of(file)
+    values = run_dir.report if file is None else _values_of(file)
     if file is not None:
         check_file(file, (run_dir.output, run_dir.path), "report")
         _check_values(values)
-    made = make(run_dir, reference=reference, seconds=seconds)
-    page = _status_page(run_dir, made) if file is None else page_of_report(made)
-    write_page(values, made.report.json() + "\n", "report")
-    write_page(place, page, "report")
+
+    def write(made: Made) -> None:
+        page = _status_page(run_dir, made) if file is None else page_of_report(made)
+        write_page(values, made.report.json() + "\n", "report")
+        write_page(place, page, "report")
+
+    # What is quick is there, should what is not never end.
+    made = make(run_dir, reference=reference, seconds=seconds, early=write)
+    write(made)
     return Written(made.report, place, values)
 
 
@@ -89,7 +94,8 @@ def _status_page(run_dir: RunDir, made: Made) -> str:
     """The page of the run with its report; that alone where its output is gone."""
     try:
         return page_of_run(run_dir, section(made))
-    except DenoiseDaisyError:
+    except Exception:
+        logger.debug("The report is a page of its own", exc_info=True)
         return page_of_report(made)
 
 
@@ -108,7 +114,8 @@ def _plots(run_dir: RunDir) -> tuple[Plot, ...]:
     try:
         reader = StatusReader(run_dir)
         return plots_of(history_of(reader, reader.read()), None)
-    except DenoiseDaisyError:
+    except Exception:
+        logger.debug("The page has no plots of the work", exc_info=True)
         return ()
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from statistics import fmean
 
+from denoise_daisy.algorithms.seams import sure_errors
 from denoise_daisy.report import limits
-from denoise_daisy.report.values import Noise, Residual, Seam
+from denoise_daisy.report.values import Likeness, Noise, Residual, Seam, Voxels
 
 KEYS = {
     "ndsafir": "a smaller denoise.patch, or a smaller denoise.pvalue",
@@ -43,6 +45,8 @@ class Channel:
     neighbours: float
     structure: float
     change: float
+    shift: float
+    shift_error: float
     below: float | None
     noise: Noise | None
 
@@ -53,6 +57,11 @@ class Channel:
         if noise is None or not noise.measured:
             return None
         return noise.deviation / noise.measured
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether its mean grey level is another, beyond what chance makes of none."""
+        return limits.is_shifted(self.change, self.shift, self.shift_error)
 
 
 def channels_of(
@@ -76,6 +85,8 @@ def channels_of(
                 neighbours=fmean(r.neighbours for r in mine),
                 structure=fmean(r.structure for r in mine),
                 change=fmean(r.change for r in mine),
+                shift=fmean(r.shift for r in mine),
+                shift_error=sqrt(sum(r.shift_error**2 for r in mine)) / len(mine),
                 below=fmean(known) if known else None,
                 noise=by_name.get(name),
             )
@@ -102,9 +113,44 @@ def findings(
 
 
 def is_seam(seam: Seam) -> bool:
-    """Whether a score is beyond what chance makes of none."""
+    """Whether a score is beyond what chance makes of none; of one face nobody knows."""
     beyond = seam.score - 1
-    return seam.score > limits.MOST_SEAM and beyond > limits.SURE * seam.uncertainty
+    most = limits.MOST_SEAM
+    errors = sure_errors(seam.faces, limits.CHANCE)
+    return (
+        errors is not None and seam.score > most and beyond > errors * seam.uncertainty
+    )
+
+
+def of_the_whole(
+    voxels: Voxels, written: int, alike: Sequence[Likeness]
+) -> Iterator[str]:
+    """The same of voxels that were clipped, of so many, and of a reference."""
+    share = voxels.clipped / max(written, 1)
+    if share > limits.MOST_CLIPPED:
+        yield (
+            f"{voxels.clipped} voxels ({share:.2%}, expected at most"
+            f" {limits.MOST_CLIPPED:.1%}) were beyond the range of the output's type,"
+            " and were set to its nearest value. Set output.dtype to float32, or to a"
+            " type that holds them."
+        )
+    for each in alike:
+        pairs = {
+            "PSNR": (each.psnr_raw, each.psnr_denoised),
+            "SSIM": (each.ssim_raw, each.ssim_denoised),
+        }
+        worse = [
+            f"{name} is {after:.4g}, and was {before:.4g} before"
+            for name, (before, after) in pairs.items()
+            if before is not None and after is not None and after <= before
+        ]
+        if worse:
+            yield (
+                f"Channel {each.channel!r} is no more like the reference than the raw"
+                f" image was: {'; '.join(worse)} (expected more). See that the"
+                " reference shows the same place on the same scale; `preview --sweep`"
+                " shows what other settings do."
+            )
 
 
 def _smoothing(channel: Channel, kind: str) -> Iterator[str]:
@@ -212,9 +258,11 @@ def _levels(channel: Channel) -> Iterator[str]:
             f" {limits.MOST_BELOW:.0%}). Set a higher noise.offsets, or noise.kind to"
             " gaussian."
         )
-    if abs(channel.change) > limits.MOST_CHANGE:
+    if channel.is_shifted:
         yield (
             f"Channel {channel.name!r}: the mean grey level changed by"
-            f" {channel.change:+.1%} (expected at most {limits.MOST_CHANGE:.0%}). Set"
+            f" {channel.change:+.1%}, {channel.shift:+.2f} of the noise's standard"
+            f" deviation (expected at most {limits.MOST_CHANGE:.0%}, or"
+            f" {limits.MOST_SHIFT}). Set"
             ' denoise.inverse to "unbiased", or look at the noise numbers.'
         )

@@ -1,17 +1,16 @@
 """Making the report of a run, from its run directory, its output and its raw image."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from denoise_daisy.denoisers.noise import Models, NoiseNumbers, models_of
 from denoise_daisy.durable import is_there, persistently
-from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.report.allowance import Allowance
 from denoise_daisy.report.cost import cost, starts_of
 from denoise_daisy.report.facts import clock, facts
 from denoise_daisy.report.figures import all_figures
-from denoise_daisy.report.judgement import channels_of, findings
+from denoise_daisy.report.judgement import channels_of, findings, of_the_whole
 from denoise_daisy.report.noise import (
     left_of_noise,
     measured_noise,
@@ -44,6 +43,9 @@ from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 
+NOT_YET = "The noise of the raw image, and what is denoised anew: not measured yet"
+"""Of a report before the measurements that may take long."""
+
 
 @dataclass(frozen=True, eq=False)
 class Made:
@@ -67,10 +69,15 @@ class _Quality:
 
 
 def make(
-    run_dir: RunDir, *, reference: str | None = None, seconds: float | None = None
+    run_dir: RunDir,
+    *,
+    reference: str | None = None,
+    seconds: float | None = None,
+    early: Callable[[Made], None] | None = None,
 ) -> Made:
     """Measure how good a run has become and what it cost; nothing is written.
 
+    `early` takes what is known before the measurements that may take long.
     `reference` is an image that shows the same without noise.  What does not fit into
     so many seconds is left out, and so is what can't be read; the report says so.
 
@@ -90,7 +97,13 @@ def make(
     if reference is not None:
         open_reference(reference, disk)
     tables = _tables(disk)
-    quality = _quality(disk, _block_seconds(disk, tables), reference, allowed)
+    quality = _quick(disk, allowed)
+    if early is not None:
+        report = _report(disk, tables, quality, allowed)
+        not_yet = (*report.left_out, NOT_YET)
+        early(Made(replace(report, left_out=not_yet), tuple(quality.views)))
+    seconds = _block_seconds(disk, tables)
+    quality = _whole(disk, quality, seconds, reference, allowed)
     report = _report(disk, tables, quality, allowed)
     return Made(replace(report, reference=reference), tuple(quality.views))
 
@@ -108,8 +121,8 @@ def read(run_dir: RunDir) -> OnDisk:
     input_problem = output_problem = ""
     try:
         check_input(run, record)
-    except (InputError, RefusedError) as error:
-        input_problem = str(error)
+    except Exception as error:  # noqa: BLE001 - of whatever format, on any machine
+        input_problem = str(error) or type(error).__name__
     if not is_there(run.array.path):
         output_problem = f"The output {str(run.output)!r} is not there."
     grid, files = run.denoising.grid, run.denoising.file_shape
@@ -138,47 +151,76 @@ def _block_seconds(disk: OnDisk, tables: Mapping[str, LedgerTable]) -> float | N
     return float(times.max(initial=0)) or None
 
 
-def _quality(
-    disk: OnDisk, block_seconds: float | None, reference: str | None, allowed: Allowance
-) -> _Quality:
-    """All of it, what takes little time first."""
-    run, measured = disk.run, allowed.measured
-    names = [channel.name for channel in run.image.channels]
+def _quick(disk: OnDisk, allowed: Allowance) -> _Quality:
+    """What takes little time."""
+    measured = allowed.measured
     places = measured(
         "Pictures and residuals", lambda: look(disk, allowed), list[Place]()
     )
     faces = measured("Seams between blocks", lambda: seams(disk, allowed), list[Seam]())
-    found = None
+    pictures = measured("Pictures", lambda: views(disk, places, allowed), list[View]())
+    nothing = measured_noise(None, len(disk.channels))
+    rests, noise = _beside_noise(disk, places, nothing, (), allowed)
+    return _Quality(
+        places=places,
+        residuals=rests,
+        noise=noise,
+        resolution=[],
+        seams=faces,
+        likeness=[],
+        views=pictures,
+    )
+
+
+def _whole(
+    disk: OnDisk,
+    quick: _Quality,
+    block_seconds: float | None,
+    reference: str | None,
+    allowed: Allowance,
+) -> _Quality:
+    """With the rest, which may take long."""
+    measured, places, found = allowed.measured, quick.places, None
     if not disk.input_problem:
         found = measured("The noise of the raw image", lambda: surveyed(disk), None)
-    shown = measured_noise(found, len(names))
-    probed = run.denoiser.probed
-    numbers = NoiseNumbers.from_json(probed) if probed else None
-    models = models_of(numbers, len(names))
-    some_are_as_is = NO_ENGINE in disk.ledger.engines()
-    rests = measured(
-        "Residuals",
-        lambda: residuals(
-            places, names, numbers, models, shown, some_are_as_is=some_are_as_is
-        ),
-        list[Residual](),
-    )
-    pictures = measured("Pictures", lambda: views(disk, places, allowed), list[View]())
-    left, rings = _denoised_anew(disk, block_seconds, places, (models, shown), allowed)
+    shown = measured_noise(found, len(disk.channels))
+    noise = _models(disk)[1], shown
+    left, rings = _denoised_anew(disk, block_seconds, places, noise, allowed)
     alike = list[Likeness]()
     if reference is not None:
         alike = measured(
             "The reference", lambda: likenesses(disk, reference, places, allowed), alike
         )
-    return _Quality(
-        places=places,
-        residuals=rests,
-        noise=noises(places, names, models, shown, left),
-        resolution=rings,
-        seams=faces,
-        likeness=alike,
-        views=pictures,
+    rests, numbers = quick.residuals, quick.noise
+    if found is not None or left:
+        rests, numbers = _beside_noise(disk, places, shown, left, allowed)
+    return replace(
+        quick, residuals=rests, noise=numbers, resolution=rings, likeness=alike
     )
+
+
+def _models(disk: OnDisk) -> tuple[NoiseNumbers | None, Models | None]:
+    """The noise as the run was told of it."""
+    probed = disk.run.denoiser.probed
+    numbers = NoiseNumbers.from_json(probed) if probed else None
+    return numbers, models_of(numbers, len(disk.channels))
+
+
+def _beside_noise(
+    disk: OnDisk,
+    places: list[Place],
+    shown: Sequence[tuple[float, float] | None],
+    left: Sequence[float],
+    allowed: Allowance,
+) -> tuple[list[Residual], list[Noise]]:
+    """What was taken away, held against the noise that was told and that shows."""
+    names, (numbers, models) = disk.channels, _models(disk)
+    rests = allowed.measured(
+        "Residuals",
+        lambda: residuals(places, names, numbers, models, shown),
+        list[Residual](),
+    )
+    return rests, noises(places, names, models, shown, left)
 
 
 def _denoised_anew(
@@ -238,7 +280,10 @@ def _report(
         made=clock(time.time()),
         seconds=round(allowed.spent, 2),
         facts=told,
-        findings=tuple(findings(channels, quality.seams, run.denoiser.kind)),
+        findings=(
+            *findings(channels, quality.seams, run.denoiser.kind),
+            *of_the_whole(voxels, written, quality.likeness),
+        ),
         figures=tuple(figures),
         noise=tuple(quality.noise),
         residuals=tuple(quality.residuals),

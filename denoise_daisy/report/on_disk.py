@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import cast
 
 import numpy as np
-from funlib.geometry import Roi
+from funlib.geometry import Coordinate, Roi
 
 from denoise_daisy.blockwise.checked_read import checked
 from denoise_daisy.blockwise.level import Level
@@ -14,9 +14,13 @@ from denoise_daisy.blockwise.sources import Raw
 from denoise_daisy.blockwise.stage import ONLY_BLOCK
 from denoise_daisy.durable import persistently
 from denoise_daisy.errors import InputError
+from denoise_daisy.geometry import BlockGrid
+from denoise_daisy.images.channels import told_apart
 from denoise_daisy.outputs.ome_zarr import DamagedError
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.record import RunRecord
 
 
@@ -42,6 +46,11 @@ class OnDisk:
         """What was to be denoised, in voxels of the image."""
         return self.run.denoising.grid.volume
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the image's, by which each is told from the others."""
+        return told_apart([channel.name for channel in self.run.image.channels])
+
     def is_done(self, roi: Roi) -> bool:
         """Whether all blocks that hold a Roi are done."""
         grid = self.run.denoising.grid
@@ -54,6 +63,35 @@ class OnDisk:
     @cached_property
     def _done(self) -> np.ndarray:
         return self.ledger.done.reshape(self.run.denoising.grid.shape)
+
+    def left_as_is(self, roi: Roi) -> float:
+        """Share of a Roi's voxels that were written as they are, and not denoised."""
+        found = np.zeros(tuple(roi.shape), bool)
+        begin = roi.begin - self.volume.begin
+        for grid, blocks in self._as_is:
+            voxels = zip(begin, roi.shape, grid.block_shape, strict=True)
+            places = [(first + np.arange(n)) // edge for first, n, edge in voxels]
+            found |= blocks[np.ix_(*places)]
+        return float(found.mean())
+
+    @cached_property
+    def _as_is(self) -> list[tuple[BlockGrid, np.ndarray]]:
+        """Which blocks these are, as a mask, by the grid of their shape."""
+        if NO_ENGINE not in self.ledger.engines():
+            return []
+        run, stage = self.run, self.run.denoising
+        folder = run.run_dir.ledger(stage.name)
+        table = LedgerTable(folder, run.id, stage.grid, stage.file_shape)
+        persistently(table.refresh)
+        rows, names, found = table.standing(), table.names, []
+        rows = rows[rows["engine"] == names.engines.index(NO_ENGINE)]
+        for number in np.unique(rows["shape"]):
+            shape = Coordinate(names.shapes[number])
+            grid = replace(stage.grid, block_shape=shape)
+            blocks = np.zeros(grid.shape, bool)
+            blocks[tuple(rows["block"][rows["shape"] == number].T)] = True
+            found.append((grid, blocks))
+        return found
 
     def denoised(self, roi: Roi) -> np.ndarray:
         """The output's voxels ``(t, c, z, y, x)``, as they were written.

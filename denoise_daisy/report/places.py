@@ -37,6 +37,8 @@ class Place:
     denoised: np.ndarray
     has_gaps: bool = False
     """Whether the file does not hold all of it: then its residual tells little."""
+    as_is: float = 0.0
+    """Share of it that was written as it is, and not denoised."""
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -90,17 +92,20 @@ def window_roi(plane: tuple[int, int], window: tuple[range, range]) -> Roi:
 def choose_window(disk: OnDisk, wanted: Sequence[tuple[int, int]]) -> Roi | None:
     """The window with most structure, of those that are done in most planes.
 
-    As a Roi of the first plane in which it is done; None where none is anywhere.
+    Of these it is one of those that were denoised as a whole in most planes.  It is
+    given as a Roi of the first plane in which it is done; None where none is anywhere.
     """
-    found: list[tuple[int, float, Roi]] = []
+    found: list[tuple[tuple[int, int], float, Roi]] = []
     for window in windows(disk.volume):
         rois = [window_roi(plane, window) for plane in wanted]
         done = [roi for roi in rois if disk.is_done(roi)]
         if done:
-            found.append((len(done), _structure(disk, done[0]), done[0]))
+            denoised = sum(not disk.left_as_is(roi) for roi in done)
+            counts = len(done), denoised
+            found.append((counts, _structure(disk, done[0]), done[0]))
     if not found:
         return None
-    most = max(count for count, _, _ in found)
+    most = max(counts for counts, _, _ in found)
     return max((f for f in found if f[0] == most), key=lambda f: f[1])[2]
 
 
@@ -160,4 +165,9 @@ def _place(disk: OnDisk, roi: Roi, where: str, allowed: Allowance) -> list[Place
     has_gaps = raw is not None and valid_in(disk.run.image, roi) is not None
     if has_gaps:
         allowed.leave_out(f"The residual at {where}", "the file has gaps there")
-    return [Place(roi, raw, denoised, has_gaps)]
+    as_is = disk.left_as_is(roi)
+    if raw is not None and 0 < as_is < 1:
+        allowed.leave_out(
+            f"The residual at {where}", f"{as_is:.0%} of it was not to be denoised"
+        )
+    return [Place(roi, raw, denoised, has_gaps, as_is)]

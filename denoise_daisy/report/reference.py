@@ -87,12 +87,12 @@ def likenesses(
         except UnreadableError as error:
             allowed.leave_out("The raw image beside the reference", str(error))
     found = []
-    for c, channel in enumerate(disk.run.image.channels):
+    for c, channel in enumerate(disk.channels):
         raw = None if before is None else _compared(before, truth, c)
         denoised = _compared(after, truth, c)
         found.append(
             Likeness(
-                channel=channel.name,
+                channel=channel,
                 psnr_raw=None if raw is None else raw.psnr,
                 psnr_denoised=denoised.psnr,
                 ssim_raw=None if raw is None else raw.ssim,

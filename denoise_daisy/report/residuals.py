@@ -16,25 +16,24 @@ def residuals(
     numbers: NoiseNumbers | None,
     models: Models | None,
     measured: Sequence[tuple[float, float] | None],
-    *,
-    some_are_as_is: bool,
 ) -> list[Residual]:
     """Those of all places whose raw image can be read.
 
+    A place that was denoised in part is none of them: the rest would look as if the
+    denoiser had left it.
     `measured` is the noise that the raw image shows by itself, gain and offset of each
     channel where that can be trusted.
     """
     lowest = floors(numbers) if numbers else ()
     found = []
     for place in places:
-        if place.raw is None or place.has_gaps:
+        if place.raw is None or place.has_gaps or 0 < place.as_is < 1:
             continue
         (t, z, y0, x0), (_, _, y1, x1) = place.roi.begin, place.roi.end
         for c, channel in enumerate(channels):
             raw, denoised = place.raw[c], place.denoised[c]
             model, other = None if models is None else models[c], measured[c]
             figures = residual_figures(raw, denoised, model)
-            is_same = not figures.along_x[0] and not figures.along_y[0]
             found.append(
                 Residual(
                     channel=channel,
@@ -42,13 +41,15 @@ def residuals(
                     z=z,
                     y=(y0, y1),
                     x=(x0, x1),
-                    is_as_is=some_are_as_is and is_same,
+                    is_as_is=place.as_is == 1,
                     level=float(raw.mean(dtype=np.float64)),
                     variance=figures.variance,
                     measured=None if other is None else share(raw, denoised, other),
                     neighbours=figures.neighbours,
                     structure=figures.structure,
                     change=figures.change,
+                    shift=figures.shift,
+                    shift_error=figures.shift_error,
                     below_floor=float(np.mean(raw < lowest[c])) if lowest else None,
                 )
             )

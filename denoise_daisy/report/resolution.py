@@ -59,7 +59,8 @@ def resolutions(
             trim(np.asarray(denoiser.denoise(half)), reads, roi) for half in halves
         ]
     else:
-        allowed.leave_out("Fourier ring correlation of denoised halves", "no time")
+        why = "no time" if trial is not None else "the denoiser could not be loaded"
+        allowed.leave_out("Fourier ring correlation of denoised halves", why)
     return [
         _resolution(disk, roi, c, raw, denoised)
         for c, model in enumerate(noise)
@@ -80,7 +81,7 @@ def _resolution(
     before = _rings(raw, c, known)
     after = None if denoised is None else _rings(denoised, c, known)
     return Resolution(
-        channel=disk.run.image.channels[c].name,
+        channel=disk.channels[c],
         place=_said(roi),
         pixel_um=known,
         frequencies=before.frequencies,

@@ -1,6 +1,7 @@
 """A report as the values of its part of a page."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from denoise_daisy.algorithms.ring_correlation import THRESHOLD
 from denoise_daisy.amounts import duration
 from denoise_daisy.denoisers.noise import short
 from denoise_daisy.report import limits
+from denoise_daisy.report.allowance import Allowance
 from denoise_daisy.report.make import Made
 from denoise_daisy.report.values import Cost, Facts, Report, Residual
 from denoise_daisy.report.views import View
@@ -23,21 +25,23 @@ MOST_SHOWN = 60
 
 def section(made: Made) -> dict[str, Any]:
     """What `report.html.j2` names."""
-    report = made.report
+    report, allowed = made.report, Allowance(None)
+    plots = [plot for plot in _plots(report, allowed) if plot["uri"]]
     return {
         "made": report.made,
         "took": duration(report.seconds),
         "findings": report.findings,
         "good": sum(f.verdict == "good" for f in report.figures),
+        "doubtful": sum(f.verdict == "doubtful" for f in report.figures),
         "facts": [*_facts(report.facts)],
         "figures": report.figures,
-        "plots": [*_plots(report)],
+        "plots": plots,
         "residuals": [_residual(r) for r in report.residuals[:MOST_SHOWN]],
         "more_residuals": max(0, len(report.residuals) - MOST_SHOWN),
         "channels": [*_shots(made.views)],
         "cost": None if report.cost is None else _cost(report.cost),
         "warnings": report.warnings,
-        "left_out": report.left_out,
+        "left_out": (*report.left_out, *allowed.left_out),
     }
 
 
@@ -96,12 +100,18 @@ def _pairs(values: Any) -> str:
     return ", ".join(parts) or "none"
 
 
-def _plots(report: Report) -> Iterator[dict[str, str]]:
+def _plots(report: Report, allowed: Allowance) -> Iterator[dict[str, str]]:
+    """Those that can be drawn."""
     for axis in ("t", "z"):
         lines = _along(report.residuals, axis)
         if any(len(where) > 1 for where, _ in lines.values()):
+            what, draw = (
+                f"A plot over {axis}",
+                partial(over_plot, axis, lines, EXPECTED),
+            )
+            uri = allowed.measured(what, draw, "")
             yield {
-                "uri": over_plot(axis, lines, EXPECTED),
+                "uri": uri,
                 "caption": f"Variance of the residual over {axis}, as a share of the"
                 " noise's. Expected within the grey band, and even.",
                 "words": "; ".join(
@@ -111,10 +121,11 @@ def _plots(report: Report) -> Iterator[dict[str, str]]:
             }
     for each in report.resolution:
         unit = "voxel" if each.pixel_um is None else "\N{MICRO SIGN}m"
+        rings = each.frequencies, each.raw, each.denoised
+        draw = partial(rings_plot, *rings, THRESHOLD, unit)
+        uri = allowed.measured(f"The plot of rings of {each.channel}", draw, "")
         yield {
-            "uri": rings_plot(
-                each.frequencies, each.raw, each.denoised, THRESHOLD, unit
-            ),
+            "uri": uri,
             "caption": f"{each.channel}: Fourier ring correlation of two independent"
             f" halves of the photons, at {each.place}. The line is 1/7.",
             "words": "",

@@ -54,6 +54,10 @@ class Residual:
     """How much larger it is where there is structure, -1 to 1."""
     change: float
     """Of the mean grey level, as a share of it."""
+    shift: float
+    """The same over the standard deviation of the noise."""
+    shift_error: float
+    """Its standard error."""
     below_floor: float | None
     """Share of the raw voxels that the noise model clips."""
 

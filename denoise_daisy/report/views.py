@@ -44,7 +44,7 @@ the residual, ``(c, y, x)``."""
 
 def views(disk: OnDisk, places: Sequence[Place], allowed: Allowance) -> list[View]:
     """Planes in the chosen window, and projections, of each channel."""
-    names = [channel.name for channel in disk.run.image.channels]
+    names = disk.channels
     if len(names) > CHANNELS:
         allowed.leave_out(
             "Pictures of further channels", f"the first {CHANNELS} are shown"
@@ -96,7 +96,7 @@ def _projections(
         return
     level = _level(disk)
     if level is not None:
-        roi = _of_time(level.roi, t)
+        roi = level.transform.from_image(whole).intersect(level.roi)
         try:
             levels = written(level, roi)[0].max(axis=1)
             yield f"all of t {t}, by level {level.path.name}", None, levels, None

@@ -65,7 +65,11 @@ def legend(
     plot: "Axes", place: Literal["upper left", "upper right"], columns: int = 1
 ) -> None:
     """Name what was drawn."""
-    plot.legend(loc=place, ncols=columns, frameon=False, fontsize=8, labelcolor=INK)
+    made = plot.legend(
+        loc=place, ncols=columns, frameon=False, fontsize=8, labelcolor=INK
+    )
+    for text in made.get_texts():
+        text.set_parse_math(False)
 
 
 def data_uri(figure: "Figure") -> str:

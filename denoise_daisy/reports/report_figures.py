@@ -13,7 +13,9 @@ def over_plot(axis: str, lines: Mapping[str, Points], expected: Sequence[float])
     figure, plot = axes(axis, "variance, of the noise's")
     plot.axhspan(*expected, color=GREY, alpha=0.15, linewidth=0)
     for (name, (where, found)), marker in zip(lines.items(), _markers(), strict=False):
-        plot.plot(where, found, f"{marker}-", label=name, markersize=4, linewidth=1)
+        # What begins with _ matplotlib would leave out.
+        label = f" {name}" if name.startswith("_") else name
+        plot.plot(where, found, f"{marker}-", label=label, markersize=4, linewidth=1)
     most = max((max(found) for _, found in lines.values()), default=1.0)
     plot.set_ylim(0, 1.35 * max(most, expected[1]))
     if len(lines) > 1:

@@ -42,7 +42,7 @@ def workers_plot(
     extent = (float(edges[0]), float(edges[-1]), rows - 0.5, -0.5)
     plot.imshow(shade, extent=extent, aspect="auto", interpolation="none")
     if rows <= MOST_NAMED:
-        plot.set_yticks(range(rows), [*names])
+        plot.set_yticks(range(rows), [*names], parse_math=False)
         plot.hlines(np.arange(1, rows) - 0.5, *plot.get_xlim(), color=INK, lw=0.4)
     else:
         plot.set_ylabel(f"{len(names)} workers")

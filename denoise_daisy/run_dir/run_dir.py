@@ -57,6 +57,11 @@ class RunDir:
         return self.path / "ready.json"
 
     @property
+    def report(self) -> Path:
+        """The values of its report."""
+        return self.path / "report.json"
+
+    @property
     def page(self) -> Path:
         """How far it is, for people to look at."""
         return self.path / "status.html"

@@ -1,6 +1,7 @@
 """The denoised image as a dask array, of which only what is looked at is computed."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,13 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from denoise_daisy.config import AnyConfig, Config
+from denoise_daisy.errors import RefusedError
 from denoise_daisy.geometry import BlockGrid
 from denoise_daisy.machine import cores
 from denoise_daisy.resolved.resolve import resolve, with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.runs.changes import other_settings
+from denoise_daisy.runs.extension import extension_of
 from denoise_daisy.runs.lazy_chunks import chunks_of
 from denoise_daisy.runs.lazy_image import LazyImage
 
@@ -95,13 +97,15 @@ def _as_dask(image: LazyImage, grid: BlockGrid) -> "da.Array":
 def _run_of(config: Config) -> tuple[ResolvedRun, bool]:
     """The run of a config, and whether it was started.
 
-    What was started in its place with other settings is none of it.
+    What was started in its place with other settings is none of it.  Of an image that
+    has got longer since, it is the run that --extend would make: with the noise numbers
+    that were found, and nothing of it written yet.
     """
     record = RunRecord.read(RunDir.of_output(Path(config.output.path)))
     if record is not None:
         run = resolve(config, record, NOT_STARTED)
-        if not other_settings(run, record):
-            return run, True
+        with suppress(RefusedError):
+            return run, extension_of(run, record, is_asked=True) is None
     return resolve(config, None, NOT_STARTED), False
 
 

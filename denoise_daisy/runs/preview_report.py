@@ -9,12 +9,12 @@ from denoise_daisy.geometry import AXES
 from denoise_daisy.report.limits import (
     LEAST_VARIANCE,
     MOST_BELOW,
-    MOST_CHANGE,
     MOST_LEFT,
     MOST_NEIGHBOURS,
     MOST_STRUCTURE,
     MOST_VARIANCE,
     NOTHING_REMOVED,
+    is_shifted,
 )
 from denoise_daisy.runs.preview import Preview, Tried
 from denoise_daisy.runs.preview_sweep import Score, in_words
@@ -47,7 +47,7 @@ def figures_of(part: Part, c: int) -> dict[str, Figure]:
     found["below"] = _share(below, MOST_BELOW, "clipped")
     found["change"] = Figure(
         f"{round(f.change, 3) + 0.0:+.1%}",  # never -0.0%
-        "mean shifted" if abs(f.change) > MOST_CHANGE else "",
+        "mean shifted" if is_shifted(f.change, f.shift, f.shift_error) else "",
     )
     return found
 

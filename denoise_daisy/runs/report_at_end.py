@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from denoise_daisy.errors import BlocksFailed
 from denoise_daisy.run_dir.run_dir import RunDir
@@ -41,7 +42,7 @@ def reported(
 
     That is once its lock is free: who looks is to see that it is over.
     """
-    began, before = time.monotonic(), _written(run_dir)
+    began, before = time.monotonic(), _written(run_dir.run_file)
     try:
         yield
     except BlocksFailed:
@@ -50,10 +51,10 @@ def reported(
     _make(run_dir, (began, before), say, among)
 
 
-def _written(run_dir: RunDir) -> int:
-    """When run.json was written, which every start does that has anything to do."""
+def _written(file: Path) -> int:
+    """When a file was written; run.json every start does that has anything to do."""
     try:
-        return run_dir.run_file.stat().st_mtime_ns
+        return file.stat().st_mtime_ns
     except OSError:
         return 0
 
@@ -68,7 +69,8 @@ def _make(
     spent = time.monotonic() - began
     seconds = min(WAITS.report, max(LEAST, SHARE * spent))
     is_short = among is not None and spent < OF_MANY
-    has_begun = _written(run_dir) != before
+    has_begun = _written(run_dir.run_file) != before
+    last = _written(run_dir.report)
     if seconds < TOO_LITTLE or is_short or not has_begun or _are_ending(among):
         return
     words = [sys.executable, "-m", "denoise_daisy", "report", str(run_dir.path)]
@@ -78,7 +80,15 @@ def _make(
         problem = "it was stopped"
     except Exception as error:  # noqa: BLE001 - the run has ended well without it
         problem = f"{type(error).__name__}: {error}"
-    if problem:
+    has_some = _written(run_dir.report) != last
+    if problem and has_some:
+        logger.warning(
+            "The report is there, but not all of it could be measured (%s);"
+            " `denoise-daisy report %s` tries again.",
+            problem,
+            run_dir.output,
+        )
+    elif problem:
         logger.warning(
             "The report could not be made (%s); `denoise-daisy report %s` tries again.",
             problem,

@@ -77,7 +77,8 @@ class Shell:
     """A shell in a folder and a home of its own, with the program on its path."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._said = folder, ""
+        self.folder = folder
+        self._said: str | None = None
         home, programs = folder / "home", folder / "bin"
         for made in (home, programs):
             made.mkdir()
@@ -106,7 +107,7 @@ class Shell:
             self._said = self._run(["bash", "-eu", "-c", snippet.text])
         elif snippet.language == "python":
             self._said = self._run([sys.executable, "-c", snippet.text])
-        elif snippet.language == "text" and self._said:
+        elif snippet.language == "text" and self._said is not None:
             says(self._said, snippet.text)
 
     def _run(self, command: list[str]) -> str:

@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from funlib.geometry import Coordinate, Roi
 from skimage.metrics import peak_signal_noise_ratio
 
+from denoise_daisy.api import opened
 from denoise_daisy.errors import BlocksFailed, RunStopped
-from denoise_daisy.report.make import make
+from denoise_daisy.report import make as make_module
+from denoise_daisy.report.files import write_report
+from denoise_daisy.report.make import NOT_YET, make, read
 from denoise_daisy.report.values import Report
 from denoise_daisy.run_dir.checksums import chunk_checksums, encoded
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE, Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs import report_at_end
 from denoise_daisy.waits import WAITS
@@ -410,3 +415,47 @@ def test_of_many_images_each_gets_its_own(tmp_path: Path) -> None:
     refused = here("report", path, "-o", tmp_path / "page.html")
     assert refused.returncode == 2
     assert "many images" in refused.stderr
+
+
+def test_what_is_quick_is_written_before_what_may_never_end(
+    twin: Reported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(make_module, "surveyed", killed)
+    with pytest.raises(SystemExit):
+        write_report(twin.run_dir)
+    values = json.loads(twin.run_dir.report.read_text())
+    assert NOT_YET in values["left_out"]
+    assert values["residuals"]
+    assert values["seams"]
+    assert "report-figures" in twin.run_dir.page.read_text()
+
+
+def test_an_input_that_fails_in_whatever_way_is_left_out(
+    one_report: tuple[Reported, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("of a reader of others")
+
+    monkeypatch.setattr(make_module, "check_input", fails)
+    assert read(one_report[0].run_dir).input_problem == ("of a reader of others")
+    assert opened.open(one_report[0].output).raw is not None
+    monkeypatch.setattr(opened, "check_input", fails)
+    assert opened.open(one_report[0].output).raw is None
+
+
+def test_blocks_that_were_written_as_they_are_are_known_by_their_place(
+    twin: Reported,
+) -> None:
+    ledger = read(twin.run_dir).ledger
+    lines = ledger.writer("w")
+    shape = (1, 4, BLOCK, BLOCK)
+    lines.append(Entry((1, 0, 1, 2), shape, "done", 9, "w", crc=0, engine=NO_ENGINE))
+    lines.close()
+    disk = read(twin.run_dir)
+    block = Roi((1, 0, BLOCK, 2 * BLOCK), (1, 4, BLOCK, BLOCK))
+    assert disk.left_as_is(block) == 1
+    assert disk.left_as_is(block + Coordinate(0, 0, BLOCK // 2, 0)) == 0.5
+    assert disk.left_as_is(block + Coordinate(1, 0, 0, 0)) == 0

@@ -19,7 +19,7 @@ import pytest
 
 from denoise_daisy import Config
 from harness import ROOT, cli, environment, small_czi
-from harness.documents import DOCUMENTS, config_of, fences
+from harness.documents import DOCUMENTS, Shell, Snippet, config_of, fences
 
 README = (ROOT / "README.md").read_text("utf-8")
 
@@ -147,3 +147,11 @@ def test_the_readmes_chain_of_tasks_runs_and_leaves_what_it_says(
         path = name.replace("NAME", task).replace("STAGE", task).rstrip("/")
         folder = folder if indent else tmp_path / path
         assert list((folder if indent else tmp_path).glob(path)), name
+
+
+def test_of_a_command_that_says_nothing_no_text_is_expected(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    shell.do(Snippet("text", "before any command, it is just shown", None))
+    shell.do(Snippet("sh", "true", None))
+    with pytest.raises(AssertionError):
+        shell.do(Snippet("text", "done", None))

@@ -11,6 +11,7 @@ from demo_czi import write_czi
 from funlib.geometry import Coordinate, Roi
 from scipy import ndimage
 
+from denoise_daisy import lazy
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.geometry import FULL_RESOLUTION, BlockGrid, neighbourhood
 from denoise_daisy.images.czi import open_czi
@@ -320,3 +321,18 @@ def test_a_run_of_a_czi_goes_on_when_that_grows(tmp_path: Path) -> None:
     output = Path(config["output"]["path"])
     expected = ndimage.median_filter(image, (3, 1, 1, 3, 1))
     np.testing.assert_array_equal(output_of(output), expected)
+
+
+def test_what_is_lazy_of_a_longer_movie_has_the_noise_of_its_run(
+    tmp_path: Path,
+) -> None:
+    """As `run --extend` keeps it; a calibration of all of it might find another."""
+    denoise = {"patch": {"y": 1, "x": 1}, "max_iter": 1}
+    config = short_run(tmp_path, denoise=denoise, noise={"kind": "gaussian"})
+    lengthen(config)
+    said: list[str] = []
+    array = lazy(config, chunks={"t": 1}, say=said.append)
+    assert array.shape[0] == NEW
+    assert said == []
+    expected = output_of(Path(config["output"]["path"]))[0, 0, 0]
+    np.testing.assert_array_equal(array[0, 0, 0].compute(), expected)

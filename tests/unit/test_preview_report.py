@@ -24,6 +24,7 @@ def part(
     rng = np.random.default_rng(0)
     noise = rng.normal(100, 10, (1, 1, 1, 64, 64))
     values = {"variance": 0.9, "structure": 0.0, "change": 0.0} | figures
+    values = {"shift": 1.0, "shift_error": 0.0} | values
     along = (1.0, neighbours)
     empty = np.zeros((1, 1, 1, 1, 1))
     return Part(

@@ -1,12 +1,15 @@
 """Sweeps: which settings are tried, in whose words they are refused, which is best."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from denoise_daisy.algorithms.residuals import ResidualFigures
+from denoise_daisy.api.preview import _sweep
 from denoise_daisy.config import Config
 from denoise_daisy.errors import InputError
 from denoise_daisy.runs.preview_sweep import (
@@ -115,7 +118,7 @@ def test_settings_are_told_as_they_could_be_swept() -> None:
 
 def figures(neighbours: float, variance: float, structure: float) -> ResidualFigures:
     along = (1.0, neighbours)
-    return ResidualFigures(along, along, (), (), variance, structure, 0.0)
+    return ResidualFigures(along, along, (), (), variance, structure, 0.0, 0.0, 0.0)
 
 
 def test_a_score_adds_faults_and_a_quarter_of_the_noise_left() -> None:
@@ -133,3 +136,26 @@ def test_the_least_faults_are_best_and_of_equals_the_fastest() -> None:
     scores = [Score(0.2, 0, 0, 0), Score(0.1, 0, 0, 0), Score(0.105, 0, 0, 0)]
     assert best_of(scores, [1, 3, 4]) == 1
     assert best_of(scores, [1, 3, 2]) == 2
+
+
+def test_values_of_a_sweep_may_be_numpys_or_just_one() -> None:
+    swept = {
+        "max_iter": np.arange(1, 3),
+        "pvalue": [np.float64(0.1), 0.2],
+        "patch.y": np.int64(2),
+        "noise.gains": [np.array([1.0, 2.0])],
+        "noise.kind": "gaussian",
+    }
+    expected = itertools.product([1, 2], [0.1, 0.2])
+    assert combinations(_sweep(swept)) == [
+        {
+            "denoise.max_iter": n,
+            "denoise.pvalue": p,
+            "denoise.patch.y": 2,
+            "noise.gains": [1.0, 2.0],
+            "noise.kind": "gaussian",
+        }
+        for n, p in expected
+    ]
+    with pytest.raises(InputError, match="sweep has"):
+        _sweep({"pvalue": [object()]})

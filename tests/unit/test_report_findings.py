@@ -1,5 +1,6 @@
 """What a report says of images whose truth and noise are known, denoised for real."""
 
+from dataclasses import replace
 from functools import cache
 
 import ndsafir
@@ -11,12 +12,17 @@ from scipy import ndimage
 from denoise_daisy.denoisers.noise import NoiseNumbers, models_of
 from denoise_daisy.denoisers.survey import survey
 from denoise_daisy.images.image import Image
-from denoise_daisy.report.figures import of_channel
-from denoise_daisy.report.judgement import Channel, channels_of, findings
+from denoise_daisy.report.figures import of_channel, of_seams
+from denoise_daisy.report.judgement import (
+    Channel,
+    channels_of,
+    findings,
+    of_the_whole,
+)
 from denoise_daisy.report.noise import measured_noise, noises
 from denoise_daisy.report.places import Place
 from denoise_daisy.report.residuals import residuals
-from denoise_daisy.report.values import Noise, Residual, Seam
+from denoise_daisy.report.values import Likeness, Noise, Residual, Seam, Voxels
 from harness.images import MemoryImage
 
 GAIN, BACK = 3.0, 100.0
@@ -59,7 +65,7 @@ def channel(gain: float, patch: int = 3, iterations: int = 3) -> Channel:
     image: Image = MemoryImage(raw[np.newaxis, np.newaxis])
     numbers = NoiseNumbers((gain,), (offset,))
     models, shown = models_of(numbers, 1), measured_noise(survey(image), 1)
-    rests = residuals(places, ["c0"], numbers, models, shown, some_are_as_is=False)
+    rests = residuals(places, ["c0"], numbers, models, shown)
     (one,) = channels_of(rests, noises(places, ["c0"], models, shown, ()), ["c0"])
     return one
 
@@ -106,7 +112,7 @@ def test_a_residual_of_signal_alone_is_over_smoothed_by_any_denoiser() -> None:
     roi = Roi((0, 0, 0, 0), (1, 1, *SHAPE[1:]))
     rests = residuals(
         [Place(roi, raw[0][None], soft[0].astype(np.uint16)[None])],
-        ["c0"], None, None, [(GAIN, -GAIN * BACK)], some_are_as_is=False,
+        ["c0"], None, None, [(GAIN, -GAIN * BACK)],
     )  # fmt: skip
     (said,) = findings(channels_of(rests, [], ["c0"]), [], "gaussian")
     assert "a smaller denoise.sigma" in said
@@ -116,7 +122,8 @@ def residual(**values: object) -> Residual:
     told = {
         "channel": "c0", "t": 0, "z": 0, "y": (0, 9), "x": (0, 9), "is_as_is": False,
         "level": 100.0, "variance": 0.8, "measured": 0.8, "neighbours": 0.0,
-        "structure": 0.0, "change": 0.0, "below_floor": 0.0,
+        "structure": 0.0, "change": 0.0, "shift": 0.3, "shift_error": 0.01,
+        "below_floor": 0.0,
     }  # fmt: skip
     return Residual(**told | values)  # type: ignore[arg-type]
 
@@ -181,3 +188,41 @@ def test_seams_are_told_where_chance_does_not_make_them() -> None:
     (said,) = findings([], [seam(1.3, 0.05)], "ndsafir")
     assert "Borders of blocks show along y" in said
     assert "1.30 times" in said
+
+
+def test_of_few_faces_nothing_is_sure() -> None:
+    three = replace(seam(1.5, 0.05), faces=3)
+    assert not list(findings([], [three], "ndsafir"))
+    assert list(findings([], [replace(three, faces=9)], "ndsafir"))
+    one = replace(three, faces=1)
+    assert not list(findings([], [one], "ndsafir"))
+    assert [figure.verdict for figure in of_seams([one, three])] == ["told", "good"]
+
+
+def test_a_mean_near_0_may_change_by_any_share_of_it() -> None:
+    near = residual(level=0.1, change=0.2, shift=0.004, shift_error=0.001)
+    unsure = residual(change=0.02, shift=0.2, shift_error=0.06)
+    for rest in (near, unsure):
+        channels = channels_of([rest], [noise()], ["c0"])
+        assert not list(findings(channels, [], "ndsafir"))
+        assert {figure.verdict for figure in of_channel(channels[0])} == {"good"}
+    # Four places tell it twice as well.
+    sure = channels_of([replace(unsure, t=t) for t in range(4)], [noise()], ["c0"])
+    (said,) = findings(sure, [], "ndsafir")
+    assert "mean grey level changed by +2.0%, +0.20 of the noise's" in said
+
+
+def test_clipped_voxels_and_a_worse_likeness_are_told() -> None:
+    def alike(psnr: float, ssim: float) -> Likeness:
+        return Likeness(
+            channel="c0", psnr_raw=30.0, psnr_denoised=psnr, ssim_raw=0.5,
+            ssim_denoised=ssim,
+        )  # fmt: skip
+
+    few, many = (Voxels(clipped=n, as_is_blocks=0) for n in (10, 11))
+    assert not list(of_the_whole(few, 10_000, [alike(31, 0.6)]))
+    clipped, worse = of_the_whole(many, 10_000, [alike(29, 0.6)])
+    assert "11 voxels (0.11%, expected at most 0.1%)" in clipped
+    assert "output.dtype" in clipped
+    assert "PSNR is 29, and was 30 before (expected more)" in worse
+    assert "SSIM" not in worse

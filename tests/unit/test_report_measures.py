@@ -12,7 +12,8 @@ from denoise_daisy.algorithms.ring_correlation import (
     RingCorrelation,
     ring_correlation,
 )
-from denoise_daisy.algorithms.seams import LAYERS, seam_score
+from denoise_daisy.algorithms.seams import LAYERS, seam_score, sure_errors
+from denoise_daisy.report.cost import bottleneck
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -187,3 +188,15 @@ def test_what_is_the_reference_itself_has_no_psnr() -> None:
     found = likeness(specimen(16).astype(np.uint16), specimen(16).astype(np.uint16))
     assert (found.psnr, found.ssim) == (None, 1)
     assert likeness(np.zeros((1, 3, 9)), np.ones((1, 3, 9))).ssim is None
+
+
+def test_the_fewer_faces_the_more_errors_are_chance() -> None:
+    for faces in (2, 3, 12, 1000):
+        expected = stats.t.ppf(0.999, faces - 1)
+        assert sure_errors(faces, 0.001) == pytest.approx(expected, rel=1e-6)
+    assert sure_errors(12, 0.001) == pytest.approx(4, abs=0.1)
+    assert sure_errors(1, 0.001) is None
+
+
+def test_workers_without_a_block_may_have_been_at_other_images() -> None:
+    assert "at blocks of other images" in bottleneck([], busy=1, waiting=1)

@@ -5,6 +5,7 @@ import io
 import re
 import subprocess
 import sys
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from jinja2 import UndefinedError
 from PIL import Image
 
-from denoise_daisy.reports import figures, page
+from denoise_daisy.reports import figures, page, report_figures, work_figures
 
 
 def decoded(uri: str, kind: str) -> bytes:
@@ -89,3 +90,33 @@ def test_a_page_needs_nothing_from_outside() -> None:
     drawn = page.render("base.html.j2")
     assert drawn.startswith("<!DOCTYPE html>")
     assert not re.search(r"https?:|@import|<script|<link", drawn)
+
+
+def test_names_in_a_plot_are_no_formulas_and_none_is_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[Any] = []
+
+    def kept(figure: Any) -> str:
+        drawn.append(figure)
+        return figures.data_uri(figure)
+
+    monkeypatch.setattr(report_figures, "data_uri", kept)
+    names = ["$\\nonsense{$", "_hidden", "plain"]
+    line = [0.0, 1.0], [0.8, 0.9]
+    report_figures.over_plot("t", dict.fromkeys(names, line), (0.5, 1.15))
+    texts = drawn[0].axes[0].get_legend().get_texts()
+    assert [text.get_text().strip() for text in texts] == names
+    busy = np.ones((1, 2))
+    assert work_figures.workers_plot(np.arange(3.0), busy, "min", ["$\\nonsense{$"])
+
+
+@pytest.mark.parametrize("doubtful", [0, 1])
+def test_a_report_with_a_doubtful_figure_is_not_as_expected(doubtful: int) -> None:
+    names = ("findings", "facts", "figures", "plots", "residuals", "channels")
+    report: dict[str, Any] = dict.fromkeys((*names, "warnings", "left_out"), ())
+    report |= {"made": "now", "took": "1 s", "cost": None, "more_residuals": 0}
+    made = page.render(
+        "report.html.j2", report={**report, "good": 7, "doubtful": doubtful}
+    )
+    assert ("as expected" in made) == (not doubtful)

@@ -181,3 +181,11 @@ def test_few_photons_come_one_by_one() -> None:
 
 def test_noise_of_no_variance_is_none() -> None:
     assert (pure_noise((4, 4), 10, 2, -50) == 10).all()
+
+
+def test_the_shift_is_that_of_the_mean_beside_the_noise() -> None:
+    clean = np.full((64, 64), 0.5)
+    raw = clean + 4 * np.random.default_rng(6).normal(size=clean.shape)
+    figures = residual_figures(raw, clean + 1, (0.0, 16.0))
+    assert figures.shift == pytest.approx(0.25, abs=0.06)
+    assert figures.shift_error == pytest.approx(1 / 64, rel=0.05)
