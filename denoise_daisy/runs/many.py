@@ -31,6 +31,7 @@ from denoise_daisy.runs.many_page import pages_kept
 from denoise_daisy.runs.many_progress import ManyProgress, OneProgress
 from denoise_daisy.runs.many_table import (
     Outcome,
+    are_over,
     blocks_of,
     ending_of_all,
     table,
@@ -153,7 +154,7 @@ class _ManyRuns:
         while (left or self._living()) and not self.signals.count:
             while left and self._wants_another():
                 self._begin(left.pop(0))
-            self.crew.coming = len(left) + len(self._living()) - len(self.crew.runs)
+            self.crew.coming = len(left) + _prepared(self)
             with hiccups.outlived():
                 self.crew.maintain()
             self.progress.show(self.outcomes, self.crew)
@@ -178,7 +179,7 @@ class _ManyRuns:
         if self.have_begun:
             write_csv(self._csv, self.outcomes)
         self.say(self._table())
-        if self.signals.count:
+        if self.signals.count and not are_over(self.outcomes, len(self.images)):
             raise self.signals.interruption
 
     def _let_finish(self) -> None:
@@ -195,11 +196,10 @@ class _ManyRuns:
 
     def _wants_another(self) -> bool:
         """Whether another image is to be begun, so that no worker has to wait."""
-        living = len(self._living())
-        is_prepared = living - len(self.crew.runs) < MOST_PREPARED
         workers = max((p.workers.number for p in self.crew.pools), default=1)
         has_work = self.crew.ready >= READY_PER_WORKER * max(1, workers)
-        return living < MOST_AT_ONCE and is_prepared and not has_work
+        is_one_more = len(self._living()) < MOST_AT_ONCE
+        return is_one_more and _prepared(self) < MOST_PREPARED and not has_work
 
     def _begin(self, image: OneOfMany) -> None:
         outcome = Outcome(image)
@@ -243,3 +243,12 @@ class _ManyRuns:
     def _table(self) -> str:
         file = self._csv if self.have_begun else None
         return table(self.outcomes, len(self.images), file)
+
+
+def _prepared(runs: _ManyRuns) -> int:
+    """How many are being prepared; others may wait for a last page or a report."""
+    return sum(
+        thread.is_alive()
+        and not runs.crew.have_seen(RunDir.of_output(outcome.image.output))
+        for thread, outcome in zip(runs.threads, runs.outcomes, strict=True)
+    )

@@ -14,6 +14,7 @@ from denoise_daisy.errors import (
     BlocksFailed,
     DenoiseDaisyError,
     InputError,
+    Interrupted,
     RefusedError,
     RunStopped,
 )
@@ -152,6 +153,14 @@ def blocks_of(outcomes: Sequence[Outcome]) -> tuple[int, int]:
     """Blocks that are done, and all, of the images that were begun."""
     blocks = [outcome.blocks for outcome in outcomes]
     return sum(done for done, _, _ in blocks), sum(every for *_, every in blocks)
+
+
+def are_over(outcomes: Sequence[Outcome], images: int) -> bool:
+    """Whether each image has come to its own end, and no signal has stopped it."""
+    return len(outcomes) == images and all(
+        outcome.has_ended and not isinstance(outcome.error, Interrupted)
+        for outcome in outcomes
+    )
 
 
 def _numbers(values: object) -> str:

@@ -37,6 +37,7 @@ class Crew(Workforce):
         self._changing = threading.RLock()
         self._retries: dict[str, dict[str, int]] = {}
         self._runs: list[RunDir] = []
+        self._joined: set[Path] = set()
         self.coming = 0
         """Number of runs that are yet to join, at most."""
         self.error: RunStopped | None = None
@@ -77,6 +78,7 @@ class Crew(Workforce):
                     self._states[place_of(stage, run)] = states[stage]
                     self._retries[pool.name][place_of(stage, run)] = pool.retries[stage]
             self._runs.append(run_dir)
+            self._joined.add(run_dir.path)
         try:
             yield _Visitors(self, run, pools)
         finally:
@@ -97,6 +99,11 @@ class Crew(Workforce):
         """The runs at work."""
         with self._changing:
             return list(self._runs)
+
+    def have_seen(self, run_dir: RunDir) -> bool:
+        """Whether a run is at work, or was."""
+        with self._changing:
+            return run_dir.path in self._joined
 
     def _wanted(self, workers: WorkerPool) -> int:
         """As many as there will be blocks for, so that they come in one submission.
