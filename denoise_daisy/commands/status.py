@@ -40,14 +40,11 @@ def _call(options: argparse.Namespace) -> None:
     run_dir = find_run(options.path)
     reader = ManyReader(run_dir) if is_of_many(run_dir) else StatusReader(run_dir)
 
-    def look() -> RunStatus | ManyStatus:
-        return reader.read()
-
     words: Callable[[RunStatus | ManyStatus], str] = _text
     if options.json:
         words = partial(status_json, in_a_line=options.watch)
     if not options.watch:
-        print_answer(words(look()))
+        print_answer(words(reader.read()))
         return
     is_screen = sys.stdout.isatty() and not options.json
     pause = WAITS.watch if is_screen or options.json else WAITS.watch_in_words
