@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from os.path import relpath
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ def pages_kept(
 ) -> AbstractContextManager[None]:
     """The page is kept up to date meanwhile, of outcomes that come one by one."""
 
-    def text(ended: State | None, refresh: float | None) -> str:
+    def text(ended: State | None, refresh: float | None, /, **_: bool) -> str:
         begun = {outcome.image.name: outcome for outcome in list(outcomes)}
         rows = [_row(hub, image, begun.get(image.name)) for image in images]
         return page_of_many(hub.output.name, rows, ended or "running", refresh=refresh)
@@ -35,9 +36,13 @@ def pages_kept(
     return page_kept(hub, lambda: text)
 
 
-def _row(hub: RunDir, image: OneOfMany, outcome: Outcome | None) -> ImageRow:
+def _link(hub: RunDir, image: OneOfMany) -> str:
     page = RunDir.of_output(image.output).page
-    link = quote(relpath(page, hub.path)) if page.exists() else ""
+    return quote(relpath(page, hub.path)) if page.exists() else ""
+
+
+def _row(hub: RunDir, image: OneOfMany, outcome: Outcome | None) -> ImageRow:
+    link = partial(_link, hub, image)
     if outcome is None:
         return ImageRow(
             name=image.name,

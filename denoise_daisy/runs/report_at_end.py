@@ -16,6 +16,7 @@ from pathlib import Path
 from denoise_daisy.errors import BlocksFailed
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.start import Among
+from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.waits import WAITS
 
 LEAST, SHARE = 20.0, 0.01
@@ -73,11 +74,12 @@ def _make(
     last = _written(run_dir.report)
     if seconds < TOO_LITTLE or is_short or not has_begun or _are_ending(among):
         return
+    signals = among.signals if among else Signals()
     words = [sys.executable, "-m", "denoise_daisy", "report", str(run_dir.path)]
     try:
-        problem = _outcome([*words, "--within", f"{seconds:g}"], seconds, among)
-    except KeyboardInterrupt:
-        problem = "it was stopped"
+        # They end the waiting, and nothing else.
+        with signals.handled():
+            problem = _outcome([*words, "--within", f"{seconds:g}"], seconds, signals)
     except Exception as error:  # noqa: BLE001 - the run has ended well without it
         problem = f"{type(error).__name__}: {error}"
     has_some = _written(run_dir.report) != last
@@ -103,7 +105,7 @@ def _are_ending(among: Among | None) -> bool:
     return among is not None and among.signals.count > 0
 
 
-def _outcome(words: list[str], seconds: float, among: Among | None) -> str:
+def _outcome(words: list[str], seconds: float, signals: Signals) -> str:
     """Why there is no report; empty if there is one."""
     until = time.monotonic() + seconds + START
     with subprocess.Popen(
@@ -121,7 +123,7 @@ def _outcome(words: list[str], seconds: float, among: Among | None) -> str:
                     _, errors = process.communicate(timeout=QUIT)
                     break
                 except subprocess.TimeoutExpired:
-                    if _are_ending(among):
+                    if signals.count:
                         return "it was stopped"
                     if time.monotonic() > until:
                         return f"it took longer than {seconds + START:.0f} s"

@@ -166,7 +166,11 @@ def _start(
     with (
         notifier.telling_of_the_end(lambda: said[0]),
         limits_told(run.output),
-        page_kept(run.run_dir, partial(pages_of, run.run_dir)),
+        page_kept(
+            run.run_dir,
+            partial(pages_of, run.run_dir, among.crew.hub if among else None),
+            is_alone=among is None,
+        ),
     ):
         grace = asked.grace_seconds
         Start(found, epoch, grace, say_and_keep, notifier, among, tell).run()

@@ -14,9 +14,10 @@ from denoise_daisy.run_dir.connection import read_ready
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder, holder_at_work
+from denoise_daisy.run_dir.many_record import hub_of
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.run_dir.worker_states import WorkerState
+from denoise_daisy.run_dir.worker_states import WorkerState, read_states
 from denoise_daisy.status.blocks import failed_blocks, slowest_blocks
 from denoise_daisy.status.pace import (
     ahead_of,
@@ -38,7 +39,7 @@ from denoise_daisy.status.values import (
     State,
     WorkerNow,
 )
-from denoise_daisy.status.workers import scheduler_of, states_of, workers_of
+from denoise_daisy.status.workers import scheduler_of, states_at, workers_of
 
 
 def run_status(run_dir: RunDir) -> RunStatus:
@@ -79,6 +80,8 @@ class StatusReader:
     def _restore(self, record: RunRecord) -> None:
         self.run, self.input_problem = recorded_run(record, self.run_dir)
         self.record = record
+        self._others = self._hub
+        self._was_sought = self._hub is not None
         self.tables = {
             stage.name: LedgerTable(
                 self.run_dir.ledger(stage.name),
@@ -104,8 +107,16 @@ class StatusReader:
         for table in self.tables.values():
             persistently(table.refresh)
         holder = holder_at_work(self.run_dir)
-        states = states_of(self.run_dir, self._hub) if holder else []
+        states = self._states() if holder else []
         return _status(self, holder, states)
+
+    def _states(self) -> list[WorkerState]:
+        """What workers say; other images of the same start are looked for once."""
+        if self._hub is None and (own := read_states(self.run_dir)):
+            return own
+        if not self._was_sought:
+            self._others, self._was_sought = hub_of(self.run_dir), True
+        return states_at(self._others, self.run_dir) if self._others else []
 
     def done_by(self) -> Counter[str]:
         """Blocks done since the latest start, by worker, as of the last look."""

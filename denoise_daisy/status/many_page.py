@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from denoise_daisy.reports.page import render
@@ -32,8 +32,9 @@ class ImageRow:
     failed: int
     took: str
     """The time of its workers, in words."""
-    link: str
-    """Its page, as seen from this one; empty where there is none."""
+    link: Callable[[], str]
+    """Its page, as seen from this one; empty where there is none.  It is looked for
+    where it is shown."""
     message: str
     """Why not all of it is done."""
 
@@ -72,6 +73,7 @@ def page_of_many(
         rows=[
             {
                 "of": row,
+                "link": row.link(),
                 "share": percent(row.done, row.blocks),
                 "width": 100 * row.share,
             }

@@ -1,9 +1,8 @@
 """The page of a run: what is read for it from the run's files, again and again."""
 
 import logging
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,8 @@ from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.status.collect import StatusReader
-from denoise_daisy.status.history import ROW, History, rows_of
+from denoise_daisy.status.history import NO_HISTORY, ROW, History, rows_of
+from denoise_daisy.status.keeper import MakePage
 from denoise_daisy.status.pace import in_its_time
 from denoise_daisy.status.page import page_of
 from denoise_daisy.status.slices import SliceReader, Slices
@@ -28,15 +28,15 @@ logger = logging.getLogger("denoise_daisy")
 class RunPage:
     """Makes the page of a run, and reads only what is new."""
 
-    def __init__(self, run_dir: RunDir) -> None:
-        """Find out what is run.
+    def __init__(self, run_dir: RunDir, hub: RunDir | None = None) -> None:
+        """Find out what is run; `hub` is the run directory of many images together.
 
         Raises
         ------
         RefusedError
             The output is gone or another's, or run.json can't be read.
         """
-        self._reader = StatusReader(run_dir)
+        self._reader = StatusReader(run_dir, hub)
         self._slices = SliceReader(self._reader.run)
 
     def text(
@@ -45,11 +45,12 @@ class RunPage:
         ended: State | None = None,
         refresh: float | None = None,
         report: Mapping[str, Any] | None = None,
+        has_pictures: bool = True,
     ) -> str:
         """The page of now.
 
         `ended` is how a start has ended whose scheduler is still there; `report` are
-        the values of `report.html.j2`.
+        the values of `report.html.j2`.  Pictures take most of the time.
 
         Raises
         ------
@@ -67,23 +68,14 @@ class RunPage:
                 since = time.time() - history.end
                 elapsed = max(0.1, status.elapsed_seconds - max(0.0, since))
                 status = replace(status, elapsed_seconds=elapsed)
-        shown = () if report else self._shown(status)
+        shown = self._shown(status) if has_pictures and not report else ()
         return page_of(
             status,
-            history=history,
+            history=history if has_pictures else NO_HISTORY,
             slices=shown,
             refresh=None if status.is_over else refresh,
             report=report,
         )
-
-    def ended_for_this(self) -> State | None:
-        """How the run has ended, if its scheduler has only this process to wait for."""
-        status = self._reader.read()
-        scheduler = status.scheduler
-        if scheduler is None or scheduler.pid != os.getppid():
-            return None
-        failed = any(stage.failed for stage in status.stages)
-        return "failed" if failed else "done"
 
     def _shown(self, status: RunStatus) -> tuple[Slices, ...]:
         """Slices; a page is one without them, too."""
@@ -94,16 +86,22 @@ class RunPage:
             return ()
 
 
-def pages_of(run_dir: RunDir) -> Callable[[State | None, float | None], str]:
-    """What makes a page again and again, of how a run has ended and when to look again.
+def pages_of(run_dir: RunDir, hub: RunDir | None = None) -> MakePage:
+    """What makes a page again and again; `hub` is as in `RunPage`.
 
     Raises
     ------
     RefusedError
         The output is gone or another's, or run.json can't be read.
     """
-    page = RunPage(run_dir)
-    return lambda ended, refresh: page.text(ended=ended, refresh=refresh)
+    page = RunPage(run_dir, hub)
+
+    def make(
+        ended: State | None, refresh: float | None, /, *, has_pictures: bool
+    ) -> str:
+        return page.text(ended=ended, refresh=refresh, has_pictures=has_pictures)
+
+    return make
 
 
 def page_of_run(run_dir: RunDir, report: Mapping[str, Any] | None = None) -> str:
@@ -114,8 +112,7 @@ def page_of_run(run_dir: RunDir, report: Mapping[str, Any] | None = None) -> str
     RefusedError
         The output is gone or another's, or run.json can't be read.
     """
-    page = RunPage(run_dir)
-    return page.text(ended=page.ended_for_this(), report=report)
+    return RunPage(run_dir).text(report=report)
 
 
 def _over(status: RunStatus, state: State) -> RunStatus:

@@ -5,21 +5,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from denoise_daisy.run_dir.lock import LockHolder
-from denoise_daisy.run_dir.many_record import hub_of
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, read_states
 from denoise_daisy.status.values import Scheduler, WorkerNow
 
 
-def states_of(run_dir: RunDir, hub: RunDir | None = None) -> list[WorkerState]:
-    """What the workers of a run say; those of many images show themselves elsewhere.
+def states_at(hub: RunDir, run_dir: RunDir) -> list[WorkerState]:
+    """What those workers of many images say that are at one of them.
 
-    `hub` is the run directory of all images, if it is known.
+    `hub` is the run directory of all images.
     """
-    own = read_states(run_dir)
-    hub = hub or (None if own else hub_of(run_dir))
-    if hub is None:
-        return own
     return [s for s in read_states(hub) if s.run and Path(s.run) == run_dir.path]
 
 

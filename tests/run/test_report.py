@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,6 +27,7 @@ from denoise_daisy.run_dir.checksums import chunk_checksums, encoded
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE, Entry
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs import report_at_end
+from denoise_daisy.scheduling.signals import NUMBERS, Signals
 from denoise_daisy.waits import WAITS
 from harness import (
     cli,
@@ -373,6 +375,23 @@ def test_after_a_run_that_was_stopped_there_is_no_report(
     assert "report" not in caplog.text
 
 
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_a_signal_ends_the_report_and_leaves_the_run_as_it_ended(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\nkill -{name} $PPID\nexec sleep 600\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    before = [signal.getsignal(number) for number in NUMBERS]
+    assert at_the_end(tmp_path, monkeypatch) == []
+    assert "The report could not be made (it was stopped)" in caplog.text
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
 def test_a_start_that_had_nothing_to_do_makes_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -393,7 +412,7 @@ def test_one_of_many_images_has_to_have_taken_long(
 ) -> None:
     monkeypatch.setattr(report_at_end, "OF_MANY", seconds)
     monkeypatch.setattr(sys, "executable", "/no/such/python")
-    among: Any = SimpleNamespace(signals=SimpleNamespace(count=0))
+    among: Any = SimpleNamespace(signals=Signals())
     at_the_end(tmp_path, monkeypatch, among=among)
     assert ("The report could not be made" in caplog.text) == expected
 

@@ -1,6 +1,8 @@
 """The page of a run is kept by a thread; whatever happens there is nothing to it."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ import pytest
 from denoise_daisy.durable import write_atomic
 from denoise_daisy.errors import BlocksFailed, Interrupted
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.scheduling.signals import NUMBERS
 from denoise_daisy.status import keeper
 from denoise_daisy.status.keeper import MakePage, page_kept
 from denoise_daisy.status.values import State
@@ -33,8 +36,20 @@ def run_dir(tmp_path: Path) -> RunDir:
     return RunDir(tmp_path)
 
 
-def pages(state: State | None, refresh: float | None) -> str:
-    return f"{state} {refresh}"
+def pages(state: State | None, refresh: float | None, /, *, has_pictures: bool) -> str:
+    return f"{state} {refresh}" + ("" if has_pictures else " plain")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is for the keeper."""
+    now = [100.0]
+    monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in NUMBERS]
 
 
 def content(run_dir: RunDir) -> str:
@@ -120,10 +135,13 @@ def test_an_interrupted_run_waits_for_no_page(
 ) -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
-    def slow(state: State | None, refresh: float | None) -> str:
+    def slow(
+        state: State | None, refresh: float | None, /, *, has_pictures: bool
+    ) -> str:
         begun.set()
-        goes_on.wait(60)
-        return f"late {state}"
+        if has_pictures:
+            goes_on.wait(60)
+        return f"{'late' if has_pictures else 'plain'} {state}"
 
     started = time.monotonic()
     try:
@@ -132,8 +150,10 @@ def test_an_interrupted_run_waits_for_no_page(
             started = time.monotonic()
             raise Interrupted("by a signal", 2)
         assert time.monotonic() - started < 2 * keeper.HASTE
+        # Meanwhile there is one that was made at once.
+        assert content(run_dir) == "plain stopped"
         if is_replaced:
-            run_dir.page.write_text("a report")
+            write_atomic(run_dir.page, "a report", durable=False)
     finally:
         goes_on.set()
     (thread,) = (t for t in threading.enumerate() if t.name.startswith("page of"))
@@ -142,22 +162,117 @@ def test_an_interrupted_run_waits_for_no_page(
     assert content(run_dir) == ("a report" if is_replaced else "late stopped")
 
 
-def test_pages_take_a_twentieth_of_the_time_at_most(
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_ends_the_waiting_for_the_last_page_and_nothing_else(
+    run_dir: RunDir, number: int
+) -> None:
+    goes_on, before = threading.Event(), handlers()
+
+    def slow(
+        state: State | None, refresh: float | None, /, *, has_pictures: bool
+    ) -> str:
+        if has_pictures:
+            os.kill(os.getpid(), number)
+            goes_on.wait(60)
+        return f"{state} {has_pictures}"
+
+    started = time.monotonic()
+    try:
+        with page_kept(run_dir, lambda: slow):
+            pass
+        assert time.monotonic() - started < keeper.PATIENCE / 2
+        assert content(run_dir) == "done False"
+        assert handlers() == before
+    finally:
+        goes_on.set()
+
+
+def test_a_page_of_another_run_that_hangs_is_waited_for_by_nobody(
     run_dir: RunDir, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = [100.0]
+    monkeypatch.setattr(keeper, "TURN", 0.01)
+    with keeper.TURNS.taken(0):
+        kept = keeper._Keeper(run_dir, lambda: pages, is_alone=True)
+        assert kept._in_turn() == keeper.LEAST
+        with page_kept(run_dir, lambda: pages):
+            pass
+        assert content(run_dir) == "done None plain"
 
-    def slow(state: State | None, refresh: float | None) -> str:
-        clock[0] += 4
-        return "slow"
 
-    monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    kept = keeper._Keeper(run_dir, lambda: slow)
+def test_where_no_thread_can_be_started_a_run_has_no_page(
+    run_dir: RunDir, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with complaints(caplog) as said, page_kept(run_dir, lambda: pages):
+        pass
+    assert said == ["There will be no page of the run: can't start new thread."]
+    assert content(run_dir) == ""
+
+
+def slowly(clock: list[float]) -> MakePage:
+    """Pages that take four seconds with pictures, and a tenth of one without."""
+
+    def slow(
+        state: State | None, refresh: float | None, /, *, has_pictures: bool
+    ) -> str:
+        clock[0] += 4 if has_pictures else 0.1
+        return pages(state, refresh, has_pictures=has_pictures)
+
+    return slow
+
+
+def test_pages_take_a_twentieth_of_the_time_at_most(
+    run_dir: RunDir, clock: list[float]
+) -> None:
+    kept = keeper._Keeper(run_dir, lambda: slowly(clock), is_alone=False)
     assert kept._in_turn() == 1  # the first has much to load
     assert kept._in_turn() == 80
     clock[0] += 10
-    # Another run of the same process has to wait for its turn.
-    assert keeper._Keeper(run_dir, lambda: pages)._in_turn() == 70
+    # Another run of the same process has to wait for its turn, with its first page too.
+    other = keeper._Keeper(run_dir, lambda: slowly(clock), is_alone=False)
+    assert other._in_turn() == 70
+    clock[0] += 70
+    assert other._in_turn() == 80
+
+
+def test_last_pages_of_many_runs_take_no_more(
+    run_dir: RunDir, clock: list[float]
+) -> None:
+    def last(*, is_alone: bool) -> str:
+        kept = keeper._Keeper(run_dir, lambda: slowly(clock), is_alone=is_alone)
+        kept._state = "done"
+        kept._at_last()
+        return content(run_dir)
+
+    with_pictures, plain = "done None", "done None plain"
+    assert last(is_alone=False) == with_pictures  # it had much to load
+    assert last(is_alone=False) == with_pictures
+    assert last(is_alone=False) == plain
+    clock[0] += 80
+    assert last(is_alone=False) == plain  # for the one before
+    clock[0] += 4
+    assert last(is_alone=False) == with_pictures
+    assert last(is_alone=True) == with_pictures
+
+
+def test_a_page_tells_how_long_it_really_takes_until_the_next(
+    run_dir: RunDir, clock: list[float]
+) -> None:
+    kept = keeper._Keeper(run_dir, lambda: slowly(clock), is_alone=False)
+    clock[0] += 50
+    kept._in_turn()
+    assert content(run_dir) == "None 50.0"
+    kept._in_turn()
+    assert content(run_dir) == "None 30.0"
+    clock[0] += 80
+    kept._in_turn()
+    assert content(run_dir) == "None 84.0"
+    clock[0] = 1000
+    kept._in_turn()
+    assert content(run_dir).startswith("None 7")
 
 
 def test_where_waits_say_so_there_is_no_page(

@@ -32,11 +32,12 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.tracebacks import MOST_FILES, keep_traceback
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.status import collect
 from denoise_daisy.status.as_json import status_json
 from denoise_daisy.status.collect import StatusReader, run_status
 from denoise_daisy.status.many import ImageStatus, ManyReader, ManyStatus, many_text
 from denoise_daisy.status.pace import in_its_time
-from denoise_daisy.status.run_page import history_of
+from denoise_daisy.status.run_page import history_of, pages_of
 from denoise_daisy.status.text import status_text
 from denoise_daisy.status.values import DONE, FAILED, LEFT, ORPHANED, RUNNING, RunStatus
 from denoise_daisy.status.watch import Found, Watching, on_screen
@@ -259,6 +260,18 @@ def test_a_reader_reads_what_is_new_and_sees_another_start(
     found = reader.read()
     assert (found.start, found.stages[0].done) == (2, 1)
     assert found.stages[0].seconds is None
+
+
+def test_other_images_of_the_same_start_are_looked_for_once(
+    run_dir: RunDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[RunDir] = []
+    monkeypatch.setattr(collect, "hub_of", sought.append)
+    pages = [pages_of(run_dir), pages_of(run_dir, RunDir(tmp_path / "all.zarr.run"))]
+    with Lock(run_dir):
+        for page in 2 * pages:
+            assert "running" in page(None, None, has_pictures=False)
+    assert sought == [run_dir]
 
 
 def test_its_json_is_all_of_it_but_the_arrays(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from denoise_daisy.status import many_page
 from denoise_daisy.status.history import NO_HISTORY
 from denoise_daisy.status.many_page import ImageRow, page_of_many
 from denoise_daisy.status.page import page_of
@@ -48,7 +49,7 @@ def image(**more: Any) -> ImageRow:
         "blocks": 12,
         "failed": 0,
         "took": "3 min",
-        "link": "../a%20b.zarr.run/status.html",
+        "link": lambda: "../a%20b.zarr.run/status.html",
         "message": "",
     }
     return ImageRow(**values | more)
@@ -182,7 +183,7 @@ def test_many_images_are_a_page_with_links(chromium: "Browser", tmp_path: Path) 
     ]
     rows += [
         image(name="begun", kind="running", state="at work"),
-        image(name=HOSTILE, kind="failed", state=HOSTILE, message=HOSTILE, link=""),
+        image(name=HOSTILE, kind="failed", state=HOSTILE, message=HOSTILE),
     ]
     place = tmp_path / "many.html"
     text = page_of_many(HOSTILE, rows, "running", refresh=1e6, written=NOW)
@@ -198,6 +199,25 @@ def test_many_images_are_a_page_with_links(chromium: "Browser", tmp_path: Path) 
             assert names[0].startswith("</script>")
     assert "30 of 32 images are done, 1 at work, 1 failed, 0 left." in text
     assert "<strong>96 %</strong>" in text
+
+
+def test_pages_of_many_images_are_looked_for_where_they_are_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sought: list[str] = []
+
+    def row(name: str, kind: str) -> ImageRow:
+        def link() -> str:
+            sought.append(name)
+            return ""
+
+        return image(name=name, kind=kind, state=kind, link=link)
+
+    monkeypatch.setattr(many_page, "MOST_ROWS", 2)
+    rows = [row("good", "done"), row("bad", "failed"), row("next", "left")]
+    text = page_of_many("all", rows, "running", written=NOW)
+    assert sought == ["bad", "next"]
+    assert "<a href" not in text.partition("<tbody>")[2].partition("</tbody>")[0]
 
 
 @pytest.mark.parametrize(
