@@ -1,5 +1,6 @@
 """`export`: an output, or a part of it, in another format."""
 
+import glob
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -70,7 +71,7 @@ def export(
     if run_dir.run_file.is_file():
         run, _ = recorded_run(RunRecord.of(run_dir), run_dir)
     found = picture(_group(output, image, run), run)
-    check_target(target, found.path, overwrite=overwrite)
+    check_target(target, found.path, _sources(found, run), overwrite=overwrite)
     if name.endswith(ZIPPED):
         if roi or channels is not None or level:
             raise InputError(
@@ -83,6 +84,15 @@ def export(
     )
 
 
+def _sources(found: Picture, run: ResolvedRun | None) -> list[str]:
+    """Where the input of the run is, by its record and by what the output says."""
+    own: Any = found.own
+    noted = own.get("input") if isinstance(own, dict) else None
+    told = [noted.get("path")] if isinstance(noted, dict) else []
+    known = [run.config.input.one.path] if run else []
+    return [path for path in (*known, *told) if isinstance(path, str)]
+
+
 def _group(output: Path, image: str, run: ResolvedRun | None) -> Path:
     """The group of the output's own image, or of that name."""
     if not image:
@@ -93,7 +103,7 @@ def _group(output: Path, image: str, run: ResolvedRun | None) -> Path:
         made = {stage.array.path.parent for stage in run.stages if stage.array}
         beside = [path for path in made if path.parent != output / LABELS]
     else:
-        beside = list(output.parent.glob(f"{stem}.*.zarr"))
+        beside = list(output.parent.glob(f"{glob.escape(stem)}.*.zarr"))
     for path in sorted(beside):
         if path != output:
             groups[path.name.removeprefix(f"{stem}.").removesuffix(".zarr")] = path
@@ -110,7 +120,8 @@ def _group(output: Path, image: str, run: ResolvedRun | None) -> Path:
 def _export_tiff(choice: Choice, run: ResolvedRun | None, target: Path) -> str:
     for part in choice.parts:
         check_written(part.level, part.box, run)
-    check_room(target, sum(map(_stored_bytes, choice.parts)), "about ")
+    needed = sum(_stored_bytes(part, len(choice.channels)) for part in choice.parts)
+    check_room(target, needed, "about ")
     found, (first, *_) = choice.picture, choice.parts
     about = Described(
         name=found.name,
@@ -160,15 +171,20 @@ def _origin(choice: Choice) -> str:
     )
 
 
-def _stored_bytes(part: Part) -> int:
-    """About what a part takes as it is stored, of which an export is not far."""
+def _stored_bytes(part: Part, channels: int) -> int:
+    """About what so many channels of a part take as they are stored.
+
+    An export is not far from that.
+    """
     files = part.level.files(part.box)
     sampled = files[:: -(-len(files) // SAMPLED)]
     each = sum(file.stat().st_size for file in sampled) / len(sampled)
-    voxels = np.prod([p.stop - p.start for p in part.box], dtype=float)
-    of_files = len(files) * np.prod(
-        np.delete(part.level.layout.file_shape, 1), dtype=float
-    )
+    layout = part.level.layout
+    lengths = [p.stop - p.start for p in part.box]
+    voxels = channels * np.prod(lengths, dtype=float)
+    # A shard may have room for more channels than there are.
+    t, c, z, y, x = layout.file_shape
+    of_files = len(files) * t * min(c, layout.shape[1]) * z * y * x
     repeated = len(part.planes) / (part.box[1].stop - part.box[1].start)
     return int(each * len(files) * min(1.0, voxels / of_files) * repeated)
 

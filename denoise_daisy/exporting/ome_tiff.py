@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.images.image import Channel
+from denoise_daisy.outputs.ome_xml import clean
 
 TILE = 512
 """Voxels along y and x of a tile, at most."""
@@ -91,9 +92,9 @@ def _metadata(about: Described, creator: str) -> dict[str, Any]:
         "axes": "TZCYX",
         "Creator": creator,
         "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{NAMESPACE}:{about.origin}")),
-        "Name": about.name,
+        "Name": clean(about.name),
         "Channel": {
-            "Name": [channel.name for channel in about.channels],
+            "Name": [clean(channel.name) for channel in about.channels],
             "Color": [_color(channel.color) for channel in about.channels],
         },
         "CommentAnnotation": {"Namespace": NAMESPACE, "Value": about.origin},

@@ -29,6 +29,7 @@ from denoise_daisy.images.ome_ngff import (
 )
 from denoise_daisy.images.zarr_nodes import read_node
 from denoise_daisy.images.zarr_place import LocalPlace
+from denoise_daisy.outputs.five_axes import stored_shape
 from denoise_daisy.outputs.layout import (
     ARRAY_AXES,
     ARRAY_METADATA,
@@ -86,8 +87,7 @@ class StoredLevel:
 
     def files(self, box: Box) -> list[Path]:
         """The files that hold a box."""
-        if self.level:
-            return self.level.files_in(self.roi(box) + self.level.begin)
+        # Labels of earlier runs have an axis c on disk, which the run has not now.
         return list(files_of(self.path, self.layout, self.roi(box)))
 
 
@@ -165,7 +165,7 @@ def _levels(
             shards=array.shards,
             compression_level=1,
             ome_version=V3 if (place / ARRAY_METADATA[V3]).exists() else V2,
-            has_channels="c" in axes,
+            has_channels=len(stored_shape(array)) == len(ARRAY_AXES),
         )
         factor = tuple(round(scale[axis] / scales[0][axis]) for axis in AXES)
         yield StoredLevel(place, layout, factor, array, stages.get(place))

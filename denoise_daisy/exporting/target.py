@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,19 @@ from denoise_daisy.amounts import size
 from denoise_daisy.blockwise.patience import UnrecordedError
 from denoise_daisy.durable import partial_of, sync
 from denoise_daisy.errors import BlocksFailed, InputError, Interrupted, RunStopped
+from denoise_daisy.images.file_identity import file_at
+from denoise_daisy.images.series_files import is_member, is_series
 from denoise_daisy.machine import free_disk
 from denoise_daisy.outputs.ome_zarr import DamagedError
+from denoise_daisy.sections import is_url
 
 
-def check_target(path: Path, picture: Path, *, overwrite: bool) -> None:
+def check_target(
+    path: Path, picture: Path, sources: Sequence[str] = (), *, overwrite: bool
+) -> None:
     """Refuse a file that can't be written, or must not.
+
+    `sources` are paths of the run's input, as it is known.
 
     Raises
     ------
@@ -47,6 +54,25 @@ def check_target(path: Path, picture: Path, *, overwrite: bool) -> None:
             f"{str(path)!r} is there already. Choose another name, or replace it with"
             " --overwrite."
         )
+    if any(_is_of(path, source) for source in sources):
+        raise InputError(
+            f"{what} it is the input of the run, or a part of it. Expected another"
+            " name."
+        )
+
+
+def _is_of(path: Path, source: str) -> bool:
+    """Whether a file is an image's, or one of those that it consists of."""
+    if is_url(source):
+        return False
+    place, image = Path(os.path.realpath(path)), Path(os.path.realpath(source))
+    if is_series(source) and is_member(str(image), str(place)):
+        return True
+    own = file_at(image) or image
+    with suppress(OSError):
+        # By another name, too.
+        return place.is_relative_to(own) or place.samefile(own)
+    return False
 
 
 def check_room(path: Path, needed: int, about: str = "") -> None:

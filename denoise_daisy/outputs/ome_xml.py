@@ -85,7 +85,7 @@ def _document(images: Sequence[Collected], annotation: str, value: str) -> str:
         annotations = _child(root, "StructuredAnnotations", {})
         about = {"ID": ANNOTATION, "Namespace": ORIGINAL}
         node = _child(annotations, annotation, about)
-        _child(node, "Value", {}).text = _clean(value)
+        _child(node, "Value", {}).text = clean(value)
     text: str = ElementTree.tostring(root, encoding="unicode", xml_declaration=False)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
@@ -173,11 +173,12 @@ def _pixels(image: Collected) -> dict[str, str]:
 def _child(
     parent: ElementTree.Element, name: str, attributes: dict[str, str]
 ) -> ElementTree.Element:
-    clean = {key: _clean(value) for key, value in attributes.items()}
-    return ElementTree.SubElement(parent, f"{{{NAMESPACE}}}{name}", clean)
+    told = {key: clean(value) for key, value in attributes.items()}
+    return ElementTree.SubElement(parent, f"{{{NAMESPACE}}}{name}", told)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """A text with a sign in the place of what can't be in a document."""
     return _NO_XML.sub("\ufffd", text)
 
 

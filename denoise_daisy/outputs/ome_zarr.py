@@ -20,7 +20,7 @@ from zarr.storage import LocalStore
 from denoise_daisy.durable import persistently, sync, write_atomic
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.outputs.encoding import is_chunk, new_array
-from denoise_daisy.outputs.five_axes import OneChannel
+from denoise_daisy.outputs.five_axes import OneChannel, stored_shape
 from denoise_daisy.outputs.layout import Layout
 
 LEVEL = "0"
@@ -209,6 +209,11 @@ def check_array(path: Path, layout: Layout) -> None:
         ) from error
     found = (array.shape, array.dtype.name, array.chunks, array.shards)
     expected = (layout.shape, layout.dtype, layout.chunks, layout.shards)
+    if (axes := len(stored_shape(array))) != len(layout.axes):
+        raise RefusedError(
+            f"The array {str(path)!r} has {axes} axes. Expected {len(layout.axes)}, as"
+            " this version writes them. Move it away, and start again."
+        )
     shorter = *min(array.shape[:1], layout.shape[:1]), *layout.shape[1:]
     if found != (shorter, *expected[1:]):
         raise RefusedError(

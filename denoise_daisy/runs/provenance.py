@@ -74,7 +74,7 @@ def provenance(
     noted = {
         "form": FORM,
         "output": run.output.name,
-        "config": _without_environments(record.config),
+        "config": without_environments(record.config),
         "left_out": _left_out(record.config),
         "input": _input(run, original),
         "noise": dict(run.denoiser.probed or {}),
@@ -98,7 +98,9 @@ def _environment(workers: Mapping[str, Any] | None) -> Any:
     return workers and workers.get("environment")
 
 
-def _without_environments(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_environments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the shell lines of jobs."""
+
     def without(section: Mapping[str, Any]) -> dict[str, Any]:
         workers = section["workers"]
         if not _environment(workers):

@@ -7,19 +7,15 @@ where these matter, the code of functions.  What can't be so is refused.
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from secrets import token_hex
 from typing import Any
 
-from pydantic import ValidationError
-
 from denoise_daisy.config import Config
-from denoise_daisy.config.problems import problems_of
 from denoise_daisy.durable import is_there
-from denoise_daisy.errors import DenoiseDaisyError, InputError, RefusedError
+from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.images.formats import open_image, versions_of
 from denoise_daisy.images.image import Image
 from denoise_daisy.launchers.local import LocalWorkers
@@ -29,7 +25,14 @@ from denoise_daisy.resolved.run import ENGINES, ResolvedRun
 from denoise_daisy.run_dir.record import RunRecord, StageRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.changes import changed_stages, differences, other_settings
-from denoise_daisy.runs.provenance import FORM, now
+from denoise_daisy.runs.noted import (
+    check_code,
+    code_told,
+    noted_of,
+    settings,
+    understood,
+)
+from denoise_daisy.runs.provenance import now
 from denoise_daisy.runs.run_one import Asked, Say, run_one
 from denoise_daisy.sections import is_url
 
@@ -59,47 +62,23 @@ def rerun(path: Path, elsewhere: Elsewhere, asked: Asked, say: Say = print) -> N
         As `run_one`.
     """
     path = path.absolute()
-    noted = _noted(path)
-    target = (elsewhere.output or _beside(path, noted)).absolute()
-    _refuse_other(target, noted)
-    with _understood(path):
+    noted = noted_of(path)
+    with understood(path):
+        target = (elsewhere.output or _beside(path, noted)).absolute()
+        _refuse_other(target, noted)
         config = _config(path, noted, target, elsewhere)
         again = _record(noted, config)
-    _check_input(config, noted, elsewhere)
-    run = resolve(config, again, again.id)
-    for line in _told(path, noted, run):
+    check_code(path, config)
+    _check_input(path, config, noted, elsewhere)
+    for line in code_told(config):
+        say(line)
+    with understood(path):
+        run = resolve(config, again, again.id)
+        told = list(_told(path, noted, run))
+    for line in told:
         say(line)
     _refuse_changes(path, run, again)
     run_one(config, replace(asked, again=again), say)
-
-
-def _noted(path: Path) -> Mapping[str, Any]:
-    """What an output says of its run.
-
-    Raises
-    ------
-    InputError
-        It says nothing, or not enough.
-    """
-    own = own_attributes(path) if is_there(path) else None
-    if own is None:
-        raise InputError(
-            f"{str(path)!r} is no OME-Zarr that this program has written, or is not"
-            " there. Expected one, or the image of a task of its own."
-        )
-    if own.get("form") != FORM:
-        holds = "run" not in own and "form" not in own
-        raise InputError(
-            f"{str(path)!r} does not say how its run can be done again: "
-            + (
-                "it holds images that have runs of their own. Name one of these."
-                if holds
-                else "it holds labels, or was written by another version of this"
-                f" program ({own.get('version')!r}). Expected the OME-Zarr of an image;"
-                " of labels, name the one that they lie in."
-            )
-        )
-    return own
 
 
 def _beside(path: Path, noted: Mapping[str, Any]) -> Path:
@@ -115,7 +94,8 @@ def _refuse_other(target: Path, noted: Mapping[str, Any]) -> None:
     """Refuse a place where something lies that is not this run, begun before."""
     record = RunRecord.read(RunDir.of_output(target))
     is_begun = record is not None and record.rerun_of == noted.get("run")
-    is_ended = (own_attributes(target) or {}).get("ended", {}).get("is_done")
+    ended = (own_attributes(target) or {}).get("ended")
+    is_ended = isinstance(ended, dict) and ended.get("is_done")
     if is_there(target) and (is_ended or not is_begun):
         raise RefusedError(
             f"{str(target)!r} exists"
@@ -130,27 +110,11 @@ def _refuse_other(target: Path, noted: Mapping[str, Any]) -> None:
         )
 
 
-@contextmanager
-def _understood(path: Path) -> Iterator[None]:
-    """Tell what is wrong with what an output says of itself."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        if isinstance(error, ValidationError):
-            reason = "; ".join(problems_of(Config, error.errors(), {}))
-        raise RefusedError(
-            f"What {str(path)!r} says of its run can't be used ({reason}). Expected"
-            f" what this version ({version('denoise-daisy')}) has written; use the"
-            " version that is named there."
-        ) from error
-
-
 def _config(
     path: Path, noted: Mapping[str, Any], target: Path, elsewhere: Elsewhere
 ) -> Config:
     """The config that the run had, with what is elsewhere now."""
-    config = Config.model_validate_json(json.dumps(_settings(path, noted)))
+    config = Config.model_validate_json(json.dumps(settings(path, noted)))
     before, threads = Path(config.output.path), config.workers.threads
     workers, tasks = config.workers, config.tasks
     if elsewhere.is_local:
@@ -172,19 +136,6 @@ def _config(
     )
     asked = elsewhere.source and _absolute(elsewhere.source)
     return _with_input(found, asked or _found_input(found, before, path))
-
-
-def _settings(path: Path, noted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config, from the run's own record where that is still there.
-
-    That has what is kept in no output, such as the environment of jobs.
-    """
-    with suppress(DenoiseDaisyError):
-        record = RunRecord.read(RunDir.of_output(path.with_name(noted["output"])))
-        if record is not None and record.id == noted["run"]:
-            return record.config
-    settings: Mapping[str, Any] = noted["config"]
-    return settings
 
 
 def _absolute(path: str) -> str:
@@ -231,7 +182,7 @@ def _record(noted: Mapping[str, Any], config: Config) -> RunRecord:
 
 
 def _check_input(
-    config: Config, noted: Mapping[str, Any], elsewhere: Elsewhere
+    path: Path, config: Config, noted: Mapping[str, Any], elsewhere: Elsewhere
 ) -> None:
     """Hold the image against that which was denoised.
 
@@ -242,17 +193,17 @@ def _check_input(
     RefusedError
         It is another one.
     """
-    path = config.input.one.path
+    source = config.input.one.path
     try:
         image = open_image(config.input)
     except InputError as error:
         more = "" if elsewhere.source else " Where it is now can be said with --input."
         raise InputError(f"{error}{more}") from error
-    with _understood(Path(noted["output"])):
+    with understood(path):
         identity = dict(noted["input"]["identity"])
     if changes := differences(identity, image.identity):
         raise RefusedError(
-            f"The input {path!r} is not the one that was denoised:"
+            f"The input {source!r} is not the one that was denoised:"
             f" {'; '.join(changes)}. Expected the same file, and a copy with its times"
             " kept (cp -p, rsync -t); name it with --input."
         )

@@ -62,6 +62,8 @@ class Verification(Shown):
     """Blocks that read these, and count as undone with them."""
     left: int
     """Blocks that were not done, before any damage was found."""
+    skipped: tuple[str, ...] = ()
+    """Tasks that were done with other settings than the config has, and not read."""
 
     @property
     def is_whole(self) -> bool:
@@ -84,6 +86,15 @@ class Verification(Shown):
             raise RunStopped(str(self))
 
     def __str__(self) -> str:
+        if not self.skipped:
+            return self._found
+        return (
+            f"{self._found}\nNot read back, as the config has other settings of them"
+            f" than they were done with: {', '.join(self.skipped)}."
+        )
+
+    @property
+    def _found(self) -> str:
         if self.damages:
             count = len(self.damages)
             lines = [f"{count} of {self.blocks} blocks are not what was written:"]
@@ -136,6 +147,7 @@ def verified(run_dir: RunDir) -> Verification:
             logger.warning("%s", input_problem)
         _check_groups(run)
         stages = [run.denoising, *_as_recorded(run, record)]
+        skipped = [s.task for s in run.tasks if _is_skipped(s, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}
         checked = sum(map(_count, ledgers.values()))
         left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
@@ -144,7 +156,14 @@ def verified(run_dir: RunDir) -> Verification:
     if not damages and not left:
         # A block of another shape than the run's now is one of several.
         checked = sum(stage.grid.size for stage in stages)
-    return Verification(run.output, checked, tuple(damages), readers, left)
+    return Verification(
+        run.output,
+        checked,
+        tuple(damages),
+        readers,
+        left,
+        tuple(dict.fromkeys(skipped)),
+    )
 
 
 def _check_groups(run: ResolvedRun) -> None:
@@ -161,6 +180,12 @@ def _as_recorded(run: ResolvedRun, record: RunRecord) -> Iterator[Stage]:
     for stage in run.tasks:
         if record.stages[stage.name].parameters == stage.parameters:
             yield stage
+
+
+def _is_skipped(stage: Stage, record: RunRecord) -> bool:
+    """Whether a stage was done otherwise; of one that was deleted nothing is left."""
+    kept = record.stages[stage.name]
+    return not kept.is_deleted and kept.parameters != stage.parameters
 
 
 def _ledger(stage: Stage, run: ResolvedRun) -> Ledger:

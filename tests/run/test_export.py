@@ -359,6 +359,22 @@ def test_a_disk_without_room_is_told_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_room_is_asked_for_the_channels_that_are_exported(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def check(_: Path, needed: int, __: str) -> None:
+        asked.append(needed)
+        raise RunStopped("enough")
+
+    monkeypatch.setattr(exporting, "check_room", check)
+    for channels in (None, "0"):
+        with pytest.raises(RunStopped, match="enough"):
+            export(written, tmp_path / "a.ome.tif", channels=channels)
+    assert asked[1] == pytest.approx(asked[0] / 2, rel=0.01)
+
+
 def test_a_disk_that_fills_up_leaves_nothing(written: Path, tmp_path: Path) -> None:
     """By the limit that the system sets on a file."""
     code = "import resource, runpy, sys\n"

@@ -92,6 +92,7 @@ def test_a_run_with_tasks_is_done_again_to_the_byte(
 ) -> None:
     end = rerun(alone / "out.zarr", "--output", alone / "new.zarr")
     assert end.returncode == 0, end.stderr
+    assert f"Task edges imports own from {str(original_run)!r}" in end.stdout
     names = ("{}.zarr", "{}.soft.zarr", "{}.edges.zarr")
     first, second = (
         sums(*(alone / name.format(stem) for name in names)) for stem in ("out", "new")
@@ -191,14 +192,17 @@ def _aged(at: Path) -> list[str | Path]:
     return _damaged(at, stages=stages)
 
 
-def _other_code(at: Path, text: str | None) -> list[str | Path]:
+def _other_code(
+    at: Path, text: str | None, folder: Path | None = None
+) -> list[str | Path]:
     config = _noted(at / "out.zarr")["config"]
-    (at / "code").mkdir()
+    code = folder or at / "code"
+    code.mkdir()
     if text is None:
         config["tasks"][-1]["function"] = "gone:edges"
     else:
-        (at / "code" / "own.py").write_text(text)
-    config["tasks"][-1]["folder"] = str(at / "code")
+        (code / "own.py").write_text(text)
+    config["tasks"][-1]["folder"] = str(code)
     return _damaged(at, config=config)
 
 
@@ -229,6 +233,31 @@ REFUSED: dict[str, tuple[int, str, Callable[[Path], list[str | Path]]]] = {
         4,
         "says of its run can't be used",
         lambda at: _damaged(at, config={"input": 5}),
+    ),
+    "a note whose stages are a list": (
+        4,
+        "says of its run can't be used (AttributeError",
+        lambda at: _damaged(at, stages=["x"]),
+    ),
+    "a note without stages": (
+        4,
+        "says of its run can't be used",
+        lambda at: _damaged(at, stages=[]),
+    ),
+    "versions that are none": (
+        4,
+        "says of its run can't be used",
+        lambda at: _damaged(at, versions="1.0"),
+    ),
+    "a place whose note is damaged": (
+        4,
+        "Expected a free place",
+        lambda at: [*_damaged(at, ended=None), "--output", at / "out.zarr"],
+    ),
+    "code that came with the output": (
+        4,
+        "the code of the task 'edges' would come from",
+        lambda at: _other_code(at, OWN, at / "out.zarr" / "code"),
     ),
     "an old output": (
         2,

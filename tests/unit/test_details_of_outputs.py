@@ -1,6 +1,7 @@
 """Shards of blocks that span an axis; planes with gaps; float sums in their order."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,13 @@ from unit.test_czi_tiles import noise
 
 from denoise_daisy.blockwise.level import Level
 from denoise_daisy.blockwise.read_back import slab_bytes
+from denoise_daisy.errors import RefusedError
 from denoise_daisy.geometry import FULL_RESOLUTION
 from denoise_daisy.images.czi import open_czi
 from denoise_daisy.outputs.layout import Layout, auto_shards
 from denoise_daisy.outputs.ome_groups import create_group, create_labels
 from denoise_daisy.outputs.ome_metadata import Resolution, ome_metadata
-from denoise_daisy.outputs.ome_zarr import create_array
+from denoise_daisy.outputs.ome_zarr import check_array, create_array
 from denoise_daisy.run_dir.checksums import Checksums
 from denoise_daisy.runs.output_files import _array_files_there
 from harness import config_for, load, small_czi
@@ -112,3 +114,10 @@ def test_an_output_in_a_folder_named_labels_is_an_image(tmp_path: Path) -> None:
     stages = {stage.name: stage for stage in resolved(load(config)).stages}
     kinds = {name: s.array.is_labels for name, s in stages.items() if s.array}
     assert kinds == {"denoise": False, "soft": False, "bright": True}
+
+
+def test_an_array_with_an_axis_more_on_disk_is_refused(tmp_path: Path) -> None:
+    layout = Layout((1, 1, 1, 4, 8), "uint16", (1, 1, 1, 4, 4), None, 1)
+    create_array(tmp_path / "0", layout)
+    with pytest.raises(RefusedError, match=r"has 5 axes. Expected 4"):
+        check_array(tmp_path / "0", replace(layout, has_channels=False))

@@ -9,6 +9,7 @@ import pytest
 from denoise_daisy.errors import RefusedError
 from denoise_daisy.images.original import Original
 from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.runs.noted import settings
 from denoise_daisy.runs.provenance import MOST_CHARACTERS, provenance
 from denoise_daisy.runs.rerun import _refuse_changes
 from harness import config_for, load, small_czi
@@ -61,6 +62,23 @@ def test_neither_shell_lines_of_jobs_nor_passwords_are_noted(tmp_path: Path) -> 
     params = own["config"]["tasks"][0]["params"]
     assert params == {"model": "https://example.org/a", "list": ["s3://b/c"]}
     assert own["config"]["workers"]["time"] == "1:00:00"
+
+
+def test_shell_lines_of_jobs_are_not_taken_from_an_output(tmp_path: Path) -> None:
+    """Nor whom to tell: no output of this program has them."""
+    workers = SLURM | {"environment": "touch a"}
+    noted = {
+        "output": "out.zarr",
+        "run": "1",
+        "config": {
+            "notify": {"command": ["touch"]},
+            "workers": workers,
+            "tasks": [{"name": "own", "workers": workers}],
+        },
+    }
+    taken = settings(tmp_path / "out.zarr", noted)
+    assert "touch" not in json.dumps(taken)
+    assert taken["workers"]["time"] == "1:00:00"
 
 
 def test_what_was_done_before_is_noted_as_it_was(tmp_path: Path) -> None:
