@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from denoise_daisy.config import Config
 from denoise_daisy.durable import is_there
-from denoise_daisy.errors import InputError, RefusedError
+from denoise_daisy.errors import InputError
 from denoise_daisy.outputs.ome_groups import own_attributes
+from denoise_daisy.resolved.recorded import run_dir_of
 from denoise_daisy.run_dir.many_record import is_of_many
-from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.runs.many_images import is_many, run_dir_of_many
 
@@ -56,18 +55,16 @@ def _of_task(place: Path, own: Mapping[str, Any]) -> RunDir:
     InputError
         It is gone, and so is all that could be told.
     """
-    whole = place.with_name(str(own.get("output", place.name)))
-    run_dir = RunDir.of_output(whole)
-    with suppress(RefusedError):
-        record = RunRecord.read(run_dir)
-        if record is not None and record.id == own["run"]:
-            return run_dir
+    run_dir = run_dir_of(place)
+    if run_dir.run_file.is_file():
+        return run_dir
+    whole = f"{own.get('output', place.name)}.run"
     ended: Any = own.get("ended")
     is_done = isinstance(ended, dict) and ended.get("is_done")
     said = f" By its own word all was done at {ended.get('time')}." if is_done else ""
     raise InputError(
         f"{str(place)!r} was written by the run {own['run']!r}, and its run directory"
-        f" {run_dir.path.name!r} is not beside it: that has the checksums, and what was"
+        f" {whole!r} is not beside it: that has the checksums, and what was"
         f" done.{said} Expected it there; put it back. `denoise-daisy rerun` needs no"
         " run directory: it does the run again."
     )

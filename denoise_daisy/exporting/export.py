@@ -20,11 +20,10 @@ from denoise_daisy.exporting.target import check_room, check_target, written_asi
 from denoise_daisy.exporting.zipped import files_in, write_zip
 from denoise_daisy.outputs.ome_groups import LABELS, listed_labels
 from denoise_daisy.progress import listing
-from denoise_daisy.resolved.recorded import recorded_run
+from denoise_daisy.resolved.recorded import recorded_run, run_dir_of
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
-from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.verify import damages_of
 from denoise_daisy.tasks.places import stem_of
 from denoise_daisy.wording import meant
@@ -66,7 +65,7 @@ def export(
             f"{str(target)!r} is none of the formats that are exported to. Expected a"
             " name that ends in .ome.tif (OME-TIFF) or .ozx (OME-Zarr in one file)."
         )
-    run_dir = RunDir.of_output(output)
+    run_dir = run_dir_of(output)
     run = None
     if run_dir.run_file.is_file():
         run, _ = recorded_run(RunRecord.of(run_dir), run_dir)

@@ -144,13 +144,20 @@ def _intensities(
 ) -> dict[str, np.ndarray]:
     """Columns of what was measured, by name."""
     columns = {}
-    for i, channel in enumerate(channels):
-        # Names that several channels have are told apart by their number.
-        number = f"_{i}" if channels.count(channel) > 1 else ""
+    for i, channel in enumerate(_distinct(channels)):
         found = intensities(part.table, i, dtype)
         for what in ("mean", "std", "min", "max"):
-            columns[f"{what}_intensity_{channel}{number}"] = getattr(found, what)
+            columns[f"{what}_intensity_{channel}"] = getattr(found, what)
     return columns
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that several channels have are told apart by their number."""
+    found = list(names)
+    while len(set(found)) < len(found):
+        # One with its number may be another's own name.
+        found = [f"{n}_{i}" if found.count(n) > 1 else n for i, n in enumerate(found)]
+    return found
 
 
 def read_table(file: Path) -> DataFrame:

@@ -1,5 +1,6 @@
 """A run that was begun: restored, held against its output, and told of its input."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from denoise_daisy.blockwise.stage import Stage
@@ -32,6 +33,23 @@ def recorded_run(record: RunRecord, run_dir: RunDir) -> tuple[ResolvedRun, str]:
     except Exception as error:  # noqa: BLE001 - of whatever format, on any machine
         return run, str(error)
     return run, ""
+
+
+def run_dir_of(place: Path) -> RunDir:
+    """The run directory of an OME-Zarr; of a task's image, that beside the output.
+
+    None need be there.
+    """
+    run_dir = RunDir.of_output(place)
+    own = own_attributes(place) if is_there(place) else None
+    if run_dir.run_file.is_file() or own is None:
+        return run_dir
+    with suppress(RefusedError, ValueError):
+        other = RunDir.of_output(place.with_name(str(own.get("output", place.name))))
+        record = RunRecord.read(other)
+        if record is not None and record.id == own.get("run"):
+            return other
+    return run_dir
 
 
 def is_unneeded(stage: Stage, run: ResolvedRun, record: RunRecord) -> bool:

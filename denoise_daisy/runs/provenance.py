@@ -8,6 +8,7 @@ import json
 import logging
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.errors import Interrupted
 from denoise_daisy.images.formats import describe
 from denoise_daisy.images.original import Original
 from denoise_daisy.outputs.ome_groups import note, own_attributes
@@ -171,7 +173,9 @@ def complete(found: Preflight, seconds: float | None = None) -> None:
     It harms nothing that is there, and whatever hinders it is only logged.  `seconds`
     is how long the start took, if there was something to do.
     """
-    show_written(found.run, found.ledgers, found.left_alone)
+    if not isinstance(sys.exception(), Interrupted):
+        # Who stops a run waits for its end; the next start looks at what was written.
+        show_written(found.run, found.ledgers, found.left_alone)
     try:
         run, gone = found.run, {*found.left_alone, *found.unneeded}
         ledgers = {n: ledger for n, ledger in found.ledgers.items() if n not in gone}

@@ -12,14 +12,16 @@ import tifffile
 from ome_types import from_xml
 
 from denoise_daisy.errors import InputError
-from denoise_daisy.exporting.export import _sources
+from denoise_daisy.exporting.export import _group, _sources
 from denoise_daisy.exporting.ome_tiff import Described, write_ome_tiff
 from denoise_daisy.exporting.picture import picture
 from denoise_daisy.exporting.target import check_target
 from denoise_daisy.images.image import Channel
 from denoise_daisy.outputs.ome_groups import create_group
 from denoise_daisy.outputs.ome_zarr import create_array
+from denoise_daisy.resolved.recorded import run_dir_of
 from denoise_daisy.run_dir.record import RunRecord
+from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_metadata import describe
 from denoise_daisy.runs.verify import Verification, _is_skipped
 from harness import config_for, load, small_czi
@@ -118,3 +120,27 @@ def test_tasks_that_are_not_read_back_are_named(tmp_path: Path) -> None:
     said = str(Verification(tmp_path / "out.zarr", 3, (), 0, 0, ("soft",)))
     assert said.startswith("All 3 blocks are as they were written.")
     assert said.endswith("other settings of them than they were done with: soft.")
+
+
+def test_the_image_of_a_task_has_the_run_directory_of_its_output(
+    tmp_path: Path,
+) -> None:
+    source = small_czi(tmp_path / "in.czi", (1, 1, 1, 16, 16))
+    run = resolved(load(config_for(source, tmp_path / "out.zarr")))
+    soft, there = tmp_path / "out.soft.zarr", RunDir.of_output(tmp_path / "out.zarr")
+    create_group(soft, {}, {"run": run.id, "output": "out.zarr"})
+    assert run_dir_of(soft) == RunDir.of_output(soft)
+    there.path.mkdir()
+    run.record(1).write(there)
+    assert run_dir_of(soft) == there
+    create_group(soft, {}, {"run": "another", "output": "out.zarr"})
+    assert run_dir_of(soft) == RunDir.of_output(soft)
+
+
+def test_images_of_an_output_with_brackets_in_its_name_are_found(
+    tmp_path: Path,
+) -> None:
+    for name in ("a[1].zarr", "a[1].soft.zarr"):
+        create_group(tmp_path / name, {}, {})
+    found = _group(tmp_path / "a[1].zarr", "soft", None)
+    assert found == tmp_path / "a[1].soft.zarr"

@@ -13,7 +13,13 @@ import pytest
 from denoise_daisy.algorithms.labelling import label_block, pieces_of
 from denoise_daisy.errors import InputError
 from denoise_daisy.outputs import object_table
-from denoise_daisy.outputs.object_table import Format, Frame, Objects, to_file
+from denoise_daisy.outputs.object_table import (
+    Format,
+    Frame,
+    Objects,
+    _distinct,
+    to_file,
+)
 
 READ = {"csv": pd.read_csv, "parquet": pd.read_parquet}
 
@@ -122,3 +128,17 @@ def test_parquet_is_refused_where_it_cannot_be_written(
     object_table.check_format("csv", "cells")
     with pytest.raises(InputError, match="pyarrow"):
         object_table.check_format("parquet", "cells")
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (["a", "b"], ["a", "b"]),
+        (["a", "b", "a"], ["a_0", "b", "a_2"]),
+        (["x", "x", "x_1"], ["x_0", "x_1_1", "x_1_2"]),
+    ],
+)
+def test_channels_of_any_names_have_columns_of_their_own(
+    names: list[str], columns: list[str]
+) -> None:
+    assert _distinct(names) == columns

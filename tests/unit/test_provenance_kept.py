@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from denoise_daisy.errors import RefusedError
+from denoise_daisy.errors import BlocksFailed, Interrupted, RefusedError
 from denoise_daisy.images.original import Original
 from denoise_daisy.resolved.resolve import resolve
+from denoise_daisy.runs import provenance as kept
 from denoise_daisy.runs.noted import settings
 from denoise_daisy.runs.provenance import MOST_CHARACTERS, provenance
 from denoise_daisy.runs.rerun import _refuse_changes
@@ -134,3 +136,23 @@ def test_a_stage_that_is_left_alone_is_noted_as_it_was_done(tmp_path: Path) -> N
     again = resolve(changed, lacking, before.id)
     with pytest.raises(RefusedError, match="soft: nothing is noted of it"):
         _refuse_changes(tmp_path / "out.zarr", again, lacking)
+
+
+def test_a_start_that_was_interrupted_looks_at_no_voxels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Any other end does."""
+    shown: list[object] = []
+    monkeypatch.setattr(kept, "show_written", lambda *all_: shown.append(all_))
+    found: Any = SimpleNamespace(run=None, ledgers={}, left_alone=(), unneeded=())
+    for end in (Interrupted("stopped", 15), BlocksFailed("failed")):
+        with pytest.raises(type(end)):
+            _end_by(end, found)
+    assert shown == [(None, {}, ())]
+
+
+def _end_by(end: Exception, found: Any) -> None:
+    try:
+        raise end
+    finally:
+        kept.complete(found)
