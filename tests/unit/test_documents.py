@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from denoise_daisy import Config
-from harness import ROOT, cli, environment, small_czi
+from harness import REAL_WAITS, ROOT, cli, environment, small_czi
 from harness.documents import DOCUMENTS, Shell, Snippet, config_of, fences
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -136,7 +136,7 @@ def test_the_readmes_chain_of_tasks_runs_and_leaves_what_it_says(
     config = config_of(fences(README, "json")[2])
     (tmp_path / "config.json").write_text(json.dumps(config))
     shutil.copy(ROOT / "configs" / "examples.py", tmp_path)
-    end = cli(tmp_path / "config.json")
+    end = cli(tmp_path / "config.json", env=REAL_WAITS)
     assert end.returncode == 0, end.stderr
     left = next(code for code in fences(README, "") if "ledger" in code)
     named = re.findall(r"^( *)([\w./*]+)  ", left, re.MULTILINE)
