@@ -22,6 +22,7 @@ from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.scheduler import Scheduler
+from denoise_daisy.status import keeper
 from harness import config_for, load, small_czi
 
 
@@ -51,6 +52,8 @@ def count_calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     monkeypatch.setattr(RunRecord, "read", counted_read)
     monkeypatch.setattr(LocalWorkers, "launcher", counted_launcher)
     monkeypatch.setattr(Scheduler, "run", lambda _: None)
+    # The page of a run is made by those who look at it, in a thread of its own.
+    monkeypatch.setattr(keeper, "are_kept", lambda: False)
     return calls
 
 
@@ -81,7 +84,7 @@ def test_a_run_that_another_has_just_begun_is_left_alone(
             run(load(config), say=lambda _: None)
             super().__init__(run_dir)
 
-    monkeypatch.setattr("denoise_daisy.runs.run_one.Lock", LockTakenLate)
+    monkeypatch.setattr("denoise_daisy.run_dir.lock.Lock", LockTakenLate)
     with pytest.raises(RefusedError, match="has just started a run"):
         run(load(config), say=lambda _: None)
     assert json.loads(file.read_text())["epoch"] == 1
