@@ -336,20 +336,28 @@ def image_of(folder: Path, name: str) -> Path:
 def files_of(output: Path) -> dict[str, bytes]:
     """Every file of a run's outputs, and of what its tasks keep, by its path.
 
-    Without the run's own id, which differs from run to run.
+    Without what groups say of their own run, such as when it began.
     """
     folder, run = output.parent, output.with_name(f"{output.name}.run")
     places = {*folder.glob(f"{output.stem}.*"), run / "tasks"} - {run}
     files = (p for place in places for p in (place, *place.rglob("*")) if p.is_file())
-    record = run / "run.json"  # which a start that was hit early has not written
-    own = json.loads(record.read_text())["id"].encode() if record.is_file() else b""
     contents = {p: p.read_bytes() for p in files}
     return {
-        str(p.relative_to(folder)): data.replace(own, b"")
-        if p.suffix == ".json"
+        str(p.relative_to(folder)): without_its_run(data)
+        if p.name == "zarr.json"
         else data
         for p, data in contents.items()
     }
+
+
+def without_its_run(data: bytes) -> bytes:
+    """The metadata of a group or an array, but for what they say of their run."""
+    try:
+        told = json.loads(data)
+        del told["attributes"]["denoise_daisy"]
+    except (ValueError, KeyError, TypeError):
+        return data
+    return json.dumps(told).encode()
 
 
 def uninterrupted(folder: Path, name: str) -> dict[str, bytes]:
