@@ -42,7 +42,9 @@ def test_a_block_is_measured_and_nothing_is_written(
     assert took["voxel_bytes"] == 4 * 32 * 64 * 2
     assert 0 < took["encoded_bytes"] < took["voxel_bytes"]
     # It is a process like a worker's: with its libraries, and without the plan's.
-    assert 100 << 20 < took["memory_bytes"] < told["blocks"]["memory_bytes"]
+    # What Python itself takes differs by some MiB from one process to the next.
+    most = told["blocks"]["memory_bytes"] + (4 << 20)
+    assert 100 << 20 < took["memory_bytes"] < most
     assert told["blocks"]["seconds"] == pytest.approx(took["seconds"])
     share = took["encoded_bytes"] / took["voxel_bytes"]
     assert told["output"]["compressed_bytes"] == pytest.approx(share * 96 * 64 * 4 * 2)
