@@ -11,9 +11,6 @@ from xml.etree import ElementTree
 SUBSET = "CreateSubset"
 """Steps of a name that begins so cut the image, and change no voxel."""
 
-POINTWISE = ("BackgroundSubtraction", "BackgroundCorrection", "ShadingCorrection")
-"""Steps that change grey levels, and leave the noise of neighbours independent."""
-
 SPREADING = re.compile(
     r"deconv|deskew|unsharp|sharpen|airyscan|scal|resampl|smooth|gauss|median|mean"
     r"|denois|lowpass|filter|fus|stitch|rotat|warp|align|shift|sim\b|binning",
