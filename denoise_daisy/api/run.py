@@ -6,11 +6,11 @@ from pathlib import Path
 from denoise_daisy.api.result import Result
 from denoise_daisy.config import AnyConfig, Config
 from denoise_daisy.errors import BlocksFailed
-from denoise_daisy.events import Tell
+from denoise_daisy.events import Tell, end_told
 from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.many import run_many
 from denoise_daisy.runs.many_images import is_many, run_dir_of_many
-from denoise_daisy.runs.run import run as start
-from denoise_daisy.runs.run_one import Say
+from denoise_daisy.runs.run_one import Asked, Say, run_one
 
 
 def run(  # noqa: PLR0913 - what a person may ask for
@@ -31,11 +31,12 @@ def run(  # noqa: PLR0913 - what a person may ask for
     ----------
     config : Config, path or dict
     tasks, overwrite, grace_seconds, unchecked_ndsafir, strict, extend
-        As the options of the command line: only these tasks; start over; seconds that
-        blocks in flight get after an interrupt; any version of ndsafir; refuse what
-        there are warnings of; go on where the image has got longer along t.
+        As the options of the command line: only these tasks (``denoise`` the first);
+        start over; seconds that blocks in flight get after an interrupt; any version
+        of ndsafir; refuse what there are warnings of; go on where the image has got
+        longer along t.
     say, tell
-        Take what a person reads, and events for other programs.
+        Take what a person reads, and events for other programs (`events.Tell`).
 
     Raises
     ------
@@ -48,17 +49,11 @@ def run(  # noqa: PLR0913 - what a person may ask for
     """
     given = Config.of(config)
     try:
-        start(
-            given,
-            tasks=tasks,
-            overwrite=overwrite,
-            grace_seconds=grace_seconds,
-            unchecked_ndsafir=unchecked_ndsafir,
-            strict=strict,
-            extend=extend,
-            say=say,
-            tell=tell,
-        )
+        with end_told(tell) as told:
+            asked = Asked(
+                tasks, overwrite, grace_seconds, unchecked_ndsafir, strict, extend, told
+            )
+            (run_many if is_many(given) else run_one)(given, asked, say)
     except BlocksFailed as error:
         error.result = _result(given)
         raise

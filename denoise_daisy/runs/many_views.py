@@ -27,19 +27,7 @@ def verify_many(hub: RunDir) -> str:
     BlocksFailed
         Some are damaged, or can't be checked; all others were checked.
     """
-    said, bad = [], []
-    for name, output in ManyRecord.of(hub).outputs(hub).items():
-        run_dir = RunDir.of_output(output)
-        if not run_dir.run_file.exists():
-            said.append(f"{name}: not begun")
-            continue
-        try:
-            said.append(f"{name}: {verify(run_dir)}")
-        except DenoiseDaisyError as error:
-            bad.append(f"{name}: {error}")
-    if bad:
-        raise BlocksFailed("\n".join([*said, *bad]))
-    return "\n".join(said)
+    return _of_each(hub, verify)
 
 
 def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
@@ -50,6 +38,11 @@ def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
     BlocksFailed
         Some can't be made; all others were.
     """
+    return _of_each(hub, lambda run_dir: write_report(run_dir, seconds=seconds))
+
+
+def _of_each(hub: RunDir, do: Callable[[RunDir], object]) -> str:
+    """What is said of each image that was begun."""
     said, bad = [], []
     for name, output in ManyRecord.of(hub).outputs(hub).items():
         run_dir = RunDir.of_output(output)
@@ -57,7 +50,7 @@ def report_of_many(hub: RunDir, *, seconds: float | None) -> str:
             said.append(f"{name}: not begun")
             continue
         try:
-            said.append(f"{name}: {write_report(run_dir, seconds=seconds)}")
+            said.append(f"{name}: {do(run_dir)}")
         except DenoiseDaisyError as error:
             bad.append(f"{name}: {error}")
     if bad:
