@@ -6,9 +6,7 @@
 >>> dd.open("config.json").image[0, 0, 10]  # doctest: +SKIP
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,40 +53,11 @@ _HOMES = {
 }
 
 
-def _public(name: str) -> Any:
-    """A public name, imported once it is used: a job of workers needs none of them."""
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-class _Package(ModuleType):
-    """The package: two of its functions have the names of packages in it."""
-
-    @property
-    def status(self) -> Any:
-        """The function."""
-        return _public("status")
-
-    @status.setter
-    def status(self, package: ModuleType) -> None:
-        """Importing that package must not put it in the place of the function."""
-
-    @property
-    def report(self) -> Any:
-        """The function."""
-        return _public("report")
-
-    @report.setter
-    def report(self, package: ModuleType) -> None:
-        """As of the other."""
-
-
-sys.modules[__name__].__class__ = _Package
-
-
 def __getattr__(name: str) -> Any:
+    """A public name, imported once it is used: a job of workers needs none of them."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return _public(name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

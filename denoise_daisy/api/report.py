@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from denoise_daisy.api.found import AnyRun, find_run
+from denoise_daisy.assessing.files import Written, write_report
 from denoise_daisy.errors import InputError
-from denoise_daisy.report.files import Written, write_report
 from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
 
 

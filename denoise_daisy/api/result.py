@@ -8,12 +8,12 @@ from pathlib import Path
 from denoise_daisy.api.opened import Output
 from denoise_daisy.api.opened import open as open_output
 from denoise_daisy.denoisers.noise import NoiseNumbers
+from denoise_daisy.monitoring.collect import run_status
+from denoise_daisy.monitoring.values import RunStatus, StageStatus
 from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.status.collect import run_status
-from denoise_daisy.status.values import RunStatus, StageStatus
 from denoise_daisy.tasks.denoise import DENOISE
 
 PAGE = "status.html"

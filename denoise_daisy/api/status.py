@@ -2,9 +2,9 @@
 
 from denoise_daisy.api.found import AnyRun, find_run
 from denoise_daisy.errors import InputError
+from denoise_daisy.monitoring.collect import run_status
+from denoise_daisy.monitoring.values import RunStatus
 from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
-from denoise_daisy.status.collect import run_status
-from denoise_daisy.status.values import RunStatus
 
 
 def status(run: AnyRun) -> RunStatus:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoise_daisy.api.preview import preview
+from denoise_daisy.assessing.page_file import check_file, preview_file, write_page
 from denoise_daisy.commands.common import print_answer
 from denoise_daisy.config import Config
-from denoise_daisy.report.page_file import check_file, preview_file, write_page
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.many_images import first_of
 from denoise_daisy.runs.preview_page import page

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from denoise_daisy.api.found import find_run
+from denoise_daisy.assessing.files import write_report
 from denoise_daisy.commands.common import add_path_of_run, print_answer
 from denoise_daisy.errors import InputError
-from denoise_daisy.report.files import write_report
 from denoise_daisy.run_dir.many_record import is_of_many
 from denoise_daisy.runs.many_views import report_of_many
 

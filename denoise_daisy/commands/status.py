@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from denoise_daisy.api.found import find_run
 from denoise_daisy.commands.common import add_path_of_run, print_answer
+from denoise_daisy.monitoring.as_json import status_json
+from denoise_daisy.monitoring.collect import StatusReader
+from denoise_daisy.monitoring.many import ManyReader, ManyStatus, many_text
+from denoise_daisy.monitoring.text import status_text
+from denoise_daisy.monitoring.values import RunStatus
+from denoise_daisy.monitoring.watch import Watching
 from denoise_daisy.run_dir.many_record import is_of_many
-from denoise_daisy.status.as_json import status_json
-from denoise_daisy.status.collect import StatusReader
-from denoise_daisy.status.many import ManyReader, ManyStatus, many_text
-from denoise_daisy.status.text import status_text
-from denoise_daisy.status.values import RunStatus
-from denoise_daisy.status.watch import Watching
 from denoise_daisy.waits import WAITS
 
 if TYPE_CHECKING:

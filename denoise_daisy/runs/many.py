@@ -16,6 +16,7 @@ from denoise_daisy.durable import delete, make_folders
 from denoise_daisy.errors import DenoiseDaisyError, RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.machine import raise_file_limit
+from denoise_daisy.monitoring.keeper import page_said
 from denoise_daisy.notify import Notifier
 from denoise_daisy.run_dir.at_work import end_at_work
 from denoise_daisy.run_dir.lock import Lock
@@ -44,7 +45,6 @@ from denoise_daisy.runs.start import Among
 from denoise_daisy.scheduling.crew import Crew
 from denoise_daisy.scheduling.hiccups import Hiccups
 from denoise_daisy.scheduling.signals import Signals
-from denoise_daisy.status.keeper import page_said
 from denoise_daisy.waits import WAITS
 
 MOST_AT_ONCE = 64

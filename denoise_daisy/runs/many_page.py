@@ -7,12 +7,8 @@ from os.path import relpath
 from urllib.parse import quote
 
 from denoise_daisy.amounts import duration
-from denoise_daisy.run_dir.run_dir import RunDir
-from denoise_daisy.runs.many_images import OneOfMany
-from denoise_daisy.runs.many_table import Outcome
-from denoise_daisy.runs.warnings import first_sentence
-from denoise_daisy.status.keeper import page_kept
-from denoise_daisy.status.many_page import (
+from denoise_daisy.monitoring.keeper import page_kept
+from denoise_daisy.monitoring.many_page import (
     AT_WORK,
     DONE,
     FAILED,
@@ -20,7 +16,11 @@ from denoise_daisy.status.many_page import (
     ImageRow,
     page_of_many,
 )
-from denoise_daisy.status.values import State
+from denoise_daisy.monitoring.values import State
+from denoise_daisy.run_dir.run_dir import RunDir
+from denoise_daisy.runs.many_images import OneOfMany
+from denoise_daisy.runs.many_table import Outcome
+from denoise_daisy.runs.warnings import first_sentence
 
 
 def pages_kept(

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from denoise_daisy.amounts import core_time, size
+from denoise_daisy.assessing.files import write_report
 from denoise_daisy.config import Config
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
-from denoise_daisy.report.files import write_report
 from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.run_dir.many_record import ManyRecord
 from denoise_daisy.run_dir.run_dir import RunDir

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from denoise_daisy.algorithms.residuals import ResidualFigures
 from denoise_daisy.amounts import core_time, duration
-from denoise_daisy.geometry import AXES
-from denoise_daisy.report.limits import (
+from denoise_daisy.assessing.limits import (
     LEAST_VARIANCE,
     MOST_BELOW,
     MOST_LEFT,
@@ -16,6 +15,7 @@ from denoise_daisy.report.limits import (
     NOTHING_REMOVED,
     is_shifted,
 )
+from denoise_daisy.geometry import AXES
 from denoise_daisy.runs.preview import Preview, Tried
 from denoise_daisy.runs.preview_sweep import Score, in_words
 from denoise_daisy.runs.preview_trial import Part

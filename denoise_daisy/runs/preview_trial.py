@@ -11,6 +11,7 @@ from funlib.geometry import Roi
 
 from denoise_daisy.algorithms.residuals import ResidualFigures, residual_figures
 from denoise_daisy.amounts import GIB
+from denoise_daisy.assessing.pure_noise import denoised_noise, noise_left, noise_shape
 from denoise_daisy.blockwise.fit import trim
 from denoise_daisy.blockwise.limits import Pace
 from denoise_daisy.blockwise.sources import Raw
@@ -21,7 +22,6 @@ from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
 from denoise_daisy.images.image import Image, roi_of, valid_in
 from denoise_daisy.machine import free_memory
-from denoise_daisy.report.pure_noise import denoised_noise, noise_left, noise_shape
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.runs.plan_hours import Clock

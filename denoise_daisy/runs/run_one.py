@@ -14,6 +14,8 @@ from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.durable import is_there, persistently
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.events import Tell
+from denoise_daisy.monitoring.keeper import page_kept
+from denoise_daisy.monitoring.run_page import pages_of
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.resolve import with_denoiser
 from denoise_daisy.resolved.run import ResolvedRun
@@ -32,8 +34,6 @@ from denoise_daisy.runs.provenance import complete, ended_before, now
 from denoise_daisy.runs.report_at_end import reported
 from denoise_daisy.runs.start import Among, Start
 from denoise_daisy.runs.warnings import refuse, warnings_of
-from denoise_daisy.status.keeper import page_kept
-from denoise_daisy.status.run_page import pages_of
 
 Say = Callable[[str], None]
 

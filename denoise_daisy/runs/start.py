@@ -13,6 +13,7 @@ from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.durable import persistently, remove_partials
 from denoise_daisy.errors import BlocksFailed, RunStopped
 from denoise_daisy.events import Tell
+from denoise_daisy.monitoring.keeper import page_said
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
@@ -29,7 +30,6 @@ from denoise_daisy.scheduling.run_progress import ShowsProgress
 from denoise_daisy.scheduling.scheduler import Scheduler, Shared
 from denoise_daisy.scheduling.signals import Signals
 from denoise_daisy.scheduling.stage_state import StageState, stage_states
-from denoise_daisy.status.keeper import page_said
 
 logger = logging.getLogger("denoise_daisy")
 

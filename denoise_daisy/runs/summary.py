@@ -7,6 +7,7 @@ from pathlib import Path
 from denoise_daisy.amounts import duration, voxel_rate
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import is_there
+from denoise_daisy.monitoring.text import as_is_text, engines_text
 from denoise_daisy.progress import listing
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Totals
@@ -15,7 +16,6 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.tracebacks import traceback_file
 from denoise_daisy.runs.warnings import first_sentence
 from denoise_daisy.scheduling.stage_state import StageState
-from denoise_daisy.status.text import as_is_text, engines_text
 
 
 def summary(

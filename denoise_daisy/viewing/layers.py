@@ -18,12 +18,12 @@ from denoise_daisy.geometry import AXES
 from denoise_daisy.images.formats import open_image
 from denoise_daisy.images.image import COLORS, Image
 from denoise_daisy.images.input import volume_of
+from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.outputs.ome_groups import ome_of
 from denoise_daisy.outputs.ome_zarr import open_so_far
 from denoise_daisy.outputs.opened_image import OpenedImage, as_dask
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.lazy import lazy
-from denoise_daisy.status.collect import run_status
 
 if TYPE_CHECKING:
     import dask.array as da

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from denoise_daisy.report.make import Made, make
-from denoise_daisy.report.values import Report
+from denoise_daisy.assessing.make import Made, make
+from denoise_daisy.assessing.values import Report
 from denoise_daisy.run_dir.run_dir import RunDir
 from harness import config_for, write_config
 from harness.oracles import go

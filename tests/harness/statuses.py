@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from denoise_daisy.forecast import TimeLeft
-from denoise_daisy.status.history import History, rows_of
-from denoise_daisy.status.values import (
+from denoise_daisy.monitoring.history import History, rows_of
+from denoise_daisy.monitoring.values import (
     DONE,
     FAILED,
     ORPHANED,

@@ -7,15 +7,15 @@ from typing import assert_type
 import denoise_daisy as dd
 from denoise_daisy.api.opened import Output
 from denoise_daisy.api.result import Result
+from denoise_daisy.assessing.files import Written
 from denoise_daisy.denoisers.noise import NoiseNumbers
+from denoise_daisy.monitoring.values import RunStatus
 from denoise_daisy.outputs.opened_image import OpenedImage
-from denoise_daisy.report.files import Written
 from denoise_daisy.runs.calibrate import Calibration
 from denoise_daisy.runs.inspect import Inspection
 from denoise_daisy.runs.plan import Plan
 from denoise_daisy.runs.preview import Preview
 from denoise_daisy.runs.verify import Verification
-from denoise_daisy.status.values import RunStatus
 
 
 def use(path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from demo_czi import write_czi
 
-from denoise_daisy.report.values import Report
+from denoise_daisy.assessing.values import Report
 from harness.chains import Chain
 from harness.reported import Reported, finished_in
 from harness.shared import once

@@ -236,11 +236,11 @@ def test_calibrated_numbers_are_put_into_a_config(tmp_path: Path) -> None:
 
 def test_the_function_is_there_whatever_of_the_package_was_imported() -> None:
     script = """
-import denoise_daisy.status.values, denoise_daisy.report.values, denoise_daisy
+import denoise_daisy.monitoring.values, denoise_daisy.assessing.values, denoise_daisy
 from denoise_daisy import report, status
 assert callable(status) and denoise_daisy.status is status
 assert callable(report) and denoise_daisy.report is report
-from denoise_daisy.status import values
+from denoise_daisy.monitoring import values
 assert values.RunStatus.__name__ == "RunStatus"
 """
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -18,11 +18,11 @@ from funlib.geometry import Coordinate, Roi
 from skimage.metrics import peak_signal_noise_ratio
 
 from denoise_daisy.api import opened
+from denoise_daisy.assessing import make as make_module
+from denoise_daisy.assessing.files import write_report
+from denoise_daisy.assessing.make import NOT_YET, make, read
+from denoise_daisy.assessing.values import Report
 from denoise_daisy.errors import BlocksFailed, RunStopped
-from denoise_daisy.report import make as make_module
-from denoise_daisy.report.files import write_report
-from denoise_daisy.report.make import NOT_YET, make, read
-from denoise_daisy.report.values import Report
 from denoise_daisy.run_dir.checksums import chunk_checksums, encoded
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE, Entry
 from denoise_daisy.run_dir.run_dir import RunDir

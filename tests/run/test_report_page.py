@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from denoise_daisy.report.files import page_of_report
-from denoise_daisy.report.values import Report
+from denoise_daisy.assessing.files import page_of_report
+from denoise_daisy.assessing.values import Report
 from harness.browser import axe_violations, by_keyboard, chromium, overflow, shown
 from harness.reported import Reported
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pytest
 
+from denoise_daisy.monitoring.text import status
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir, find
-from denoise_daisy.status.text import status
 from denoise_daisy.waits import VARIABLE
 from harness import (
     cli,

@@ -96,9 +96,9 @@ def test_a_command_that_hangs_is_no_answer_and_nothing_of_it_is_left(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Waits().command == 60
-    monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.1))
     site.submit(1)
     site.hangs("squeue")
+    monkeypatch.setattr(batch_command, "WAITS", Waits(command=0.1))
     communicate, numbers = subprocess.Popen.communicate, count(1)
     hanging = site.folder / "hanging"
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from denoise_daisy.monitoring.history import History, busy_shares, rows_of, spread
+from denoise_daisy.monitoring.page_plots import plots_of
+from denoise_daisy.monitoring.planes import counts_by_plane
+from denoise_daisy.monitoring.values import DONE, FAILED, LEFT, ORPHANED, RUNNING
 from denoise_daisy.reports.block_map import COLOURS, BlockMap, block_map
-from denoise_daisy.status.history import History, busy_shares, rows_of, spread
-from denoise_daisy.status.page_plots import plots_of
-from denoise_daisy.status.planes import counts_by_plane
-from denoise_daisy.status.values import DONE, FAILED, LEFT, ORPHANED, RUNNING
 
 
 def pixels(drawn: BlockMap) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 from denoise_daisy.blockwise.block_shape import Blocks
 from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
+from denoise_daisy.monitoring.text import status
 from denoise_daisy.notify import Notifier
 from denoise_daisy.run_dir.connection import Connection, Hint, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
@@ -23,7 +24,6 @@ from denoise_daisy.runs import clearing, start
 from denoise_daisy.runs.summary import summary
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
-from denoise_daisy.status.text import status
 from harness.one_start import forty_blocks
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from denoise_daisy.durable import write_atomic
 from denoise_daisy.errors import BlocksFailed, Interrupted
+from denoise_daisy.monitoring import keeper
+from denoise_daisy.monitoring.keeper import MakePage, page_kept
+from denoise_daisy.monitoring.values import State
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.signals import NUMBERS
-from denoise_daisy.status import keeper
-from denoise_daisy.status.keeper import MakePage, page_kept
-from denoise_daisy.status.values import State
 from denoise_daisy.waits import Waits
 from harness.waiting import wait_until
 

@@ -9,20 +9,20 @@ import pytest
 from funlib.geometry import Roi
 from scipy import ndimage
 
-from denoise_daisy.denoisers.noise import NoiseNumbers, models_of
-from denoise_daisy.denoisers.survey import survey
-from denoise_daisy.images.image import Image
-from denoise_daisy.report.figures import of_channel, of_seams
-from denoise_daisy.report.judgement import (
+from denoise_daisy.assessing.figures import of_channel, of_seams
+from denoise_daisy.assessing.judgement import (
     Channel,
     channels_of,
     findings,
     of_the_whole,
 )
-from denoise_daisy.report.noise import measured_noise, noises
-from denoise_daisy.report.places import Place
-from denoise_daisy.report.residuals import residuals
-from denoise_daisy.report.values import Likeness, Noise, Residual, Seam, Voxels
+from denoise_daisy.assessing.noise import measured_noise, noises
+from denoise_daisy.assessing.places import Place
+from denoise_daisy.assessing.residuals import residuals
+from denoise_daisy.assessing.values import Likeness, Noise, Residual, Seam, Voxels
+from denoise_daisy.denoisers.noise import NoiseNumbers, models_of
+from denoise_daisy.denoisers.survey import survey
+from denoise_daisy.images.image import Image
 from harness.images import MemoryImage
 
 GAIN, BACK = 3.0, 100.0

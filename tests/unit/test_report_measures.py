@@ -13,7 +13,7 @@ from denoise_daisy.algorithms.ring_correlation import (
     ring_correlation,
 )
 from denoise_daisy.algorithms.seams import LAYERS, seam_score, sure_errors
-from denoise_daisy.report.cost import bottleneck
+from denoise_daisy.assessing.cost import bottleneck
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from funlib.geometry import Coordinate, Roi
 
+from denoise_daisy.assessing import places, section, views
+from denoise_daisy.assessing.allowance import Allowance
+from denoise_daisy.assessing.on_disk import OnDisk
+from denoise_daisy.assessing.places import Place, choose_window
+from denoise_daisy.assessing.residuals import residuals
+from denoise_daisy.assessing.values import Resolution
 from denoise_daisy.geometry import LevelTransform
-from denoise_daisy.report import places, section, views
-from denoise_daisy.report.allowance import Allowance
-from denoise_daisy.report.on_disk import OnDisk
-from denoise_daisy.report.places import Place, choose_window
-from denoise_daisy.report.residuals import residuals
-from denoise_daisy.report.values import Resolution
 
 
 def disk(run: Any) -> OnDisk:

@@ -16,13 +16,13 @@ from denoise_daisy import run
 from denoise_daisy.__main__ import main
 from denoise_daisy.errors import BlocksFailed, RefusedError
 from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.monitoring import keeper
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.scheduling.scheduler import Scheduler
-from denoise_daisy.status import keeper
 from harness import config_for, load, small_czi
 
 

@@ -22,6 +22,22 @@ from denoise_daisy import run
 from denoise_daisy.errors import RunStopped
 from denoise_daisy.geometry import Index
 from denoise_daisy.launchers import own_job
+from denoise_daisy.monitoring import collect
+from denoise_daisy.monitoring.as_json import status_json
+from denoise_daisy.monitoring.collect import StatusReader, run_status
+from denoise_daisy.monitoring.many import ImageStatus, ManyReader, ManyStatus, many_text
+from denoise_daisy.monitoring.pace import in_its_time
+from denoise_daisy.monitoring.run_page import history_of, pages_of
+from denoise_daisy.monitoring.text import status_text
+from denoise_daisy.monitoring.values import (
+    DONE,
+    FAILED,
+    LEFT,
+    ORPHANED,
+    RUNNING,
+    RunStatus,
+)
+from denoise_daisy.monitoring.watch import Found, Watching, on_screen
 from denoise_daisy.run_dir.connection import Hint, write_ready
 from denoise_daisy.run_dir.ledger_lines import Entry, LedgerWriter
 from denoise_daisy.run_dir.lock import Lock, LockHolder
@@ -32,15 +48,6 @@ from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.tracebacks import MOST_FILES, keep_traceback
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.scheduling.scheduler import Scheduler
-from denoise_daisy.status import collect
-from denoise_daisy.status.as_json import status_json
-from denoise_daisy.status.collect import StatusReader, run_status
-from denoise_daisy.status.many import ImageStatus, ManyReader, ManyStatus, many_text
-from denoise_daisy.status.pace import in_its_time
-from denoise_daisy.status.run_page import history_of, pages_of
-from denoise_daisy.status.text import status_text
-from denoise_daisy.status.values import DONE, FAILED, LEFT, ORPHANED, RUNNING, RunStatus
-from denoise_daisy.status.watch import Found, Watching, on_screen
 from harness import config_for, load, small_czi
 
 SOFT = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}}

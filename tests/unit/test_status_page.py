@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from denoise_daisy.status import many_page
-from denoise_daisy.status.history import NO_HISTORY
-from denoise_daisy.status.many_page import ImageRow, page_of_many
-from denoise_daisy.status.page import page_of
-from denoise_daisy.status.values import RunStatus
+from denoise_daisy.monitoring import many_page
+from denoise_daisy.monitoring.history import NO_HISTORY
+from denoise_daisy.monitoring.many_page import ImageRow, page_of_many
+from denoise_daisy.monitoring.page import page_of
+from denoise_daisy.monitoring.values import RunStatus
 from harness.browser import axe_violations, by_keyboard, overflow, shown
 from harness.statuses import (
     HOSTILE,

@@ -1,0 +1,133 @@
+"""How fast a run is, since its latest start."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from denoise_daisy.forecast import Ahead, Pace, TimeLeft, time_left
+from denoise_daisy.monitoring.stages import Failures
+from denoise_daisy.monitoring.values import StageStatus
+from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
+from denoise_daisy.run_dir.ledger_rows import ROW
+from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.lock import LockHolder
+from denoise_daisy.run_dir.worker_states import WorkerState
+
+Tables = Mapping[str, LedgerTable]
+
+ASTRAY = 3600.0
+"""Seconds by which clocks may differ; one that is off by more is not believed."""
+
+
+def ahead_of(
+    run: ResolvedRun,
+    tables: Tables,
+    stages: Iterable[StageStatus],
+    failures: Mapping[str, Failures],
+    start: int,
+) -> Iterator[Ahead]:
+    """What is left of each stage, and how long its blocks took since a start.
+
+    What has failed and will be tried again is left as well.
+    """
+    for stage, told in zip(run.stages, stages, strict=True):
+        pace, guess, again = Pace(), stage.usual_seconds, 0
+        if table := tables.get(stage.name):
+            rows = table.rows
+            rows = rows[rows["is_done"]]
+            now = rows[rows["epoch"] == start]
+            order = np.argsort(now["ended"], kind="stable")
+            pace = Pace.of(now["seconds"][order].astype(float))
+            guess = float(rows["seconds"].mean()) if len(rows) else guess
+            again = int(np.count_nonzero(~failures[stage.name].given_up))
+        yield Ahead(
+            name=stage.name,
+            reads=told.reads,
+            pool=run.pool_of(stage).name,
+            left=told.left + again,
+            at_work=told.running,
+            done=told.done,
+            pace=pace,
+            guess=guess,
+        )
+
+
+def expected_end(
+    run: ResolvedRun, ahead: Sequence[Ahead], workers: Iterable[WorkerState]
+) -> TimeLeft | None:
+    """How long what is left will take those who are at work."""
+    running = Counter(worker.pool for worker in workers)
+    hands = {pool.name: pool.workers.hands(running[pool.name]) for pool in run.pools}
+    return time_left(ahead, hands)
+
+
+def elapsed(
+    tables: Tables, start: int, lock: LockHolder | None, *, is_at_work: bool
+) -> float | None:
+    """Seconds since a start began, till now or till its last line."""
+    if lock is None:
+        return None
+    rows = np.concatenate([np.empty(0, ROW), *_of_start(tables, start)])
+    rows = rows[in_its_time(rows["ended"], rows["seconds"], lock)]
+    end = time.time() if is_at_work else int(rows["ended"].max(initial=0))
+    return max(0.0, end - lock.started) if end else None
+
+
+def voxels_per_second(
+    run: ResolvedRun, table: LedgerTable, start: int, lock: LockHolder | None
+) -> float | None:
+    """Voxels denoised in a second of the time in which any were, since a start."""
+    grid, engines = run.denoising.grid, table.names.engines
+    rows = table.rows
+    mask = rows["is_done"] & (rows["epoch"] == start) & (rows["shape"] == 0)
+    mask &= rows["ended"] > 0
+    if NO_ENGINE in engines:
+        mask &= rows["engine"] != engines.index(NO_ENGINE)
+    rows = rows[mask]
+    if not len(rows):
+        return None
+    blocks = np.zeros(grid.size, bool)
+    blocks[table.flat(rows)] = True
+    voxels = grid.voxels_in(blocks) * run.image.shape[1]
+    rows = rows[in_its_time(rows["ended"], rows["seconds"], lock)]
+    first = float((rows["ended"] - rows["seconds"].astype(float)).min())
+    span = max(float(rows["ended"].max()) - first, float(rows["seconds"].max()))
+    return voxels / span if span > 0 else None
+
+
+def done_by(tables: Tables, start: int) -> Counter[str]:
+    """Blocks done since a start, by worker."""
+    found = Counter[str]()
+    for table in tables.values():
+        rows = table.rows
+        own = rows[rows["is_done"] & (rows["epoch"] == start)]
+        names = table.names.workers
+        counts = np.bincount(own["worker"], minlength=len(names))
+        found.update(dict(zip(names, counts.tolist(), strict=True)))
+    return found
+
+
+def in_its_time(
+    ended: np.ndarray, seconds: np.ndarray, lock: LockHolder | None
+) -> np.ndarray:
+    """Which blocks of the latest start were done while it went on, by their times.
+
+    A host with a wrong clock tells others.  Where it is most of them that do, the lock
+    is wrong, or not that of the start.
+    """
+    every = np.ones(len(ended), bool)
+    if lock is None:
+        return every
+    began = ended - seconds.astype(float)
+    now = max(time.time(), lock.heartbeat)
+    inside = (began >= lock.started - ASTRAY) & (ended <= now + ASTRAY)
+    return inside if 2 * np.count_nonzero(inside) >= len(ended) else every
+
+
+def _of_start(tables: Tables, start: int) -> Iterator[np.ndarray]:
+    for table in tables.values():
+        rows = table.rows
+        yield rows[(rows["epoch"] == start) & (rows["ended"] > 0)]
