@@ -1,6 +1,7 @@
-"""What the pages of docs/ tell people to do works, in the order in which it stands.
+"""What the documents tell people to do works, in the order in which it stands.
 
-Images have the names that the pages give them; they are small.
+Fences of the languages `sh` and `python` are run, of the README too.  Images have the
+names that the pages give them; they are small.
 """
 
 from pathlib import Path
@@ -31,8 +32,7 @@ FIRST_RUN = ROOT / "docs" / "first_run.md"
 TO_RUN = [
     page
     for page in DOCUMENTS
-    if page.is_relative_to(ROOT / "docs")
-    and page != FIRST_RUN
+    if page != FIRST_RUN
     and any(one.language in ("sh", "python") or one.name for one in snippets(page))
 ]
 
@@ -83,7 +83,7 @@ def test_a_page_s_snippets_run_in_their_order(page: Path, tmp_path: Path) -> Non
 def test_there_are_snippets_to_run() -> None:
     names = {page.stem for page in TO_RUN}
     assert {"movies", "thin_stacks", "many_images", "blocks", "slurm", "lsf"} <= names
-    assert {"tasks", "recover"} <= names
+    assert {"tasks", "recover", "README"} <= names
 
 
 def test_a_snippet_that_fails_or_says_something_else_is_found(tmp_path: Path) -> None:
