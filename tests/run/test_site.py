@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -101,27 +102,59 @@ def test_the_reference_has_every_verb_with_all_of_its_options(
             assert f'<span class="pre">{option}' in part, (verb, option)
 
 
-class _Loaded(HTMLParser):
-    """What a page loads as it opens."""
+class _Seen(HTMLParser):
+    """What a page loads as it opens, where its links lead, and where one may lead."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.places: list[str] = []
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.anchors: set[str] = {""}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
-        place = found.get("src") or (found.get("href") if tag == "link" else None)
+        self.anchors.add(found.get("id") or "")
+        place = found.get("src") or found.get("href")
         if place:
-            self.places.append(place)
+            (self.links if tag == "a" else self.loaded).append(place)
 
 
-def test_no_page_needs_the_network(site: Path) -> None:
+@pytest.fixture(scope="module")
+def seen(site: Path) -> dict[Path, _Seen]:
+    """All pages, by their file."""
+    found = {}
     for page in pages(site):
-        loaded = _Loaded()
-        loaded.feed(page.read_text("utf-8"))
-        assert loaded.places
-        for place in loaded.places:
-            assert not re.match(r"(https?:)?//", place), (page, place)
+        found[page] = _Seen()
+        found[page].feed(page.read_text("utf-8"))
+    return found
+
+
+OUTSIDE = re.compile(r"(https?:)?//")
+
+
+def test_no_page_needs_the_network(seen: dict[Path, _Seen]) -> None:
+    for page, parts in seen.items():
+        assert parts.loaded
+        for place in parts.loaded:
+            assert not OUTSIDE.match(place), (page, place)
+
+
+def test_every_link_within_the_site_leads_to_a_page_and_a_place_in_it(
+    seen: dict[Path, _Seen],
+) -> None:
+    """Those of the theme and of generated pages as well, by what is in the files."""
+    asked = 0
+    for page, parts in seen.items():
+        for link in parts.links:
+            if OUTSIDE.match(link):
+                continue
+            path, _, anchor = unquote(link).partition("#")
+            there = (page.parent / path).resolve() if path else page
+            assert there.is_file(), (page, link)
+            if there in seen:
+                assert anchor in seen[there].anchors, (page, link)
+                asked += bool(anchor)
+    assert asked > 100
 
 
 def test_pages_can_be_read_on_a_phone_and_by_everybody(
