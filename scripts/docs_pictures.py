@@ -4,7 +4,7 @@ python scripts/docs_pictures.py FOLDER [OUT]
 
 `FOLDER` is where the commands of docs/first_run.md were run: what these have written is
 taken from there.  The figures of the explanations are drawn from the program's own
-geometry.  Where there is a browser, the page of the run is photographed as well.
+geometry.  Those of the page of a run are made by docs_photographs.py.
 """
 
 import base64

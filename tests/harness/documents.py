@@ -74,9 +74,13 @@ def config_of(code: str) -> dict[str, Any]:
 
 
 class Shell:
-    """A shell in a folder and a home of its own, with the program on its path."""
+    """A shell in a folder and a home of its own, with the program on its path.
 
-    def __init__(self, folder: Path) -> None:
+    Runs make no pages, which take most of the time of a small one, unless `env` sets
+    waits in which they do.
+    """
+
+    def __init__(self, folder: Path, env: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._said: str | None = None
         home, programs = folder / "home", folder / "bin"
@@ -89,7 +93,8 @@ class Shell:
             (folder / name).symlink_to(ROOT / name)
         own = Path(sys.executable).parent
         self._environment = environment(
-            {
+            (env or {})
+            | {
                 "HOME": str(home),
                 "PATH": f"{programs}:{own}:/usr/bin:/bin",
                 "PYTHON": sys.executable,

@@ -51,6 +51,9 @@ def short_waits(**others: float) -> dict[str, str]:
 REAL_WAITS = {VARIABLE: json.dumps({"report": 0.1})}
 """An environment in which runs wait as they do for people."""
 
+AS_FOR_PEOPLE = {VARIABLE: ""}
+"""The same, with the report at a run's end."""
+
 PATIENCE = 120
 """Seconds that a test waits for what it says will come."""
 

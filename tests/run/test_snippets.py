@@ -4,10 +4,12 @@ Fences of the languages `sh` and `python` are run, of the README too.  Images ha
 names that the pages give them; they are small.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from docs_photographs import main as take_photographs
 from docs_pictures import PICTURES
 from docs_pictures import main as make_pictures
 from matplotlib.image import imread
@@ -16,6 +18,7 @@ from denoise_daisy import Config
 from harness import ROOT, config_for, here, small_czi, write_config
 from harness.documents import DOCUMENTS, Shell, Snippet, says, snippets
 from harness.shared import once
+from harness.waiting import AS_FOR_PEOPLE
 
 IMAGES = {
     "embryo.czi": (1, 1, 12, 48, 48),
@@ -59,7 +62,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the tutorial's commands were run; not to be changed."""
 
     def make(folder: Path) -> Path:
-        shell = Shell(folder)
+        shell = Shell(folder, AS_FOR_PEOPLE)
         for snippet in snippets(FIRST_RUN):
             shell.do(snippet)
         return folder
@@ -106,6 +109,8 @@ def test_the_tutorial_runs_and_leaves_what_it_says(first_run: Path) -> None:
         "demo.noise.html",
         "demo.preview.html",
         "demo_data/demo_denoised.zarr",
+        "demo_data/demo_denoised.zarr.run/status.html",
+        "demo_data/demo_denoised.zarr.run/report.json",
     ):
         assert (first_run / name).exists()
 
@@ -127,6 +132,22 @@ def test_the_pictures_are_what_the_program_makes(
         else:
             found, kept = (imread(folder / name) for folder in (tmp_path, PICTURES))
             np.testing.assert_allclose(found, kept, atol=3 / 255)
+
+
+def test_the_photographs_of_a_run_s_page_can_be_taken_again(
+    first_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they show depends on the time; how much of the page they show does not."""
+    if not (shutil.which("chromium") or shutil.which("google-chrome")):
+        pytest.skip("no chromium on this system")
+    monkeypatch.setattr("sys.argv", ["", str(first_run), str(tmp_path)])
+    take_photographs()
+    for name in ("running.webp", "report.webp"):
+        taken, kept = (imread(folder / name) for folder in (tmp_path, PICTURES))
+        assert taken.shape[1] == kept.shape[1]
+        assert taken.shape[0] == pytest.approx(kept.shape[0], rel=0.1)
+        assert len(np.unique(taken)) > 50
+        assert (PICTURES / name).stat().st_size < 200_000
 
 
 def numbers(drawing: Path) -> list[float]:
