@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SAY = partial(print, file=sys.stderr, flush=True)
 
+LAST_PORT = 65535
+
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
@@ -52,9 +54,18 @@ def add(verbs: "Verbs") -> None:
         help="address that Neuroglancer's server listens at (default: %(default)s)",
     )
     verb.add_argument(
-        "--port", type=int, default=0, help="its port (default: any that is free)"
+        "--port", type=_port, default=0, help="its port (default: any that is free)"
     )
     verb.set_defaults(call=_call)
+
+
+def _port(text: str) -> int:
+    number = int(text) if text.isdecimal() else -1
+    if not 0 <= number <= LAST_PORT:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no port. Expected a number from 0 (any) to {LAST_PORT}"
+        )
+    return number
 
 
 def _position(text: str) -> dict[str, int]:
@@ -89,6 +100,11 @@ def _call(options: argparse.Namespace) -> None:
 
 def _serve(options: argparse.Namespace) -> None:
     """Neuroglancer's layers, until somebody stops it."""
+    if options.screenshot is not None:
+        raise InputError(
+            "--screenshot is napari's, and --neuroglancer has a page of its own."
+            " Expected one of the two."
+        )
     check_neuroglancer()
 
     def say(url: str) -> None:
@@ -99,7 +115,8 @@ def _serve(options: argparse.Namespace) -> None:
             f" ssh -L {port}:127.0.0.1:{port} {socket.gethostname()}"
         )
 
-    serve(layers_of(options.path, SAY), say, options.bind, options.port)
+    layers = layers_of(options.path, SAY)
+    serve(layers, say, options.at, options.bind, options.port)
 
 
 def _find_display(*, is_picture: bool) -> None:

@@ -1,6 +1,6 @@
 """What of a run is shown: layers of ``(t, z, y, x)``, a channel each, lazily read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,6 +53,18 @@ class Layer:
     color: str = WHITE
     """RRGGBB, hexadecimal."""
     is_visible: bool = True
+
+
+def begin_of(layer: Layer, at: Mapping[str, int]) -> list[int]:
+    """The voxel along t, z, y and x to begin at: that asked for, or a layer's nearest.
+
+    Where nothing is asked for, the middle of the first time point.
+    """
+    begin = []
+    for axis, n in zip(AXES, layer.levels[0].shape, strict=True):
+        asked = at.get(axis, 0 if axis == "t" else n // 2)
+        begin.append(min(max(0, asked), n - 1))
+    return begin
 
 
 def layers_of(path: Path, say: Callable[[str], None]) -> list[Layer]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
-from denoise_daisy.viewing.layers import Layer
+from denoise_daisy.viewing.layers import Layer, begin_of
 
 LOOKS = 20
 """Rounds of Qt's events in which a picture gets its pixels."""
@@ -36,7 +36,7 @@ def show(
 ) -> None:
     """Open a window until it is closed; with `picture`, draw that and end.
 
-    `at` are voxels along t and z to begin at; the middle where not named.
+    `at` are voxels along t and z to begin at; see `begin_of`.
     """
     # Seconds to import.
     import napari  # noqa: PLC0415 - heavy
@@ -45,11 +45,9 @@ def show(
     for layer in layers:
         _add(viewer, layer)
     first = next((a for a in layers if a.name.startswith("denoised")), layers[0])
-    extent = dict(zip(AXES, first.levels[0].shape, strict=True))
-    for axis, begin, size in zip(AXES[:2], first.translate, first.scale, strict=False):
-        middle = 0 if axis == "t" else extent[axis] // 2
-        where = min(max(0, at.get(axis, middle)), extent[axis] - 1)
-        viewer.dims.set_point(AXES.index(axis), begin + where * size)
+    t, z, *_ = begin_of(first, at)
+    for i, where in enumerate((t, z)):
+        viewer.dims.set_point(i, first.translate[i] + where * first.scale[i])
     viewer.scale_bar.visible = True
     viewer.reset_view()
     if picture is None:

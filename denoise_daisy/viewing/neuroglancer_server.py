@@ -1,13 +1,19 @@
 """Layers served to Neuroglancer in a browser, from this process."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
-from denoise_daisy.viewing.layers import Layer
+from denoise_daisy.viewing.layers import Layer, begin_of
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 SHADER = """#uicontrol invlerp normalized(range=[{low:.9g}, {high:.9g}])
 #uicontrol vec3 color color(default="#{color}")
@@ -16,6 +22,33 @@ void main() {{ emitRGB(color * normalized()); }}
 
 MICROMETER = 1e-6
 """In meters, in which Neuroglancer counts."""
+
+WINDOW = (1000, 600)
+"""Pixels along x and y that the image is fitted to, as most browsers have them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """Those of a layer, of which those asked for become an array of NumPy.
+
+    Neuroglancer asks for that without a copy, which dask has no way to give.
+    """
+
+    source: "da.Array"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of ``(t, z, y, x)``."""
+        return tuple(map(int, self.source.shape))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all."""
+        found: np.dtype[Any] = np.dtype(self.source.dtype)
+        return found
+
+    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+        return np.asarray(self.source[key])
 
 
 def check_neuroglancer() -> None:
@@ -37,30 +70,62 @@ def check_neuroglancer() -> None:
 def serve(
     layers: Sequence[Layer],
     say: Callable[[str], None],
+    at: Mapping[str, int],
     address: str = "127.0.0.1",
     port: int = 0,
     until: Event | None = None,
 ) -> None:
     """Serve layers until interrupted; `say` is told where.
 
-    The URL holds a token that nobody can guess.
+    The URL holds a token that nobody can guess.  `at` are voxels along t and z to begin
+    at; see `begin_of`.
+
+    Raises
+    ------
+    InputError
+        Nothing can be served at that address and port.
     """
     import neuroglancer  # noqa: PLC0415 - heavy
 
     neuroglancer.set_server_bind_address(address, port)
-    viewer = neuroglancer.Viewer()
-    first = layers[0]
+    try:
+        viewer = neuroglancer.Viewer()
+    except OSError as error:
+        raise InputError(
+            f"Nothing can be served at {address}, port {port or 'any'}"
+            f" ({error.strerror}). Expected an address of this machine (--bind) and a"
+            " port that is free (--port; without it one is found)."
+        ) from error
     with viewer.txn() as state:
-        state.dimensions = _space(neuroglancer, first)
-        for layer in layers:
-            _add(neuroglancer, state, layer)
-        shape = zip(first.levels[0].shape, first.translate, first.scale, strict=True)
-        state.position = [move / size + n // 2 for n, move, size in shape]
+        _show(neuroglancer, state, layers, at)
     say(str(viewer))
     try:
         (until or Event()).wait()
     finally:
         neuroglancer.stop()
+
+
+def _show(
+    neuroglancer: Any, state: Any, layers: Sequence[Layer], at: Mapping[str, int]
+) -> None:
+    """One plane of x and y, as large as the window; others at a click."""
+    first = layers[0]
+    state.dimensions = space = _space(neuroglancer, first)
+    # By default the first three axes are shown, t from left to right.
+    state.display_dimensions = ["x", "y", "z"]
+    state.layout = "xy"
+    state.cross_section_background_color = "#000000"
+    state.show_axis_lines = False
+    for layer in layers:
+        _add(neuroglancer, state, layer)
+    begins = zip(first.translate, first.scale, begin_of(first, at), strict=True)
+    # Voxel 3 is from 3 to 4.
+    state.position = [round(move / size) + n + 0.5 for move, size, n in begins]
+    *_, height, width = zip(first.levels[0].shape, space.scales, strict=True)
+    lengths = (n * size for n, size in (width, height))
+    pixel = max(length / n for length, n in zip(lengths, WINDOW, strict=True))
+    # Counted in the smallest side of a voxel.
+    state.cross_section_scale = pixel / min(space.scales[1:])
 
 
 def _space(neuroglancer: Any, layer: Layer) -> Any:
@@ -75,18 +140,22 @@ def _space(neuroglancer: Any, layer: Layer) -> Any:
 
 def _add(neuroglancer: Any, state: Any, layer: Layer) -> None:
     volume = neuroglancer.LocalVolume(
-        data=layer.levels[0],
+        data=Voxels(layer.levels[0]),
         dimensions=_space(neuroglancer, layer),
         voxel_offset=[
             round(move / size)
             for move, size in zip(layer.translate, layer.scale, strict=True)
         ],
         volume_type="segmentation" if layer.kind == "labels" else "image",
+        # Planes by themselves: no other is read, or denoised, to show one.
+        downsampling="2d",
     )
     if layer.kind == "labels":
         made = neuroglancer.SegmentationLayer(source=volume)
     else:
         low, high = layer.window
         shader = SHADER.format(low=low, high=high, color=layer.color)
-        made = neuroglancer.ImageLayer(source=volume, shader=shader)
+        made = neuroglancer.ImageLayer(
+            source=volume, shader=shader, opacity=1.0, blend="additive"
+        )
     state.layers.append(name=layer.name, layer=made, visible=layer.is_visible)

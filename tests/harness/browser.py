@@ -27,6 +27,10 @@ ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # WebGL 2, without a card.
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
 )
 
 
@@ -83,7 +87,9 @@ def shown(
                 found.requests.append(request.url)
 
         def note_said(said: "ConsoleMessage") -> None:
-            if said.type == "error":
+            # A browser asks every server for that by itself.
+            is_icon = said.location["url"].endswith("/favicon.ico")
+            if said.type == "error" and not is_icon:
                 found.errors.append(said.text)
 
         page.on("request", note_request)

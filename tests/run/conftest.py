@@ -10,6 +10,7 @@ from harness.chains import Chain
 from harness.reported import Reported, finished_in
 from harness.shared import once
 from harness.trials import Trial, marked_image
+from harness.two_versions import both_runs
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,9 @@ def one_report(
         return run, run.report()
 
     return once(tmp_path_factory, "one-report", make_it)
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the same finished run in 0.5 and in 0.4, not to be changed."""
+    return once(tmp_path_factory, "ome_04", both_runs)

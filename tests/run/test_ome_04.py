@@ -20,23 +20,17 @@ from ome_zarr_models.v05.image_label import ImageLabelAttrs as LabelOf05
 
 from harness import cli, output_of, voxels_of, write_config
 from harness.oracles import go
-from harness.shared import once
-from harness.two_versions import SHAPE, both_runs
+from harness.two_versions import SHAPE
 
 ARRAYS = ["0", "1", "labels/bright/0", "labels/both/0", "labels/cells/0"]
 ARRAYS += ["labels/cells/1"]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(tmp_path_factory, "ome_04", both_runs)
-
-
 @pytest.mark.parametrize("array", ARRAYS)
-def test_its_voxels_are_those_of_0_5(array: str, runs: Path) -> None:
-    expected = voxels_of(runs / "0.5/out.zarr" / array)
+def test_its_voxels_are_those_of_0_5(array: str, versions: Path) -> None:
+    expected = voxels_of(versions / "0.5/out.zarr" / array)
     assert expected.any()
-    found = runs / "0.4/out.zarr" / array
+    found = versions / "0.4/out.zarr" / array
     np.testing.assert_array_equal(voxels_of(found), expected)
     stored = zarr.open_array(found, mode="r")
     assert stored.metadata.zarr_format == 2
@@ -45,14 +39,14 @@ def test_its_voxels_are_those_of_0_5(array: str, runs: Path) -> None:
     np.testing.assert_array_equal(read.reshape(expected.shape), expected)
 
 
-def test_an_image_of_a_task_is_of_0_4_too(runs: Path) -> None:
-    soft, expected = (runs / v / "out.soft.zarr" for v in ("0.4", "0.5"))
+def test_an_image_of_a_task_is_of_0_4_too(versions: Path) -> None:
+    soft, expected = (versions / v / "out.soft.zarr" for v in ("0.4", "0.5"))
     np.testing.assert_array_equal(output_of(soft), output_of(expected))
     assert json.loads((soft / "0/.zarray").read_text())["zarr_format"] == 2
 
 
-def test_each_chunk_is_a_file_and_nothing_is_of_zarr_v3(runs: Path) -> None:
-    output = runs / "0.4/out.zarr"
+def test_each_chunk_is_a_file_and_nothing_is_of_zarr_v3(versions: Path) -> None:
+    output = versions / "0.4/out.zarr"
     assert not list(output.rglob("zarr.json"))
     array = json.loads((output / "0/.zarray").read_text())
     assert array["dimension_separator"] == "/"
@@ -61,15 +55,15 @@ def test_each_chunk_is_a_file_and_nothing_is_of_zarr_v3(runs: Path) -> None:
     chunks = [-(-n // c) for n, c in zip(SHAPE, array["chunks"], strict=True)]
     files = sorted((output / "0").glob("*/*/*/*/*"))
     assert len(files) == np.prod(chunks) > 20
-    plan = json.loads(cli("plan", runs / "0.4/config.json", "--json").stdout)
+    plan = json.loads(cli("plan", versions / "0.4/config.json", "--json").stdout)
     assert plan["output"]["files"] == len(files)
     assert plan["output"]["shards"] is None
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
-def test_validators_take_images_and_labels(version: str, runs: Path) -> None:
+def test_validators_take_images_and_labels(version: str, versions: Path) -> None:
     label_models: dict[str, Any] = {"0.4": LabelOf04, "0.5": LabelOf05}
-    output = runs / version / "out.zarr"
+    output = versions / version / "out.zarr"
     places = [output, output.with_name("out.soft.zarr")]
     places += [output / "labels" / name for name in ("bright", "both", "cells")]
     if version == "0.5":
@@ -86,16 +80,18 @@ def test_validators_take_images_and_labels(version: str, runs: Path) -> None:
             ImageAttrs.model_validate(of_ome)
 
 
-def test_its_blocks_are_verified_and_told_of(runs: Path) -> None:
-    said = cli("verify", runs / "0.4/out.zarr")
+def test_its_blocks_are_verified_and_told_of(versions: Path) -> None:
+    said = cli("verify", versions / "0.4/out.zarr")
     assert said.returncode == 0, said.stdout
-    assert "denoise" in cli("status", runs / "0.4/config.json").stdout
+    assert "denoise" in cli("status", versions / "0.4/config.json").stdout
 
 
-def test_a_damaged_chunk_is_found_and_made_again(runs: Path, tmp_path: Path) -> None:
+def test_a_damaged_chunk_is_found_and_made_again(
+    versions: Path, tmp_path: Path
+) -> None:
     """No codec of Zarr v2 has a checksum; the ledger has one."""
     folder = tmp_path / "0.4"
-    shutil.copytree(runs / "0.4", folder)
+    shutil.copytree(versions / "0.4", folder)
     file = folder / "out.zarr/0/1/0/0/1/1"
     good = file.read_bytes()
     bad = bytearray(good)
@@ -108,13 +104,13 @@ def test_a_damaged_chunk_is_found_and_made_again(runs: Path, tmp_path: Path) -> 
     assert file.read_bytes() == good
 
 
-def test_the_version_of_a_run_can_not_be_changed(runs: Path) -> None:
-    config = json.loads((runs / "0.4/config.json").read_text())
+def test_the_version_of_a_run_can_not_be_changed(versions: Path) -> None:
+    config = json.loads((versions / "0.4/config.json").read_text())
     for version in ("0.4", "0.5"):
         other = {"0.4": "0.5", "0.5": "0.4"}[version]
         config["output"]["ome_version"] = other
-        config["output"]["path"] = str(runs / version / "out.zarr")
-        asked = write_config(runs / version / "other.json", config)
+        config["output"]["path"] = str(versions / version / "out.zarr")
+        asked = write_config(versions / version / "other.json", config)
         done = cli("run", asked)
         assert done.returncode == 4
         assert "output.ome_version was" in done.stderr

@@ -20,17 +20,10 @@ from denoise_daisy.runs.contrast import BLACK, WHITE
 from denoise_daisy.viewing import napari_window, neuroglancer_server
 from denoise_daisy.viewing.layers import layers_of
 from harness import cli, here, ome_of, output_of, voxels_of
-from harness.shared import once
-from harness.two_versions import both_runs
 
 HARNESS = Path(__file__).parents[1] / "harness"
 
 SCALE = (30.0, 0.3, 0.145, 0.145)
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return once(tmp_path_factory, "ome_04", both_runs)
 
 
 @pytest.fixture
@@ -44,10 +37,10 @@ def display() -> list[str]:
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_napari_shows_a_mask_where_the_image_is_bright(
-    version: str, runs: Path, display: list[str]
+    version: str, versions: Path, display: list[str]
 ) -> None:
     """The second channel, at the second time point: the mask is of all above 2100."""
-    output = runs / version / "out.zarr"
+    output = versions / version / "out.zarr"
     words = [output, "out: Channel 1", "labels/labels/bright", 2100, 1, 3]
     done = subprocess.run(
         [*display, sys.executable, HARNESS / "napari_look.py", *map(str, words)],
@@ -69,20 +62,22 @@ def test_napari_shows_a_mask_where_the_image_is_bright(
     assert np.mean(bright != masked) < 0.02 * share
 
 
-def test_view_draws_a_picture(runs: Path, display: list[str], tmp_path: Path) -> None:
+def test_view_draws_a_picture(
+    versions: Path, display: list[str], tmp_path: Path
+) -> None:
     """Without a display that would be a refusal; it finds a virtual one by itself."""
     assert display
     picture = tmp_path / "view.png"
     asked = ("--screenshot", picture, "--at", "t=1,z=3")
-    done = cli("view", runs / "0.5/config.json", *asked, env={"DISPLAY": ""})
+    done = cli("view", versions / "0.5/config.json", *asked, env={"DISPLAY": ""})
     assert done.returncode == 0, done.stderr
     seen = imread(picture)
     middle = seen[seen.shape[0] // 4 : seen.shape[0] // 2, seen.shape[1] // 2 :, :3]
     assert middle.std() > 0.1
 
 
-def test_layers_are_those_of_the_run_of_one_scale(runs: Path) -> None:
-    output = runs / "0.5" / "out.zarr"
+def test_layers_are_those_of_the_run_of_one_scale(versions: Path) -> None:
+    output = versions / "0.5" / "out.zarr"
     layers = {layer.name: layer for layer in layers_of(output, print)}
     expected = [f"{name}: Channel {c}" for name in ("raw", "denoised") for c in (0, 1)]
     assert layers.keys() > {*expected, "bright", "cells", "both: Channel 1"}
@@ -101,20 +96,20 @@ def test_layers_are_those_of_the_run_of_one_scale(runs: Path) -> None:
 
 
 def test_what_was_not_begun_is_computed_where_it_is_seen(
-    runs: Path, tmp_path: Path
+    versions: Path, tmp_path: Path
 ) -> None:
-    config = json.loads((runs / "0.5/config.json").read_text())
+    config = json.loads((versions / "0.5/config.json").read_text())
     config["output"]["path"] = str(tmp_path / "other.zarr")
     (tmp_path / "c.json").write_text(json.dumps(config))
     layers = {x.name: x for x in layers_of(tmp_path / "c.json", print)}
     plane = np.asarray(layers["denoised: Channel 1"].levels[0][1, 3])
-    np.testing.assert_array_equal(plane, output_of(runs / "0.5/out.zarr")[1, 1, 3])
+    np.testing.assert_array_equal(plane, output_of(versions / "0.5/out.zarr")[1, 1, 3])
     assert not (tmp_path / "other.zarr").exists()
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
-def test_contrast_is_that_of_what_was_written(version: str, runs: Path) -> None:
-    output = runs / version / "out.zarr"
+def test_contrast_is_that_of_what_was_written(version: str, versions: Path) -> None:
+    output = versions / version / "out.zarr"
     attributes = ome_of(output)
     voxels = voxels_of(output / "0")
     for i, channel in enumerate(attributes["omero"]["channels"]):
@@ -125,10 +120,10 @@ def test_contrast_is_that_of_what_was_written(version: str, runs: Path) -> None:
 
 
 def test_neuroglancer_is_told_of_every_layer(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
+    versions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     neuroglancer = pytest.importorskip("neuroglancer")
-    layers = layers_of(runs / "0.5" / "out.zarr", print)
+    layers = layers_of(versions / "0.5" / "out.zarr", print)
     state = neuroglancer.ViewerState()
     for layer in layers:
         neuroglancer_server._add(neuroglancer, state, layer)
