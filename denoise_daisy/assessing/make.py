@@ -259,9 +259,9 @@ def _report(
     allowed: Allowance,
 ) -> Report:
     run = disk.run
-    rows = tables[run.denoising.name].standing()
+    table = tables[run.denoising.name]
     voxels = Voxels(
-        clipped=int(rows["clipped"].sum()),
+        clipped=int(table.rows["clipped"][table.standing()].sum()),
         as_is_blocks=disk.ledger.engines()[NO_ENGINE],
     )
     told = facts(disk, tables, starts_of(tables))

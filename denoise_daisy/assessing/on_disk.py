@@ -83,7 +83,7 @@ class OnDisk:
         folder = run.run_dir.ledger(stage.name)
         table = LedgerTable(folder, run.id, stage.grid, stage.file_shape)
         persistently(table.refresh)
-        rows, names, found = table.standing(), table.names, []
+        rows, names, found = table.rows[table.standing()], table.names, []
         rows = rows[rows["engine"] == names.engines.index(NO_ENGINE)]
         for number in np.unique(rows["shape"]):
             shape = Coordinate(names.shapes[number])

@@ -6,7 +6,6 @@ import numpy as np
 
 from denoise_daisy.monitoring.stages import Failures
 from denoise_daisy.monitoring.values import FailedBlock, SlowBlock
-from denoise_daisy.run_dir.ledger_rows import RowNames
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.tracebacks import traceback_file
@@ -48,11 +47,12 @@ def failed_blocks(
 
 
 def slowest_blocks(
-    stage: str, standing: np.ndarray, names: RowNames
+    stage: str, table: LedgerTable, standing: np.ndarray
 ) -> Iterator[SlowBlock]:
-    """Those of a stage that took longest, the slowest first."""
-    order = np.argsort(standing["seconds"], kind="stable")[::-1][:SLOWEST]
-    for row in standing[order]:
+    """Those of a stage that took longest, the slowest first, of rows that stand."""
+    rows, names = table.rows, table.names
+    order = np.argsort(rows["seconds"][standing], kind="stable")[::-1][:SLOWEST]
+    for row in rows[standing[order]]:
         yield SlowBlock(
             stage=stage,
             block=tuple(row["block"].tolist()),

@@ -161,11 +161,13 @@ def _status(
         ),
         slowest=tuple(
             block
-            for name, rows in standing.items()
-            for block in slowest_blocks(name, rows, tables[name].names)
+            for name, which in standing.items()
+            for block in slowest_blocks(name, tables[name], which)
         ),
         engines=dict(engines.most_common()),
-        clipped=sum(int(rows["clipped"].sum()) for rows in standing.values()),
+        clipped=sum(
+            int(tables[n].rows["clipped"][w].sum()) for n, w in standing.items()
+        ),
         as_is_because=run.config.blocks.as_is_because,
         noise=run.denoiser.noise_text if run.denoiser.probed else "",
         warnings=record.warnings,

@@ -11,7 +11,6 @@ from denoise_daisy.monitoring.stages import Failures
 from denoise_daisy.monitoring.values import StageStatus
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
-from denoise_daisy.run_dir.ledger_rows import ROW
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.worker_states import WorkerState
@@ -37,11 +36,12 @@ def ahead_of(
         pace, guess, again = Pace(), stage.usual_seconds, 0
         if table := tables.get(stage.name):
             rows = table.rows
-            rows = rows[rows["is_done"]]
-            now = rows[rows["epoch"] == start]
-            order = np.argsort(now["ended"], kind="stable")
-            pace = Pace.of(now["seconds"][order].astype(float))
-            guess = float(rows["seconds"].mean()) if len(rows) else guess
+            ended, seconds = rows["ended"], rows["seconds"]
+            now = np.flatnonzero(rows["is_done"] & (rows["epoch"] == start))
+            now = now[np.argsort(ended[now], kind="stable")]
+            pace = Pace.of(seconds[now].astype(float))
+            if rows["is_done"].any():
+                guess = float(seconds.mean(where=rows["is_done"]))
             again = int(np.count_nonzero(~failures[stage.name].given_up))
         yield Ahead(
             name=stage.name,
@@ -70,9 +70,10 @@ def elapsed(
     """Seconds since a start began, till now or till its last line."""
     if lock is None:
         return None
-    rows = np.concatenate([np.empty(0, ROW), *_of_start(tables, start)])
-    rows = rows[in_its_time(rows["ended"], rows["seconds"], lock)]
-    end = time.time() if is_at_work else int(rows["ended"].max(initial=0))
+    pairs = [(np.empty(0, np.int64), np.empty(0)), *_of_start(tables, start)]
+    ended, seconds = map(np.concatenate, zip(*pairs, strict=True))
+    ended = ended[in_its_time(ended, seconds, lock)]
+    end = time.time() if is_at_work else int(ended.max(initial=0))
     return max(0.0, end - lock.started) if end else None
 
 
@@ -86,15 +87,15 @@ def voxels_per_second(
     mask &= rows["ended"] > 0
     if NO_ENGINE in engines:
         mask &= rows["engine"] != engines.index(NO_ENGINE)
-    rows = rows[mask]
-    if not len(rows):
+    if not mask.any():
         return None
     blocks = np.zeros(grid.size, bool)
-    blocks[table.flat(rows)] = True
+    blocks[table.flat(rows["block"][mask])] = True
     voxels = grid.voxels_in(blocks) * run.image.shape[1]
-    rows = rows[in_its_time(rows["ended"], rows["seconds"], lock)]
-    first = float((rows["ended"] - rows["seconds"].astype(float)).min())
-    span = max(float(rows["ended"].max()) - first, float(rows["seconds"].max()))
+    ended, seconds = rows["ended"][mask], rows["seconds"][mask].astype(float)
+    inside = in_its_time(ended, seconds, lock)
+    ended, seconds = ended[inside], seconds[inside]
+    span = max(float(ended.max() - (ended - seconds).min()), float(seconds.max()))
     return voxels / span if span > 0 else None
 
 
@@ -103,9 +104,9 @@ def done_by(tables: Tables, start: int) -> Counter[str]:
     found = Counter[str]()
     for table in tables.values():
         rows = table.rows
-        own = rows[rows["is_done"] & (rows["epoch"] == start)]
+        own = rows["worker"][rows["is_done"] & (rows["epoch"] == start)]
         names = table.names.workers
-        counts = np.bincount(own["worker"], minlength=len(names))
+        counts = np.bincount(own, minlength=len(names))
         found.update(dict(zip(names, counts.tolist(), strict=True)))
     return found
 
@@ -127,7 +128,9 @@ def in_its_time(
     return inside if 2 * np.count_nonzero(inside) >= len(ended) else every
 
 
-def _of_start(tables: Tables, start: int) -> Iterator[np.ndarray]:
+def _of_start(tables: Tables, start: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """When the blocks of a start ended, and how long they took."""
     for table in tables.values():
         rows = table.rows
-        yield rows[(rows["epoch"] == start) & (rows["ended"] > 0)]
+        own = (rows["epoch"] == start) & (rows["ended"] > 0)
+        yield rows["ended"][own], rows["seconds"][own]

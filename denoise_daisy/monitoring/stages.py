@@ -41,7 +41,7 @@ def failures_of(table: LedgerTable, retries: int, start: int | None) -> Failures
     """
     rows = table.rows
     rows = rows[~rows["is_done"] & (rows["shape"] == 0)]
-    flat = table.flat(rows)
+    flat = table.flat(rows["block"])
     still = table.failed[flat]
     rows, flat = rows[still], flat[still]
     order = np.lexsort((rows["ended"], rows["epoch"], flat))
@@ -83,7 +83,7 @@ def stage_status(
     busy = [i for i in busy if states[i] != DONE]
     states[busy] = RUNNING
     rows = table.rows
-    own = rows[rows["is_done"] & (rows["epoch"] == start) & (rows["shape"] == 0)]
+    own = rows["is_done"] & (rows["epoch"] == start) & (rows["shape"] == 0)
     counts: dict[str, Any] = {
         "done": int(done.sum()),
         "failed": int(failed.sum()),
@@ -96,7 +96,7 @@ def stage_status(
         left=stage.grid.size - sum(counts.values()),
         as_is=table.engines_of_done()[NO_ENGINE],
         is_deleted=False,
-        seconds=float(own["seconds"].mean(dtype=np.float64)) if len(own) else None,
+        seconds=float(rows["seconds"][own].mean(dtype=float)) if own.any() else None,
         states=states,
     )
 

@@ -22,7 +22,7 @@ from pydantic_core import from_json, to_json
 from denoise_daisy.durable import persistently, sync
 from denoise_daisy.geometry import Index
 
-READ_BYTES = 8 << 20
+READ_BYTES = 1 << 20
 
 NO_ENGINE = "none"
 """What is named as the engine of a block that was written as it is, not denoised."""
@@ -180,13 +180,11 @@ class LedgerReader:
             A file is shorter than what was read of it: its writer could not make the
             last line durable and has taken it back.
         """
-        for file, _, lines in self.new_lines():
-            yield file, self._own(file, lines)
+        for file, _, text in self.new_text():
+            yield file, self._own(file, text.split(b"\n")[:-1])
 
-    def new_lines(
-        self, *, all_stay: bool = False
-    ) -> Iterator[tuple[str, int, list[bytes]]]:
-        """The same as text, whosever it is: files, where in them, and some lines.
+    def new_text(self, *, all_stay: bool = False) -> Iterator[tuple[str, int, bytes]]:
+        """The same as text, whosever it is: files, where in them, and whole lines.
 
         Raises
         ------
@@ -227,17 +225,16 @@ class LedgerReader:
                 with suppress(FileNotFoundError), Path(entry).open("rb") as file:
                     yield Path(entry), os.fstat(file.fileno()).st_size
 
-    def _read(self, file: Path) -> Iterator[tuple[str, int, list[bytes]]]:
+    def _read(self, file: Path) -> Iterator[tuple[str, int, bytes]]:
         start = self._read_to.get(file.name, 0)
         with file.open("rb") as stream:
             stream.seek(start)
             rest = b""
             while data := stream.read(READ_BYTES):
-                lines = (rest + data).split(b"\n")
-                rest = lines.pop()
-                begin, start = start, start + sum(map(len, lines)) + len(lines)
+                lines, newline, rest = (rest + data).rpartition(b"\n")
+                begin, start = start, start + len(lines) + len(newline)
                 self._read_to[file.name] = start
-                yield file.name, begin, lines
+                yield file.name, begin, lines + newline
         if rest:
             self.complain(file.name)
 

@@ -1,8 +1,9 @@
 """Lines of a ledger as rows of a table, a million of them in seconds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import chain
 from typing import Annotated, Any
 
@@ -54,31 +55,29 @@ _Whole = Annotated[int, msgspec.Meta(ge=0, le=MOST)]
 _Four = tuple[_Whole, _Whole, _Whole, _Whole]
 
 
-class _Line(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    """A line of this version; see `Entry` for the fields."""
+class _Line(msgspec.Struct, gc=False):
+    """What counts of a line; see `Entry` for the fields."""
 
     block: _Four
     shape: _Four
     status: str
     epoch: _Whole
-    worker: str
     run: str
-    crc: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] | None = None
-    chunks: str | None = None
+    worker: str
+    crc: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)] = 0
     seconds: float = 0.0
     read_seconds: float = 0.0
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
     clipped: Annotated[int, msgspec.Meta(ge=0, le=MUCH)] = 0
-    engine: str | None = None
+    engine: str = ""
     peak_mib: _Whole = 0
     host: str = ""
     time: str = ""
-    reason: str | None = None
-    error: str | None = None
-    where: str | None = None
-    traceback: str | None = None
-    traceback_file: str | None = None
+    reason: str = ""
+
+
+FIELDS = _Line.__struct_fields__
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,8 @@ class RowReader:
     ) -> None:
         """`shape` is that of blocks now, which gets the number 0."""
         self._run_id = run_id
-        self._decode = msgspec.json.Decoder(_Line).decode
+        decoder = msgspec.json.Decoder(_Line)
+        self._decode, self._decode_lines = decoder.decode, decoder.decode_lines
         self.shapes = Names([shape])
         self.workers = Names[str]()
         self.hosts = Names[str]()
@@ -120,60 +120,71 @@ class RowReader:
             list(self.reasons),
         )
 
-    def rows(self, texts: list[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The lines that make sense and are this run's, as rows.
+    def rows(self, text: bytes) -> tuple[np.ndarray, np.ndarray, bool]:
+        """The lines that make sense and are this run's, as rows; of whole lines.
 
-        Their checksums, and which lines they are.
+        Their checksums, and whether that is all of them.  Offsets are in the text.
         """
-        starts = range(0, max(1, len(texts)), AT_ONCE)
-        parts = [self._some_rows(texts[i : i + AT_ONCE]) for i in starts]
-        rows, crcs, known = map(np.concatenate, zip(*parts, strict=True))
-        return rows, crcs, known
+        ends = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n")) + 1
+        begins = np.concatenate([[0], ends])[:-1]
+        columns: dict[str, list[Any]] = {name: [] for name in FIELDS}
+        known = [np.empty(0, bool)]
+        for first in range(0, len(ends), AT_ONCE):
+            last = min(first + AT_ONCE, len(ends)) - 1
+            lines = text[begins[first] : ends[last]]
+            told, which = self._told(lines, last + 1 - first)
+            known.append(which)
+            told["block"] = chain.from_iterable(told["block"])
+            told["shape"] = self.shapes.of(told["shape"]).tolist()
+            for name, column in columns.items():
+                column.extend(told[name])
+        offsets = begins[np.concatenate(known)]
+        rows = self._rows(columns, offsets)
+        return rows, np.array(columns["crc"], np.int64), len(rows) == len(ends)
 
-    def _some_rows(
-        self, texts: list[bytes]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        lines, known = self._decoded(texts)
-        rows, crcs = np.zeros(len(lines), ROW), np.zeros(len(lines), np.int64)
-        if lines:
-            columns = zip(*map(msgspec.structs.astuple, lines), strict=True)
-            told = dict(zip(_Line.__struct_fields__, columns, strict=True))
-            for name in AS_TOLD:
-                rows[name] = told[name]
-            numbers = chain.from_iterable(told["block"])
-            rows["block"] = np.fromiter(numbers, np.int32).reshape(-1, 4)
-            rows["is_done"] = [status == "done" for status in told["status"]]
-            rows["ended"] = _unix_seconds(told["time"])
-            rows["shape"] = self.shapes.of(told["shape"])
-            rows["worker"] = self.workers.of(told["worker"])
-            rows["host"] = self.hosts.of(told["host"])
-            rows["engine"] = self.engines.of(word or "" for word in told["engine"])
-            rows["reason"] = self.reasons.of(word or "" for word in told["reason"])
-            crcs[:] = [crc or 0 for crc in told["crc"]]
-        return rows, crcs, known
+    def _rows(self, columns: dict[str, list[Any]], offsets: np.ndarray) -> np.ndarray:
+        rows = np.zeros(len(offsets), ROW)
+        rows["offset"] = offsets
+        rows["block"] = np.array(columns["block"], np.int32).reshape(-1, 4)
+        for name in ("shape", *AS_TOLD):
+            rows[name] = columns[name]
+        rows["is_done"] = [status == "done" for status in columns["status"]]
+        rows["ended"] = _unix_seconds(columns["time"])
+        rows["worker"] = self.workers.of(columns["worker"])
+        rows["host"] = self.hosts.of(columns["host"])
+        rows["engine"] = self.engines.of(columns["engine"])
+        rows["reason"] = self.reasons.of(columns["reason"])
+        return rows
 
-    def _decoded(self, texts: list[bytes]) -> tuple[list[_Line], np.ndarray]:
-        """The lines that count, and which they are."""
-        decode, run_id = self._decode, self._run_id
-        lines, known = [], np.ones(len(texts), bool)
-        for number, text in enumerate(texts):
-            try:
-                line = decode(text)
-            except ValueError:
-                unusual = _unusual(text)
-                if unusual is None:
-                    known[number] = False
-                    continue
-                line = unusual
-            if line.run == run_id:
-                lines.append(line)
-            else:
-                known[number] = False
-        return lines, known
+    def _told(
+        self, text: bytes, count: int
+    ) -> tuple[dict[str, Iterable[Any]], np.ndarray]:
+        """What those of so many lines tell that count, by field; and which they are."""
+        with suppress(ValueError):
+            told = _by_field(self._decode_lines(text))
+            if told["run"] == (self._run_id,) * count:
+                return told, np.ones(count, bool)
+        lines = [self._line(line) for line in text.split(b"\n")[:-1]]
+        which = np.array([line is not None for line in lines])
+        return _by_field(filter(None, lines)), which
+
+    def _line(self, text: bytes) -> _Line | None:
+        """A line, if it counts."""
+        try:
+            line: _Line | None = self._decode(text)
+        except ValueError:
+            line = _unusual(text)
+        return line if line and line.run == self._run_id else None
+
+
+def _by_field(lines: Iterable[_Line]) -> dict[str, Iterable[Any]]:
+    """What lines tell, of each field by itself."""
+    columns = zip(*map(msgspec.structs.astuple, lines), strict=True)
+    return dict.fromkeys(FIELDS, ()) | dict(zip(FIELDS, columns, strict=False))
 
 
 def _unusual(text: bytes) -> _Line | None:
-    """A line that has other fields or values; None where it makes no sense.
+    """A line that has values of other kinds; None where it makes no sense.
 
     What does not tell of the block may be anything.
     """
@@ -191,7 +202,7 @@ def _unusual(text: bytes) -> _Line | None:
         line = msgspec.convert(needed, _Line)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    for name in _Line.__struct_fields__:
+    for name in FIELDS:
         if name in told and name not in needed:
             with suppress(ValueError):
                 one = msgspec.convert(needed | {name: told[name]}, _Line)
@@ -199,18 +210,19 @@ def _unusual(text: bytes) -> _Line | None:
     return line
 
 
-def _unix_seconds(times: Iterable[str]) -> np.ndarray:
+def _unix_seconds(times: Sequence[str]) -> np.ndarray:
     """Seconds since 1970 of ISO times, 0 for what is none."""
-    words = [time.removesuffix("Z") for time in times]
-    try:
-        moments = np.array(words, "datetime64[s]")
-    except ValueError:
-        moments = np.array([_moment(word) for word in words])
-    return np.where(np.isnat(moments), 0, moments.astype(np.int64))
+    with suppress(ValueError):
+        # One character more than there should be, so that none is cut off unseen.
+        texts = np.array(times, "S21").view(np.uint8).reshape(-1, 21)
+        if (texts[:, 19:] == (ord("Z"), 0)).all():
+            words = texts[:, :19].copy().view("S19")[:, 0]
+            return words.astype("datetime64[s]").astype(np.int64)
+    return np.array([_unix_second(time) for time in times], np.int64)
 
 
-def _moment(word: str) -> np.datetime64:
-    try:
-        return np.datetime64(word, "s")
-    except ValueError:
-        return np.datetime64("NaT", "s")
+def _unix_second(time: str) -> int:
+    with suppress(ValueError):
+        moment = datetime.fromisoformat(time)
+        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    return 0

@@ -77,15 +77,13 @@ class LedgerTable:
         """Files with a line that is torn, makes no sense, or is another run's."""
         return self._reader.unreadable
 
-    def flat(self, rows: np.ndarray) -> np.ndarray:
-        """Flat indices in the present grid of rows that are of its shape."""
-        found: np.ndarray = np.ravel_multi_index(
-            tuple(rows["block"].T), self.grid.shape
-        )
+    def flat(self, blocks: np.ndarray) -> np.ndarray:
+        """Flat indices of blocks, n x 4, of the present grid."""
+        found: np.ndarray = np.ravel_multi_index(tuple(blocks.T), self.grid.shape)
         return found
 
     def standing(self) -> np.ndarray:
-        """The rows of the blocks that are done and not replaced, one of each."""
+        """Which rows tell of the blocks that are done and not replaced, one of each."""
         with self._reading:
             blocks = self._blocks.done_blocks()
         rows, found = self.rows, [np.empty(0, np.int64)]
@@ -96,8 +94,7 @@ class LedgerTable:
             last = np.full(grid.size, -1)
             last[np.ravel_multi_index(tuple(rows["block"][own].T), grid.shape)] = own
             found.append(last[flat])
-        standing: np.ndarray = rows[np.concatenate(found)]
-        return standing
+        return np.concatenate(found)
 
     def line(self, row: np.void) -> dict[str, Any]:
         """All that stands in the line of a row; nothing if it is not there any more."""
@@ -130,27 +127,28 @@ class LedgerTable:
 
     def _refresh(self) -> None:
         known = len(self._files)
-        for file, begin, texts in self._reader.new_lines(all_stay=True):
-            self._take(file, begin, texts)
+        for file, begin, text in self._reader.new_text(all_stay=True):
+            self._take(file, begin, text)
         # What is appended to a file repeats none but the first line of a new one.
         is_new = len(self._files) > known
         if is_new and any(name.startswith(PREFIX) for name in self._files):
             self._drop_repeated()
 
-    def _take(self, file: str, begin: int, texts: list[bytes]) -> None:
+    def _take(self, file: str, begin: int, text: bytes) -> None:
         """Enter some lines of a file, which follow each other."""
-        lengths = np.fromiter(map(len, texts), np.int64, len(texts)) + 1
-        offsets = begin + np.cumsum(lengths) - lengths
-        rows, crcs, known = self._lines.rows(texts)
-        rows["file"], rows["offset"] = self._files[file], offsets[known]
+        rows, crcs, are_all = self._lines.rows(text)
+        rows["file"] = self._files[file]
+        rows["offset"] += begin
         counts = np.zeros(len(rows), bool)
         for shape, number in list(self._lines.shapes.items()):
             of_shape = np.flatnonzero(rows["shape"] == number)
             if len(of_shape):
                 sound = self._enter(shape, rows[of_shape], crcs[of_shape])
                 counts[of_shape] = sound
-        self._parts.append(rows[counts])
-        if not (known.all() and counts.all()):
+        if not counts.all():
+            rows, are_all = rows[counts], False
+        self._parts.append(rows)
+        if not are_all:
             self._reader.complain(file)
 
     def _enter(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from denoise_daisy.run_dir.compaction import MANY_FILES, compact
 from denoise_daisy.run_dir.ledger_lines import LedgerWriter
-from denoise_daisy.run_dir.ledger_rows import ROW
+from denoise_daisy.run_dir.ledger_rows import AT_ONCE, ROW
 from denoise_daisy.run_dir.ledger_table import LedgerTable, repeated
 from harness.ledgers import BLOCKS, GRID, RUN, UNIT, entry, grid_of, ledger_of
 from harness.properties import examples
@@ -143,6 +143,7 @@ BROKEN = (
     % RUN.encode(),
     b'{"block":[0,0,0,-1],"shape":[1,2,4,8],"status":"done","epoch":1,"run":"%s"}'
     % RUN.encode(),
+    b'{"run": "%s"}{"run": "%s"}' % (RUN.encode(), RUN.encode()),
     b'{"block":[0,0,0,"0"],"shape":[1,2,4,8],"status":"done","epoch":1,"run":"%s"}'
     % RUN.encode(),
 )
@@ -192,7 +193,7 @@ def test_what_stands_is_a_row_for_each_block_that_is_done_and_not_replaced(
             for grid, flat, _ in ledger_of(folder).done_blocks()
             for i in flat
         ]
-        rows = table.standing()
+        rows = table.rows[table.standing()]
         assert sorted(there) == sorted(
             (table.names.shapes[row["shape"]], tuple(row["block"].tolist()))
             for row in rows
@@ -252,7 +253,47 @@ def test_a_line_that_its_writer_took_back_is_gone(tmp_path: Path) -> None:
     assert len(table.rows) == 1
 
 
-@pytest.mark.parametrize("time", ["yesterday", "", "2026-02-30T00:00:00Z", None, 5])
+def test_each_of_many_lines_is_found_where_it_stands(tmp_path: Path) -> None:
+    """They are read some at a time, with lines among them that do not count."""
+    writer = LedgerWriter(tmp_path, RUN, "w", durable=False)
+    other = LedgerWriter(tmp_path, "another", "o", durable=False)
+    numbers = range(4 * AT_ONCE + 3)
+    for number in numbers:
+        block = BLOCKS[number % len(BLOCKS)]
+        told = entry(block, status="failed", seconds=number, error=str(number))
+        writer.append(told)
+        other.append(told)
+    strange = (tmp_path / "o.jsonl").read_bytes().split(b"\n")[:-1]
+    (tmp_path / "o.jsonl").unlink()
+    lines = (tmp_path / "w.jsonl").read_bytes().split(b"\n")[:-1]
+    for number in (0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 7):
+        lines[number] = strange[number]
+    (tmp_path / "w.jsonl").write_bytes(b"".join(line + b"\n" for line in lines))
+    table = table_of(tmp_path)
+    assert sorted({*numbers} - {*table.rows["seconds"].astype(int)}) == [
+        *(0, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 7)
+    ]
+    for row in table.rows:
+        assert table.line(row)["error"] == str(int(row["seconds"]))
+
+
+def test_times_of_other_zones_are_moments(tmp_path: Path) -> None:
+    good: dict[str, Any] = {"block": [0, 0, 0, 0], "shape": [1, 2, 4, 8]}
+    good |= {"status": "done", "epoch": 1, "run": RUN, "worker": "w", "host": "h"}
+    times = ("2026-01-02T03:04:05+01:00", "2026-01-02T03:04:05")
+    lines = [json.dumps(good | {"time": time}) + "\n" for time in times]
+    (tmp_path / "w.jsonl").write_text("".join(lines))
+    rows = table_of(tmp_path).rows
+    assert rows["ended"].tolist() == [1767319445, 1767323045]
+
+
+TIMES_OF_NONE = (
+    *("yesterday", "", "2026-02-30T00:00:00Z", None, 5),
+    *("2026-01-02T03:04:05Zulu", "2026-01-02T03:04:0\uff15Z"),
+)
+
+
+@pytest.mark.parametrize("time", TIMES_OF_NONE)
 def test_a_time_that_is_none_is_said_to_be_unknown(tmp_path: Path, time: Any) -> None:
     good = json.loads(json.dumps({"block": [0, 0, 0, 0], "shape": [1, 2, 4, 8]}))
     good |= {"status": "done", "epoch": 1, "run": RUN, "worker": "w", "host": "h"}
