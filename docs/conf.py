@@ -3,6 +3,7 @@
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 from sphinx.application import Sphinx
 
@@ -32,6 +33,8 @@ nb_execution_mode = "off"
 highlight_language = "text"
 
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 # Types of other packages have no pages here: the build is offline.
@@ -40,6 +43,7 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 html_theme = "furo"
 html_theme_options: dict[str, list[str]] = {"top_of_page_buttons": []}
 html_copy_source = False
+html_show_copyright = False
 html_show_sourcelink = False
 
 
@@ -48,6 +52,8 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _page_read)
     app.connect("include-read", _include_read)
     app.connect("build-finished", _name_parts)
+    app.connect("autodoc-process-docstring", _hide_colons, priority=400)
+    app.connect("autodoc-process-docstring", _show_colons, priority=600)
 
 
 def _page_read(_: Sphinx, name: str, content: list[str]) -> None:
@@ -60,6 +66,22 @@ def _include_read(app: Sphinx, file: Path, _: str, content: list[str]) -> None:
     # What the event tells of the page is its name without its folder.
     page = DOCS / f"{app.env.docname}.md"
     content[0] = docs_links.on_site(content[0], (DOCS / file).resolve(), page)
+
+
+COLON = "\ue000"
+"""Stands for a colon while Napoleon, of priority 500, takes what stands before one in
+the first line of an attribute for its type."""
+
+
+def _hide_colons(*event: Any) -> None:
+    _, what, _, _, _, lines = event
+    if what in ("attribute", "property") and lines:
+        lines[0] = lines[0].replace(":", COLON)
+
+
+def _show_colons(*event: Any) -> None:
+    lines = event[-1]
+    lines[:] = [line.replace(COLON, ":") for line in lines]
 
 
 NAMED = {

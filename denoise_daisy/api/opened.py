@@ -117,7 +117,7 @@ def open(run: AnyRun) -> Output:
 
     Parameters
     ----------
-    run : path, Config or dict
+    run
         The output, its config or its run directory; or another image or labels that a
         run has written.
 

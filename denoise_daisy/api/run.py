@@ -29,7 +29,7 @@ def run(  # noqa: PLR0913 - what a person may ask for
 
     Parameters
     ----------
-    config : Config, path or dict
+    config
     tasks, overwrite, grace_seconds, unchecked_ndsafir, strict, extend
         As the options of the command line: only these tasks (``denoise`` the first);
         start over; seconds that blocks in flight get after an interrupt; any version

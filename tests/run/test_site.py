@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 
+import denoise_daisy
 from denoise_daisy.__main__ import main
 from denoise_daisy.commands import COMMANDS
 from denoise_daisy.config import Config
@@ -100,6 +101,16 @@ def test_the_reference_has_every_verb_with_all_of_its_options(
         options = re.findall(r"(?<![\w-])--[a-z][a-z-]+", capsys.readouterr().out)
         for option in {*options} - {"--help"}:
             assert f'<span class="pre">{option}' in part, (verb, option)
+
+
+def test_the_reference_has_every_public_name_and_what_comes_back(site: Path) -> None:
+    page = (site / "reference" / "python.html").read_text("utf-8")
+    for name in denoise_daisy.__all__:
+        public = getattr(denoise_daisy, name)
+        assert f'id="denoise_daisy.{name}"' in page
+        back = getattr(public, "__annotations__", {}).get("return")
+        if isinstance(back, type):
+            assert f'id="{back.__module__}.{back.__name__}"' in page, back
 
 
 class _Seen(HTMLParser):
