@@ -1,5 +1,6 @@
 """How Sphinx builds the site: `scripts/docs`."""
 
+import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -89,9 +90,13 @@ NAMED = {
     '<span class="caption-text"',
     '<aside class="sidebar-drawer"': '<aside class="sidebar-drawer" aria-label="Pages"',
     "<pre>": '<pre tabindex="0">',
+    '<div class="table-wrapper': '<div tabindex="0" class="table-wrapper',
     '<aside class="toc-drawer': '<aside aria-label="On this page" class="toc-drawer',
 }
 """What screen readers and keyboards miss in the theme's pages."""
+
+PARAMETERS = re.compile(r"<dl>\s*((?:<dd><em class=\"sig-param\">.*?</dd>\s*)+)</dl>")
+"""Of a signature, a line each: a list of definitions that has no terms."""
 
 
 def _name_parts(app: Sphinx, error: Exception | None) -> None:
@@ -100,4 +105,10 @@ def _name_parts(app: Sphinx, error: Exception | None) -> None:
             text = page.read_text("utf-8")
             for old, new in NAMED.items():
                 text = text.replace(old, new)
+            text = PARAMETERS.sub(_as_lines, text)
             page.write_text(text, "utf-8")
+
+
+def _as_lines(found: re.Match[str]) -> str:
+    style = 'style="display: block; margin-left: 2em"'
+    return found[1].replace("<dd>", f"<span {style}>").replace("</dd>", "</span>")

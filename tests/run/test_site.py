@@ -171,8 +171,13 @@ def test_every_link_within_the_site_leads_to_a_page_and_a_place_in_it(
 def test_pages_can_be_read_on_a_phone_and_by_everybody(
     site: Path, chromium: "Browser"
 ) -> None:
-    """A long page and one with a picture, in one browser."""
-    for name, width in (("index", WIDTHS[0]), ("reference/config", WIDTHS[1])):
+    """A page with a picture, one of wide tables, and of signatures; in one browser."""
+    phone, desktop = WIDTHS
+    for name, width in (
+        ("index", phone),
+        ("faults", phone),
+        ("reference/python", desktop),
+    ):
         with shown(chromium, site / f"{name}.html", width=width) as seen:
             assert seen.errors == []
             assert overflow(seen.page) == 0
