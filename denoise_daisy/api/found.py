@@ -71,8 +71,23 @@ def _of_task(place: Path, own: Mapping[str, Any]) -> RunDir:
 
 
 def find_output(run: AnyRun) -> Path:
-    """The OME-Zarr that it stands for, which need not be there."""
+    """The OME-Zarr that it stands for, which need not be there.
+
+    Raises
+    ------
+    InputError
+        It stands for many, those of a run of many images.
+    """
     if not isinstance(run, str | os.PathLike) or Path(run).is_file():
-        return Path(Config.of(run).output.path)
-    place = Path(run).absolute()
-    return RunDir(place).output if RunDir(place).run_file.is_file() else place
+        output = Path(Config.of(run).output.path)
+    else:
+        place = Path(run).absolute()
+        output = RunDir(place).output if RunDir(place).run_file.is_file() else place
+    for folder in (output, RunDir.of_output(output).path):
+        if is_of_many(RunDir(folder)):
+            named = repr(str(run)) if isinstance(run, str | os.PathLike) else "That"
+            raise InputError(
+                f"{named} stands for many images. Expected one of them: name its"
+                " output."
+            )
+    return output

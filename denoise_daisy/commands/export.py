@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from denoise_daisy.api.found import find_output
 from denoise_daisy.errors import InputError
 from denoise_daisy.exporting.export import export
-from denoise_daisy.run_dir.many_record import is_of_many
-from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_places import is_made_here
 
 if TYPE_CHECKING:
@@ -73,12 +71,6 @@ def _call(options: argparse.Namespace) -> None:
 def _output(path: Path) -> Path:
     """The output that a config, an output, even alone, or a run directory means."""
     output = find_output(path)
-    for folder in (output, RunDir.of_output(output).path):
-        if is_of_many(RunDir(folder)):
-            raise InputError(
-                f"{str(path)!r} stands for many images. Expected one of them: name its"
-                " output."
-            )
     if not output.is_dir() or not is_made_here(output):
         raise InputError(
             f"{str(output)!r} is no output of this program. Expected a config file, an"
