@@ -1,7 +1,7 @@
 """The scenes of a file: each an image, all of them in one OME-Zarr.
 
 Expected voxels come from SciPy on each scene; what is made is read by ome-zarr-py and
-held to the specification by yaozarrs.
+held to the specification by yaozarrs and ome-zarr-models.
 """
 
 import os
@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import ngff_zarr
 import numpy as np
 import pytest
 import zarr
@@ -29,7 +30,12 @@ from harness import (
     wait_until,
 )
 from harness import write_config as write
+from harness.ome_models import of_ome
 from harness.plates import write_plate
+
+CHUNKS = {"z": 1, "y": 40, "x": 40}
+
+ONE_WORKER = {"kind": "local", "count": 1}
 
 FIELDS = ("B/3/0", "B/3/1", "D/11/0")
 
@@ -49,7 +55,7 @@ def config_of(folder: Path, **sections: Any) -> Path:
         folder / "config.json",
         {
             "input": {"path": "plate.czi", "scene": "all"},
-            "output": {"path": "plate.zarr", "chunks": {"z": 1, "y": 40, "x": 40}},
+            "output": {"path": "plate.zarr", "chunks": CHUNKS},
             "denoise": {"kind": "median", "size": {"y": 3, "x": 3}},
             "workers": {"kind": "local", "count": 2},
         }
@@ -108,17 +114,52 @@ def test_scenes_are_never_written_into_somebody_elses_zarr(tmp_path: Path) -> No
     assert not (tmp_path / "plate.zarr.run").exists()
 
 
-@pytest.mark.parametrize("template", ["plate.zarr", "{name}_{scene}.zarr"])
+def test_a_plate_of_0_4_is_what_one_of_0_5_is(tmp_path: Path) -> None:
+    scenes = write_plate(tmp_path / "plate.czi")
+    output = {"path": "plate.zarr", "ome_version": "0.4", "chunks": CHUNKS}
+    config = config_of(tmp_path, output=output, workers=ONE_WORKER)
+    plate = tmp_path / "plate.zarr"
+    ended = cli(config)
+    assert ended.returncode == 0, ended.stderr
+    check(tmp_path, FIELDS, scenes)
+    assert not list(plate.rglob("zarr.json"))
+    validate_zarr_store(str(plate))
+    assert of_ome(plate, "HCS", "0.4").plate.field_count == 2
+    wells = {"B/3": ["0", "1"], "D/11": ["0"]}
+    for well, fields in wells.items():
+        told = of_ome(plate / well, "Well", "0.4").well
+        assert [image.path for image in told.images] == fields
+    read = ngff_zarr.from_hcs_zarr(plate)
+    for field, voxels in zip(FIELDS, scenes, strict=True):
+        assert of_ome(plate / field, "Image", "0.4")
+        row, column, number = field.split("/")
+        image = read.get_well(row, column).get_image(int(number)).images[0]
+        wanted = ndimage.median_filter(voxels, (1, 1, 1, 3, 3))
+        np.testing.assert_array_equal(image.data, wanted)
+    nodes = list(Reader(parse_url(str(plate)))())
+    assert nodes[0].data[0].shape[-2:] == (2 * 40, 2 * 40)
+    assert here("verify", plate).returncode == 0
+    refused = here("view", "--neuroglancer", plate)
+    assert refused.returncode == 2
+    assert "stands for many images" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("template", "version"),
+    [("plate.zarr", "0.5"), ("plate.zarr", "0.4"), ("{name}_{scene}.zarr", "0.5")],
+)
 def test_scenes_without_wells_are_a_series_or_files_of_their_own(
-    template: str, tmp_path: Path
+    template: str, version: str, tmp_path: Path
 ) -> None:
     scenes = write_plate(tmp_path / "plate.czi", named=False)
-    output = {"path": template, "chunks": {"z": 1, "y": 40, "x": 40}}
-    ended = cli(config_of(tmp_path, output=output))
+    output = {"path": template, "ome_version": version, "chunks": CHUNKS}
+    ended = cli(config_of(tmp_path, output=output, workers=ONE_WORKER))
     assert ended.returncode == 0, ended.stderr
     if template == "plate.zarr":
         check(tmp_path, ("0", "1", "2"), scenes)
         validate_zarr_store(str(tmp_path / "plate.zarr"))
+        told = of_ome(tmp_path / "plate.zarr", "BioFormats2Raw", version)
+        assert told.bioformats2raw_layout == 3
         assert ome_of(tmp_path / "plate.zarr" / "OME")["series"] == ["0", "1", "2"]
         xml = (tmp_path / "plate.zarr" / "OME" / "METADATA.ome.xml").read_text()
         listed = from_xml(xml).images
