@@ -1,5 +1,4 @@
-"""A run of a million blocks, nearly all of them done: how soon `status` tells, and how
-soon a new start goes on."""
+"""What a ledger of a million blocks costs `status` and a new start; few are left."""
 
 import contextlib
 import itertools

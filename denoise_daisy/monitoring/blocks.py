@@ -60,3 +60,8 @@ def slowest_blocks(
             worker=names.workers[row["worker"]],
             host=names.hosts[row["host"]],
         )
+
+
+def clipped_in(table: LedgerTable, standing: np.ndarray) -> int:
+    """How many voxels were clipped, of rows that stand."""
+    return int(table.rows["clipped"][standing].sum())

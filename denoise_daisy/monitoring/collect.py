@@ -8,7 +8,7 @@ import numpy as np
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import persistently
 from denoise_daisy.forecast import Ahead, share_done
-from denoise_daisy.monitoring.blocks import failed_blocks, slowest_blocks
+from denoise_daisy.monitoring.blocks import clipped_in, failed_blocks, slowest_blocks
 from denoise_daisy.monitoring.pace import (
     ahead_of,
     done_by,
@@ -32,7 +32,7 @@ from denoise_daisy.monitoring.values import (
 from denoise_daisy.monitoring.workers import scheduler_of, states_at, workers_of
 from denoise_daisy.resolved.recorded import is_unneeded, recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
-from denoise_daisy.run_dir.connection import read_ready
+from denoise_daisy.run_dir.connection import Hint, read_ready
 from denoise_daisy.run_dir.ledger_lines import NO_ENGINE
 from denoise_daisy.run_dir.ledger_table import LedgerTable
 from denoise_daisy.run_dir.lock import LockHolder, holder_at_work
@@ -129,14 +129,15 @@ def _status(
     """What its tables, the lock and its workers say."""
     run, record, tables = reader.run, reader.record, reader.tables
     start = record.epoch
-    failures = dict(_failures(reader, start if holder else None))
-    stages = tuple(_stages(reader, failures, states))
+    hints = read_ready(reader.run_dir) or {}
+    failures = dict(_failures(reader, start if holder else None, hints))
+    stages = tuple(_stages(reader, failures, states, hints))
     standing = {name: table.standing() for name, table in tables.items()}
     engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
     engines.pop(NO_ENGINE, None)
     ahead = list(ahead_of(run, tables, stages, failures, start))
     if holder:
-        ahead = _asked(ahead, reader.run_dir)
+        ahead = _asked(ahead, hints)
     lock = LockHolder.read(reader.run_dir)
     workers = tuple(workers_of(states, reader.done_by()))
     return RunStatus(
@@ -161,13 +162,11 @@ def _status(
         ),
         slowest=tuple(
             block
-            for name, which in standing.items()
-            for block in slowest_blocks(name, tables[name], which)
+            for name, each in standing.items()
+            for block in slowest_blocks(name, tables[name], each)
         ),
         engines=dict(engines.most_common()),
-        clipped=sum(
-            int(tables[n].rows["clipped"][w].sum()) for n, w in standing.items()
-        ),
+        clipped=sum(clipped_in(tables[name], each) for name, each in standing.items()),
         as_is_because=run.config.blocks.as_is_because,
         noise=run.denoiser.noise_text if run.denoiser.probed else "",
         warnings=record.warnings,
@@ -176,28 +175,29 @@ def _status(
     )
 
 
-def _asked(ahead: list[Ahead], run_dir: RunDir) -> list[Ahead]:
+def _asked(ahead: list[Ahead], hints: Mapping[str, Hint]) -> list[Ahead]:
     """What is ahead of a start that may have been asked for some of its stages only.
 
     It tells its workers which; before that all are.
     """
-    told = read_ready(run_dir) or {}
-    return [stage for stage in ahead if stage.name in told] or ahead
+    return [stage for stage in ahead if stage.name in hints] or ahead
 
 
 def _failures(
-    reader: StatusReader, start: int | None
+    reader: StatusReader, start: int | None, hints: Mapping[str, Hint]
 ) -> Iterator[tuple[str, Failures]]:
     for stage in reader.run.stages:
         if table := reader.tables.get(stage.name):
             retries = reader.run.pool_of(stage).retries[stage.name]
-            yield stage.name, failures_of(table, retries, start)
+            given_up = _given_up(hints, stage.name)
+            yield stage.name, failures_of(table, retries, start, given_up=given_up)
 
 
 def _stages(
     reader: StatusReader,
     failures: Mapping[str, Failures],
     states: Sequence[WorkerState],
+    hints: Mapping[str, Hint],
 ) -> Iterator[StageStatus]:
     unreachable: dict[str, tuple[Stage, np.ndarray]] = {}
     for stage in reader.run.stages:
@@ -213,9 +213,15 @@ def _stages(
             running,
             unreachable,
             reader.record.epoch,
+            _given_up(hints, name),
         )
         unreachable[name] = stage, unreachable_of(told, failures[name])
         yield told
+
+
+def _given_up(hints: Mapping[str, Hint], stage: str) -> str:
+    """Why the latest start does no more of a stage."""
+    return hints[stage].given_up if stage in hints else ""
 
 
 def _state(holder: LockHolder | None, stages: tuple[StageStatus, ...]) -> State:

@@ -34,10 +34,13 @@ class Failures:
     """Which of them were tried as often as they are in one start."""
 
 
-def failures_of(table: LedgerTable, retries: int, start: int | None) -> Failures:
+def failures_of(
+    table: LedgerTable, retries: int, start: int | None, *, given_up: str
+) -> Failures:
     """What has failed of a stage; `start` is the number of one that is at work.
 
-    Such a start tries again what earlier ones gave up.
+    Such a start tries again what earlier ones gave up.  `given_up` is why the latest
+    one does no more of the stage.
     """
     rows = table.rows
     rows = rows[~rows["is_done"] & (rows["shape"] == 0)]
@@ -52,10 +55,10 @@ def failures_of(table: LedgerTable, retries: int, start: int | None) -> Failures
     epochs[blocks] = rows["epoch"][last]
     counts = np.bincount(flat[rows["epoch"] == epochs[flat]], minlength=len(epochs))
     attempts = counts[blocks]
-    given_up = attempts > retries
+    is_over = attempts > retries
     if start is not None:
-        given_up &= rows["epoch"][last] == start
-    return Failures(rows[last], blocks, attempts, given_up)
+        is_over &= rows["epoch"][last] == start
+    return Failures(rows[last], blocks, attempts, is_over | bool(given_up))
 
 
 def stage_status(
@@ -65,10 +68,14 @@ def stage_status(
     running: Collection[Index],
     unreachable: Mapping[str, tuple[Stage, np.ndarray]],
     start: int,
+    given_up: str,
 ) -> StageStatus:
-    """How far a stage is; `unreachable` are blocks of those before it, by stage."""
+    """How far a stage is; `unreachable` are blocks of those before it, by stage.
+
+    `given_up` is why the latest start does no more of it.
+    """
     done, failed = table.done, table.failed
-    orphaned = np.zeros(stage.grid.shape, bool)
+    orphaned = np.full(stage.grid.shape, bool(given_up))
     for name in dict.fromkeys(stage.after):
         if name in unreachable:
             other, mask = unreachable[name]
@@ -92,6 +99,7 @@ def stage_status(
     return StageStatus(
         **_what(stage),
         **counts,
+        given_up=given_up,
         running=len(busy),
         left=stage.grid.size - sum(counts.values()),
         as_is=table.engines_of_done()[NO_ENGINE],
@@ -109,6 +117,7 @@ def deleted_stage(stage: Stage) -> StageStatus:
         done=size,
         failed=0,
         orphaned=0,
+        given_up="",
         running=0,
         left=0,
         as_is=0,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from denoise_daisy.amounts import duration, voxel_rate
-from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.monitoring.values import (
     FailedBlock,
     RunStatus,
@@ -22,17 +21,6 @@ CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 """What makes a terminal do things, and how it is shown."""
 
 
-def status(run_dir: RunDir) -> str:
-    """How far a run is, from its files alone, whether a scheduler is at work or not.
-
-    Raises
-    ------
-    RefusedError
-        The output is gone or another's, or run.json can't be read.
-    """
-    return status_text(run_status(run_dir))
-
-
 def status_text(found: RunStatus) -> str:
     """All of it, a line for each thing."""
     return in_lines(_lines(found))
@@ -46,6 +34,7 @@ def in_lines(lines: Iterable[str]) -> str:
 def _lines(found: RunStatus) -> Iterator[str]:
     yield headline(found)
     yield from map(stage_line, found.stages)
+    yield from [f"given up: {s.name}: {s.given_up}" for s in found.stages if s.given_up]
     yield from scheduler_lines(found.scheduler, found.workers)
     if found.waits_for:
         yield f"waiting for: {found.waits_for}"
@@ -93,7 +82,7 @@ def headline(found: RunStatus) -> str:
         case "failed":
             failed = sum(stage.failed for stage in found.stages)
             orphaned = sum(stage.orphaned for stage in found.stages)
-            more = f" and {orphaned} that wait for those" if orphaned else ""
+            more = f" and {orphaned} that were not tried" if orphaned else ""
             return (
                 f"failed: all blocks are done but {failed} that failed{more}; the next"
                 " start tries them again"
@@ -114,7 +103,8 @@ def stage_line(stage: StageStatus) -> str:
         f" {stage.blocks} blocks ({_percent(stage.done / stage.blocks)} done)"
     ]
     if stage.orphaned:
-        parts.append(f"{stage.orphaned} orphaned: what they read has failed")
+        why = "not tried" if stage.given_up else "orphaned: what they read has failed"
+        parts.append(f"{stage.orphaned} {why}")
     if stage.running:
         parts.append(f"{stage.running} at work")
     if stage.seconds is not None:

@@ -16,7 +16,7 @@ good; none is at work and blocks are left."""
 LEFT, RUNNING, DONE, FAILED, ORPHANED = range(5)
 """What a block is, in `StageStatus.states`; failed is what failed last and was not done
 since, unless somebody is at it again, orphaned what can't be done because what it reads
-has failed for good."""
+has failed for good, or all of its stage was given up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +93,9 @@ class StageStatus:
     running: int
     failed: int
     orphaned: int
+    given_up: str
+    """Why the latest start does no more of it, so that what is left of it is orphaned;
+    empty where that is not so."""
     left: int
     """Neither done nor failed nor orphaned; of those running, all that have not failed
     before are among them."""

@@ -61,6 +61,9 @@ class Hint:
     longest: float
     """Seconds that the longest block of this start took."""
 
+    given_up: str = ""
+    """Why no more of it is done in this start; empty where that is not so."""
+
 
 def write_ready(run_dir: RunDir, hints: Mapping[str, Hint]) -> None:
     """Tell workers which stages are worth asking for."""
@@ -68,6 +71,11 @@ def write_ready(run_dir: RunDir, hints: Mapping[str, Hint]) -> None:
     partial = run_dir.ready_file.with_name("ready.json.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(run_dir.ready_file)
+
+
+def remove_ready(run_dir: RunDir) -> None:
+    """Take back what an earlier start has told."""
+    persistently(lambda: run_dir.ready_file.unlink(missing_ok=True))
 
 
 def read_ready(run_dir: RunDir) -> dict[str, Hint] | None:

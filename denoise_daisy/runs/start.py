@@ -17,6 +17,7 @@ from denoise_daisy.monitoring.keeper import page_said
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.connection import remove_ready
 from denoise_daisy.run_dir.shared_jobs import remove_all_wanted
 from denoise_daisy.run_dir.worker_states import read_states, remove_states
 from denoise_daisy.runs.not_kept import delete_unneeded
@@ -75,6 +76,7 @@ class Start:
         pools = run.pools_for(self.found.asked)
         self._end_jobs_of_earlier_starts()
         remove_states(run.run_dir)
+        remove_ready(run.run_dir)
         remove_all_wanted(run.run_dir)
         retries = {name: n for pool in run.pools for name, n in pool.retries.items()}
         states = stage_states(stages, self.found.ledgers, retries)

@@ -137,7 +137,7 @@ def failures(states: Sequence[StageState], run_dir: RunDir) -> str:
             lines.append(f"{len(failed)} of {size} blocks of {name} failed for good:")
             lines += listing(whys)
             lines.append(f"  Tracebacks are in {_tracebacks(state, run_dir)}.")
-        if state.is_abandoned:
+        if state.abandoned:
             lines.append(f"  {state.orphans} more of {name} were not tried.")
         elif state.orphans:
             lines.append(

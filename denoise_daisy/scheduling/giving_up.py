@@ -37,7 +37,7 @@ def give_up_hopeless(
         for name in pool.stages:
             state = states[name]
             failures = state.ledger.failures
-            if state.is_abandoned:
+            if state.abandoned:
                 continue
             if state.ledger.done.any():
                 # Those that fail are just bad, and end by their retries.
@@ -62,5 +62,5 @@ def _give_up(state: StageState, run_dir: RunDir) -> None:
     )
     if state.stage.is_essential:
         raise RunStopped(f"{why} Correct it and start again. Logs: {run_dir.logs}.")
-    state.abandon()
+    state.abandon(why)
     logger.error("%s The run goes on without %s.", why, name)

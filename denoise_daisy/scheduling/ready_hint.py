@@ -26,7 +26,11 @@ class ReadyHint:
         """
         taken = Counter(at_work)
         hints = {
-            name: Hint(s.ready - taken[name], math.ceil(s.ledger.totals.pace.longest))
+            name: Hint(
+                s.ready - taken[name],
+                math.ceil(s.ledger.totals.pace.longest),
+                s.abandoned,
+            )
             for name, s in self._states.items()
         }
         if hints != self._said or not is_there(self._run_dir.ready_file):

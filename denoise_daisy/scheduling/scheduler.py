@@ -120,6 +120,7 @@ class Scheduler:
                 )
         if self._signals.count:
             raise self._signals.interruption
+        self._news.hint()
         withdraw_connection(self._run_dir, self._epoch)
         self._workforce.let_leave()
 

@@ -78,9 +78,9 @@ class StageState:
         """Given up or orphaned."""
         self.ready = 0
         """Number of blocks that could be handed out, had nobody any."""
-        self.is_abandoned = False
-        """Whether nothing of it can be done, so that all that is left is unreachable.
-        """
+        self.abandoned = ""
+        """Why nothing more of it can be done, so that all that is left is unreachable;
+        empty where that is not so."""
         self.trial: np.ndarray | None = None
         """Only these blocks are handed out, by flat index, while so many others fail
         that all may; None: all are."""
@@ -130,7 +130,7 @@ class StageState:
                     waits |= count_in(mask, up.ranges) > 0
             for index in self.given_up:
                 unreachable[index] = True
-            self.unreachable = (unreachable.ravel() | self.is_abandoned) & ~done
+            self.unreachable = (unreachable.ravel() | bool(self.abandoned)) & ~done
             not_ready = done | self.unreachable | waits.ravel()
             if self.trial is not None:
                 not_ready |= ~np.isin(np.arange(grid.size), self.trial)
@@ -150,7 +150,7 @@ class StageState:
             # A retry: what became of the last attempt may not have been read yet.
             self.ledger.refresh()
         self._handed_out[flat] = 1
-        if self.is_abandoned or self._is_given_up(index) or self.ledger.is_done(index):
+        if self.abandoned or self._is_given_up(index) or self.ledger.is_done(index):
             return Verdict.FINISHED
         if self._has_inputs(index):
             return Verdict.HAND_OUT
@@ -168,9 +168,9 @@ class StageState:
         del self._late[flat]
         return Verdict.NOT_YET
 
-    def abandon(self) -> None:
+    def abandon(self, because: str) -> None:
         """Do no more blocks of it, nor of what reads it: that is so at once."""
-        self.is_abandoned = True
+        self.abandoned = because
         self.trial = None
         below = [self]
         for state in below:

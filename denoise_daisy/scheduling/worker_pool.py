@@ -87,13 +87,13 @@ class WorkerPool:
         """Number of blocks that its workers could do now, had nobody any."""
         return sum(stage.ready for stage in self.stages().values())
 
-    def abandon(self) -> bool:
+    def abandon(self, because: str) -> bool:
         """Do without what its workers do; whether that is news."""
         states = self.stages().values()
-        is_news = not all(state.is_abandoned for state in states)
+        is_news = not all(state.abandoned for state in states)
         for state in states:
-            if not state.is_abandoned:
-                state.abandon()
+            if not state.abandoned:
+                state.abandon(because)
         return is_news
 
     def waits_for(self) -> str:

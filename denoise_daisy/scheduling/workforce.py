@@ -104,7 +104,7 @@ class Workforce:
                 task = workers.pool.name
                 if not task:
                     raise
-                if workers.abandon():
+                if workers.abandon(str(error)):
                     logger.error("%s The run goes on without %s.", error, task)
 
     def _wanted(self, workers: WorkerPool) -> int:

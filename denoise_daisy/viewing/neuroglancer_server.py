@@ -4,16 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.geometry import AXES
 from denoise_daisy.viewing.layers import Layer, begin_of
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 SHADER = """#uicontrol invlerp normalized(range=[{low:.9g}, {high:.9g}])
 #uicontrol vec3 color color(default="#{color}")
@@ -34,21 +31,21 @@ class Voxels:
     Neuroglancer asks for that without a copy, which dask has no way to give.
     """
 
-    source: "da.Array"
+    layer: Layer
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Of ``(t, z, y, x)``."""
-        return tuple(map(int, self.source.shape))
+        return tuple(map(int, self.layer.levels[0].shape))
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of all."""
-        found: np.dtype[Any] = np.dtype(self.source.dtype)
+        found: np.dtype[Any] = np.dtype(self.layer.levels[0].dtype)
         return found
 
     def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        return np.asarray(self.source[key])
+        return np.asarray(self.layer.levels[0][key])
 
 
 def check_neuroglancer() -> None:
@@ -140,7 +137,7 @@ def _space(neuroglancer: Any, layer: Layer) -> Any:
 
 def _add(neuroglancer: Any, state: Any, layer: Layer) -> None:
     volume = neuroglancer.LocalVolume(
-        data=Voxels(layer.levels[0]),
+        data=Voxels(layer),
         dimensions=_space(neuroglancer, layer),
         voxel_offset=[
             round(move / size)

@@ -62,6 +62,7 @@ def stage(
         "left": counts[0] + counts[RUNNING],
         "as_is": 0,
         "is_deleted": False,
+        "given_up": "",
         "seconds": 41.5,
         "states": states,
     }
@@ -189,11 +190,12 @@ def samples() -> dict[str, RunStatus]:
         "failed": ended(
             "failed",
             stage("denoise", small, hurt),
+            stage("twice", small, hurt, given_up="All of it fails. " * 9),
             failures=(failed(), failed((0, 0, 3, 2), traceback=None, where=None)),
         ),
         "stopped": ended("stopped", stage("denoise", small, states_of(small, 0.3))),
         "hostile": status(
-            stage(HOSTILE, small, hurt, task=HOSTILE),
+            stage(HOSTILE, small, hurt, task=HOSTILE, given_up=HOSTILE),
             output=f"/data/{HOSTILE}/out.zarr",
             run_dir=f"/data/{HOSTILE}/out.zarr.run",
             workers=(worker(1, worker=HOSTILE, host=HOSTILE, job=HOSTILE),),

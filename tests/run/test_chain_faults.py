@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import zarr
 
+from denoise_daisy import status
 from harness import (
     ROOT,
     cli,
@@ -104,6 +105,12 @@ def test_the_run_goes_on_without_a_task_of_which_everything_fails(
     attempts = Counter(it.lines("twice", "failed"))
     assert 5 <= len(attempts) < 24
     assert it.lines("bright") == []
+    found = status(it.output)
+    assert found.state == "failed"
+    twice, bright = found.stages[1:]
+    assert (twice.left, bright.left, bright.orphaned) == (0, 0, 24)
+    assert twice.given_up in said
+    assert not bright.given_up
 
     it.module.write_text(GOOD)
     code, said = it.start()

@@ -13,10 +13,10 @@ from funlib.geometry import Roi
 from scipy import ndimage
 
 from denoise_daisy import Config, run
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.run_dir.run_dir import find
 from harness import cli, ledger_lines, output_of, small_image, write_config
 from harness.functions import NOTES, array_of, config_of, done_blocks, finish, notes_of
+from harness.looking import status
 
 SAME_NAME = """
 def f(block, context):

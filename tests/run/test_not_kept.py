@@ -16,12 +16,12 @@ import pytest
 from demo_czi import write_czi
 
 from denoise_daisy.errors import BlocksFailed, InputError, RunStopped
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.run_dir.run_dir import find
 from denoise_daisy.runs import not_kept
 from denoise_daisy.runs.verify import verify
 from harness import cli, here, output_of, write_config
 from harness.hiccups import Hiccup
+from harness.looking import status
 from harness.oracles import (
     OTHER_VALUE,
     VALUE,

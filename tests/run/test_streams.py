@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pytest
 
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.waits import VARIABLE
@@ -31,6 +30,7 @@ from harness import (
     wait_until,
     write_config,
 )
+from harness.looking import status
 from harness.shared import once
 from harness.waiting import PATIENCE
 

@@ -12,7 +12,6 @@ import pytest
 from denoise_daisy.blockwise.block_shape import Blocks
 from denoise_daisy.durable import delete, remove_partials
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.notify import Notifier
 from denoise_daisy.run_dir.connection import Connection, Hint, read_ready, write_ready
 from denoise_daisy.run_dir.ledger import Ledger
@@ -24,6 +23,7 @@ from denoise_daisy.runs import clearing, start
 from denoise_daisy.runs.summary import summary
 from denoise_daisy.scheduling.ready_hint import ReadyHint
 from denoise_daisy.scheduling.stage_state import StageState, Verdict
+from harness.looking import status
 from harness.one_start import forty_blocks
 
 
@@ -119,7 +119,7 @@ def test_workers_are_told_what_is_ready_only_when_that_has_changed(
     """Four times a second many hosts would have to read the file again."""
     run_dir = RunDir(tmp_path)
     ledger = SimpleNamespace(totals=SimpleNamespace(pace=SimpleNamespace(longest=6.2)))
-    states: Any = {"soft": SimpleNamespace(ready=3, ledger=ledger)}
+    states: Any = {"soft": SimpleNamespace(ready=3, ledger=ledger, abandoned="")}
     hint, told = ReadyHint(run_dir, states), []
     for at_work in ([], [], ["soft"]):
         hint.say(at_work)

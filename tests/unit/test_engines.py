@@ -12,13 +12,14 @@ import pytest
 from denoise_daisy import plan, run
 from denoise_daisy.denoisers import engine_trial
 from denoise_daisy.denoisers.native_engine import instruction_sets
-from denoise_daisy.monitoring.text import engines_text, status
+from denoise_daisy.monitoring.text import engines_text
 from denoise_daisy.run_dir.compaction import MANY_FILES
 from denoise_daisy.run_dir.ledger import Ledger, Totals
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from harness import config_for, ledger_lines, load, small_czi
 from harness.ledgers import BLOCKS, GRID, RUN, UNIT, entry, grid_of, ledger_of
+from harness.looking import status
 from harness.prepared import copied
 from harness.shared import once
 

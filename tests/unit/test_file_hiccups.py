@@ -308,7 +308,7 @@ def test_what_is_ready_is_told_once_it_can_be(
 ) -> None:
     """Workers that have heard of nothing to do would never ask."""
     ledger = SimpleNamespace(totals=SimpleNamespace(pace=SimpleNamespace(longest=1.0)))
-    states: Any = {"soft": SimpleNamespace(ready=0, ledger=ledger)}
+    states: Any = {"soft": SimpleNamespace(ready=0, ledger=ledger, abandoned="")}
     hint = ReadyHint(run_dir, states)
     hint.say([])
     hiccup = Hiccup(monkeypatch, "replace", "ready.json")

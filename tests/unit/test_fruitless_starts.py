@@ -228,9 +228,10 @@ def test_a_task_whose_own_workers_are_refused_is_given_up(
     it = start("denoise", "soft")
     workforce = two_pools(it, RefusingLauncher(it.time))
     workforce.maintain()
-    assert it.states["soft"].is_abandoned
-    assert not it.states["denoise"].is_abandoned
+    assert it.states["soft"].abandoned
+    assert not it.states["denoise"].abandoned
     assert it.launcher.living()
+    assert it.states["soft"].abandoned == "no GPU for 2."
     assert "no GPU for 2. The run goes on without soft." in caplog.text
 
 
@@ -247,7 +248,7 @@ def test_a_task_whose_own_workers_die_is_given_up(
             launcher.end(worker, 1)
     for _ in range(3):
         workforce.maintain()
-    assert it.states["soft"].is_abandoned
+    assert it.states["soft"].abandoned
     assert caplog.text.count("The run goes on without soft.") == 1
     assert caplog.text.count("Worker w6: ended with exit code 1") == 1
 

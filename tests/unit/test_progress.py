@@ -234,7 +234,7 @@ def test_workers_that_spend_time_between_blocks_are_reckoned_with(
 ) -> None:
     """Two workers do a block of a second in four each; so 20 more take 40 s."""
     it, show = run_of_two, shown_by(run_of_two, monkeypatch)
-    it.states["slow"].abandon()
+    it.states["slow"].abandon("no use")
     for block in range(0, 20, 2):
         it.time.now += 4
         it.say("denoise", "done", block, block + 1, seconds=1)

@@ -7,13 +7,13 @@ import pytest
 
 from denoise_daisy import run
 from denoise_daisy.errors import RefusedError
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.runs.verify import verify
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, load, small_czi
+from harness.looking import status
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from denoise_daisy.errors import Interrupted, RunStopped
-from denoise_daisy.run_dir.connection import Connection
+from denoise_daisy.run_dir.connection import Connection, read_ready
 from denoise_daisy.run_dir.lock import LockHolder
 from denoise_daisy.scheduling.signals import Signals
 from harness.one_start import OneStart
@@ -229,10 +229,13 @@ def test_a_task_without_hope_ends_alone(
     it.time.at(50, lambda: it.say("denoise", "done", *range(40)))
     it.run()
     assert 50 <= it.time.now < 52
-    assert it.states["soft"].is_abandoned
+    assert it.states["soft"].abandoned
     said = [r.getMessage() for r in caplog.records if "goes on without" in r.message]
     assert len(said) == 1
     assert said[0].startswith("18 blocks of soft have failed")
+    hints = read_ready(it.run_dir) or {}
+    assert said[0] == f"{hints['soft'].given_up} The run goes on without soft."
+    assert hints["denoise"].given_up == ""
 
 
 # Another scheduler.

@@ -216,7 +216,7 @@ def test_an_abandoned_stage_costs_itself_and_what_reads_it(tmp_path: Path) -> No
     chain.say("b", "done", 0)
     chain.update()
     chain.states["b"].trial = np.array([2, 5])
-    chain.states["b"].abandon()
+    chain.states["b"].abandon("no use")
     assert chain.states["b"].trial is None
     assert [s.left for s in chain.states.values()] == [0, 0, 0]
     assert [s.orphans for s in chain.states.values()] == [0, 7, 8]

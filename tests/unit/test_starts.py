@@ -16,7 +16,9 @@ import pytest
 
 from denoise_daisy import plan, run
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
+from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.resolved.run import ResolvedRun
+from denoise_daisy.run_dir.connection import Hint, write_ready
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.runs import start
@@ -91,6 +93,27 @@ def test_a_plan_is_made_without_the_batch_system_and_says_so(
     said = str(plan(load(workers_of_soft)))
     assert "Warning: 'bsub' is not on this machine" in said
     assert "\nbsub -J 'denoise-out-RUN-soft[1-1]'" in said
+
+
+# What an earlier start has said
+
+
+def test_what_an_earlier_start_gave_up_is_not_said_of_the_next(
+    config: dict[str, Any], began: list[str]
+) -> None:
+    run(load(config), say=lambda _: None)
+    run_dir = RunDir.of_output(Path(config["output"]["path"]))
+    write_ready(run_dir, {"soft": Hint(0, 0, "no use")})
+    assert dict(given_up_of(run_dir)) == {"soft": "no use"}
+    run(load(config), say=lambda _: None)
+    assert began == ["began", "began"]
+    assert dict(given_up_of(run_dir)) == {}
+
+
+def given_up_of(run_dir: RunDir) -> Iterator[tuple[str, str]]:
+    for stage in run_status(run_dir).stages:
+        if stage.given_up:
+            yield stage.name, stage.given_up
 
 
 # A disk

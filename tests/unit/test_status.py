@@ -225,6 +225,28 @@ def test_a_start_that_is_at_work_tries_again_what_earlier_ones_gave_up(
     assert run_status(run_dir).failures[0].is_given_up
 
 
+def test_what_a_start_gave_up_is_not_left(run_dir: RunDir) -> None:
+    """Of one stage: a block is done, one has failed once, and two wait."""
+    say(run_dir, "denoise", done(0), done(1), done(2), done(3))
+    say(run_dir, "soft", done(0), failed(1))
+    assert counts(run_dir)["soft"] == (1, 0, 1, 0, 2)
+    assert run_status(run_dir).state == "stopped"
+    why = "everything fails"
+    write_ready(run_dir, {"soft": Hint(0, 0, why), "denoise": Hint(0, 2)})
+    found = run_status(run_dir)
+    assert counts(run_dir)["soft"] == (1, 0, 1, 2, 0)
+    assert states(run_dir, "soft") == [DONE, FAILED, ORPHANED, ORPHANED]
+    assert found.state == "failed"
+    assert [stage.given_up for stage in found.stages] == ["", why]
+    assert found.failures[0].is_given_up
+    words = status_text(found)
+    assert words.startswith("failed: all blocks are done but 1 that failed and 2 that")
+    assert "0 left of 4 blocks (25.0% done), 2 not tried" in words
+    assert f"given up: soft: {why}" in words
+    with Lock(run_dir):
+        assert run_status(run_dir).share == 1
+
+
 def test_a_run_is_done_when_every_block_is(run_dir: RunDir) -> None:
     for stage in ("denoise", "soft"):
         lines = [done(y, clipped=1, engine="in C") for y in range(BLOCKS)]

@@ -226,7 +226,7 @@ def test_pages_of_many_images_are_looked_for_where_they_are_shown(
         ("running", "2.0 to 3.1 h left; it will end between"),
         ("not begun", "No worker is at a block: 2 jobs are in the queue of Slurm."),
         ("done", "All 12 blocks are done."),
-        ("failed", "2 blocks failed for good; 6 of 12 are done."),
+        ("failed", "4 blocks failed for good; 12 of 24 are done."),
         ("stopped", "9 blocks of 12 are left. The same command goes on"),
     ],
 )

@@ -8,13 +8,13 @@ import pytest
 
 from denoise_daisy import plan, run
 from denoise_daisy.errors import BlocksFailed
-from denoise_daisy.monitoring.text import status
 from denoise_daisy.run_dir.lock import Lock
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.run_dir.worker_states import WorkerState, write_state
 from denoise_daisy.runs.verify import verify
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, ledger_lines, load, small_czi
+from harness.looking import status
 
 SOFT = {"kind": "smooth", "name": "soft", "sigma": {"y": 1}}
 FOUND = {"kind": "threshold", "name": "found", "input": "soft", "method": "otsu"}
