@@ -1,6 +1,8 @@
 """What a program or a notebook calls: values, arrays and errors of real runs."""
 
 import asyncio
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import zarr
 from demo_czi import write_czi
 from funlib.geometry import Roi
 from jupyter_client.manager import start_new_kernel
+from matplotlib.image import imread
 from nbclient import NotebookClient
 
 import denoise_daisy as dd
@@ -299,5 +302,9 @@ def test_a_newcomers_notebook_runs_and_is_kept_without_outputs(
     resources = {"metadata": {"path": str(tmp_path)}}
     NotebookClient(notebook, timeout=300, resources=resources).execute()
     shown = [o for c in cells for o in c.outputs if "data" in o]
-    assert [o for o in shown if "image/png" in o["data"]]
+    (figure,) = (o["data"]["image/png"] for o in shown if "image/png" in o["data"])
+    drawn = imread(io.BytesIO(base64.b64decode(figure)))
+    kept = imread(ROOT / "docs" / "pictures" / f"{path.stem}.webp") / 255
+    assert drawn.shape[:2] == pytest.approx(kept.shape[:2], rel=0.05)
+    assert drawn[..., :3].mean() == pytest.approx(kept.mean(), abs=0.02)
     assert sum("text/html" in o["data"] for o in shown) > 6
