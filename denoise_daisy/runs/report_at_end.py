@@ -74,6 +74,7 @@ def _make(
     last = _written(run_dir.report)
     if seconds < TOO_LITTLE or is_short or not has_begun or _are_ending(among):
         return
+    say(f"Making the report, in about {seconds:.0f} s at most; Ctrl-C leaves it out.")
     signals = among.signals if among else Signals()
     words = [sys.executable, "-m", "denoise_daisy", "report", str(run_dir.path)]
     try:
