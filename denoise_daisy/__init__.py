@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from denoise_daisy.api.calibrate import calibrate
     from denoise_daisy.api.opened import open
-    from denoise_daisy.api.plan import plan, plan_many
     from denoise_daisy.api.preview import preview
     from denoise_daisy.api.report import report
     from denoise_daisy.api.run import run
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from denoise_daisy.config import Config
     from denoise_daisy.runs.inspect import inspect
     from denoise_daisy.runs.lazy import lazy
+    from denoise_daisy.runs.many_views import plan_many
+    from denoise_daisy.runs.planning import plan
 
 __all__ = [
     "Config",
@@ -43,8 +44,8 @@ _HOMES = {
     "inspect": "runs.inspect",
     "lazy": "runs.lazy",
     "open": "api.opened",
-    "plan": "api.plan",
-    "plan_many": "api.plan",
+    "plan": "runs.planning",
+    "plan_many": "runs.many_views",
     "preview": "api.preview",
     "report": "api.report",
     "run": "api.run",

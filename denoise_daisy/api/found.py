@@ -10,7 +10,7 @@ from denoise_daisy.durable import is_there
 from denoise_daisy.errors import InputError
 from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.resolved.recorded import run_dir_of
-from denoise_daisy.run_dir.many_record import is_of_many
+from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
 from denoise_daisy.run_dir.run_dir import RunDir, find
 from denoise_daisy.runs.many_images import is_many, run_dir_of_many
 
@@ -43,6 +43,24 @@ def find_run(run: AnyRun) -> RunDir:
         if own is None or "run" not in own:
             raise
         return _of_task(place, own)
+
+
+def find_one(run: AnyRun) -> RunDir:
+    """The same of one image.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is the run of many.
+    """
+    found = find_run(run)
+    if is_of_many(found):
+        names = ", ".join(ManyRecord.of(found).images)
+        raise InputError(
+            f"{str(found.path)!r} is the run of many images ({names}). Expected the"
+            " output of one of them."
+        )
+    return found
 
 
 def _of_task(place: Path, own: Mapping[str, Any]) -> RunDir:

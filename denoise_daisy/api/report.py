@@ -3,10 +3,8 @@
 import os
 from pathlib import Path
 
-from denoise_daisy.api.found import AnyRun, find_run
+from denoise_daisy.api.found import AnyRun, find_one
 from denoise_daisy.assessing.files import Written, write_report
-from denoise_daisy.errors import InputError
-from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
 
 
 def report(
@@ -41,13 +39,7 @@ def report(
     RefusedError, RunStopped
         The run's record can't be used; or the files can't be written.
     """
-    found = find_run(run)
-    if is_of_many(found):
-        names = ", ".join(ManyRecord.of(found).images)
-        raise InputError(
-            f"{str(found.path)!r} is the run of many images ({names}). Expected the"
-            " output of one of them."
-        )
+    found = find_one(run)
     return write_report(
         found,
         file=None if file is None else Path(file),

@@ -1,10 +1,8 @@
 """`status`: how far a run is, as values."""
 
-from denoise_daisy.api.found import AnyRun, find_run
-from denoise_daisy.errors import InputError
+from denoise_daisy.api.found import AnyRun, find_one
 from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.monitoring.values import RunStatus
-from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
 
 
 def status(run: AnyRun) -> RunStatus:
@@ -28,11 +26,4 @@ def status(run: AnyRun) -> RunStatus:
     RefusedError
         The output is gone or another's, or its record can't be read.
     """
-    found = find_run(run)
-    if is_of_many(found):
-        names = ", ".join(ManyRecord.of(found).images)
-        raise InputError(
-            f"{str(found.path)!r} is the run of many images ({names}). Expected the"
-            " output of one of them."
-        )
-    return run_status(found)
+    return run_status(find_one(run))

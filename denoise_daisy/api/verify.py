@@ -1,8 +1,6 @@
 """`verify`: an output read back and held against what was written."""
 
-from denoise_daisy.api.found import AnyRun, find_run
-from denoise_daisy.errors import InputError
-from denoise_daisy.run_dir.many_record import ManyRecord, is_of_many
+from denoise_daisy.api.found import AnyRun, find_one
 from denoise_daisy.runs.verify import Verification, verified
 
 
@@ -32,11 +30,4 @@ def verify(run: AnyRun) -> Verification:
     RunStopped
         Something could not be read for another reason than damage; nothing was marked.
     """
-    found = find_run(run)
-    if is_of_many(found):
-        names = ", ".join(ManyRecord.of(found).images)
-        raise InputError(
-            f"{str(found.path)!r} is the run of many images ({names}). Expected the"
-            " output of one of them."
-        )
-    return verified(found)
+    return verified(find_one(run))

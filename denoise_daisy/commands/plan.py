@@ -5,12 +5,13 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from denoise_daisy.api.plan import plan, plan_many
 from denoise_daisy.commands import inspect
 from denoise_daisy.commands.common import add_run_options, print_answer
 from denoise_daisy.config import Config
 from denoise_daisy.images.formats import is_image
 from denoise_daisy.runs.many_images import is_many
+from denoise_daisy.runs.many_views import plan_many
+from denoise_daisy.runs.planning import plan
 from denoise_daisy.runs.warnings import refuse
 
 if TYPE_CHECKING:

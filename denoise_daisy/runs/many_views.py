@@ -7,7 +7,7 @@ from typing import Any
 
 from denoise_daisy.amounts import core_time, size
 from denoise_daisy.assessing.files import write_report
-from denoise_daisy.config import Config
+from denoise_daisy.config import AnyConfig, Config
 from denoise_daisy.errors import BlocksFailed, DenoiseDaisyError
 from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.run_dir.many_record import ManyRecord
@@ -122,7 +122,7 @@ def _lines(found: PlanOfMany) -> Iterator[str]:
 
 
 def plan_many(
-    config: Config,
+    config: AnyConfig,
     *,
     tasks: Sequence[str] = (),
     unchecked_ndsafir: bool = False,
@@ -130,15 +130,16 @@ def plan_many(
     extend: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> PlanOfMany:
-    """What a run of all images of a config would do; nothing is started or written.
+    """What a run of a config that names many images would do, image by image.
 
-    With `probe` a block of the first is denoised, to measure it.
+    Arguments are those of `plan`; with `probe` a block of the first is denoised.
 
     Raises
     ------
     InputError
         No image fits.
     """
+    config = Config.of(config)
     images, noise = images_of(config), expected_noise(config)
     plans: list[Plan | None] = []
     problems: list[str] = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from denoise_daisy.amounts import duration
 from denoise_daisy.blockwise.stage import Stage
-from denoise_daisy.config import Config
+from denoise_daisy.config import AnyConfig, Config
 from denoise_daisy.denoisers.survey import Survey
 from denoise_daisy.images.image import roi_of
 from denoise_daisy.launchers.base import NotHereError
@@ -37,7 +37,7 @@ Say = Callable[[str], None]
 
 
 def plan(
-    config: Config,
+    config: AnyConfig,
     *,
     tasks: Sequence[str] = (),
     unchecked_ndsafir: bool = False,
@@ -47,14 +47,35 @@ def plan(
 ) -> Plan:
     """What a run of this config would do: blocks, context, memory, hours, disk.
 
-    Nothing is started or written.  With `probe` one block is denoised, to measure its
-    time and memory; `say` takes what a person should read while that goes on.
+    Nothing is started or written.
+
+    Parameters
+    ----------
+    config
+        A config, its path or a dict, of one image; see `plan_many`.
+    tasks
+        Only these tasks of the config (``denoise`` is the first); none: all.
+    unchecked_ndsafir
+        Accept a version of ndsafir that blocks were not checked with.
+    probe
+        Denoise one block, to measure its time and memory; may take minutes.
+    extend
+        Plan to go on where the image has got longer along t.
+    say
+        Takes what a person should read meanwhile.
+
+    Returns
+    -------
+    Plan
+        Values by name, shapes of ``(t, z, y, x)`` in voxels unless said otherwise;
+        `str` and a notebook show them.
 
     Raises
     ------
     InputError, RefusedError
         As `run` would; or that block can't be done.
     """
+    config = Config.of(config)
     if not unchecked_ndsafir:
         config.denoise.check_engine()
     run_dir = RunDir.of_output(Path(config.output.path))
@@ -62,13 +83,21 @@ def plan(
     existing = RunRecord.read(run_dir)
     check_owner(run_dir.output, existing, overwrite=False)
     found = preflight(config, existing, tasks=tasks, extend=extend, new_id="RUN")
+    return _plan_of(config, found, say if probe else None)
+
+
+def _plan_of(config: Config, found: Preflight, probe: Say | None) -> Plan:
+    """The same of what a config makes, of which `found` is to be done.
+
+    A block is measured where there is a `probe`, which is told of it.
+    """
     missing = _missing_system(found)
     run, survey = known_denoiser(found)
     run.denoiser.load(run.image.dtype)
     skipped, measured = share_of(run), None
     clock = Clock(share=1.0 - skipped.share if skipped else 1.0)
     if probe:
-        say(_is_probing(found, clock))
+        probe(_is_probing(found, clock))
         measured = measure_block(run)
         clock = clock.set_by(measured, found.run.denoising)
     pools = run.pools_for(found.asked)
