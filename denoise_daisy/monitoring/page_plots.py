@@ -53,7 +53,8 @@ def _workers(history: History, edges: np.ndarray, shown: np.ndarray, unit: str) 
     return Plot(
         uri,
         "Workers, a row each: the darker, the more of the time was spent at blocks.",
-        f"{there.size} workers were at blocks for {duration(worked)} together, which is"
+        f"{there.size} {'worker was' if there.size == 1 else 'workers were'} at blocks"
+        f" for {duration(worked)} together, which is"
         f" {min(1.0, worked / max(float(there.sum()), 1e-9)):.0%} of the time from the"
         " first block of each to its last.",
     )
