@@ -1,4 +1,4 @@
-"""Amounts in words: time spans, work, sizes."""
+"""Amounts in words: time spans, work, sizes, counts."""
 
 GIB = 1 << 30
 
@@ -47,6 +47,11 @@ def size(number: float) -> str:
     """A number of bytes: 0.51 MiB, 188 GiB."""
     unit, length = ("GiB", GIB) if number >= GIB / 100 else ("MiB", _MIB)
     return f"{number / length:.3g} {unit}"
+
+
+def counted(number: int, one: str) -> str:
+    """So many of what is named: 1 warning, 3 warnings."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def _digits(number: float) -> str:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from denoise_daisy.amounts import size
+from denoise_daisy.amounts import counted, size
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.blockwise.targets import SingleFile
 from denoise_daisy.config import Config
@@ -230,9 +230,12 @@ def _check_disk(found: Preflight) -> None:
     free, free_files = free_disk(run.output)
     too_many = free_files is not None and files > free_files
     if needed / BEST_COMPRESSION > free or too_many:
+        room = [size(free)]
+        if free_files is not None:
+            room.append(counted(free_files, "file"))
         raise InputError(
-            f"The output needs up to {size(needed)} in {files} files, but only"
-            f" {size(free)} and {free_files} files are free at"
+            f"The output needs up to {size(needed)} in {counted(files, 'file')}, but"
+            f" only {' and '.join(room)} {'are' if room[1:] else 'is'} free at"
             f" {str(run.output.parent)!r}. Make room, or choose another output.path."
         )
     if needed > free:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from denoise_daisy.amounts import duration, voxel_rate
+from denoise_daisy.amounts import counted, duration, voxel_rate
 from denoise_daisy.blockwise.stage import Stage
 from denoise_daisy.durable import is_there
 from denoise_daisy.monitoring.text import as_is_text, engines_text
@@ -62,7 +62,7 @@ def summary(
                 f" {s.stage.array.dtype} and were clipped, in {s.stage.name}."
             )
     if warnings:
-        lines.append(f"{len(warnings)} warnings at the start:")
+        lines.append(f"{counted(len(warnings), 'warning')} at the start:")
         lines += listing([*map(first_sentence, warnings)])
     lines += _places(run, [s.stage for s in every])
     return "\n".join(lines)

@@ -60,7 +60,7 @@ def test_warnings_are_said_at_the_start_and_in_the_summary_and_recorded(
     done = cli("run", movie)
     assert f"WARNING: {MOVIE}" in done.stderr
     (line,) = [s for s in done.stdout.splitlines() if MOVIE in s]
-    assert "\n1 warnings at the start:\n" in done.stdout
+    assert "\n1 warning at the start:\n" in done.stdout
     assert line.endswith(" and 3.39 with time searched as well.")
     run_file = movie.parent / "out.zarr.run" / "run.json"
     recorded = json.loads(run_file.read_text())["warnings"]

@@ -45,8 +45,13 @@ def check_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     run = resolved(load(config_for(source, tmp_path / "out.zarr", **cut)))
     assert [stage.grid.size for stage in run.stages] == [4]
 
-    def check(free: int, *done: bool, asked: tuple[str, ...] = ("denoise",)) -> None:
-        monkeypatch.setattr(preflight, "free_disk", lambda _: (free, 1))
+    def check(
+        free: int,
+        *done: bool,
+        asked: tuple[str, ...] = ("denoise",),
+        free_files: int | None = 1,
+    ) -> None:
+        monkeypatch.setattr(preflight, "free_disk", lambda _: (free, free_files))
         ledger: Any = SimpleNamespace(done=np.array(done))
         _check_disk(Preflight(run, None, {"denoise": ledger}, {}, asked, ()))
 
@@ -61,10 +66,18 @@ def test_a_disk_needs_room_for_what_is_not_done_yet(
     check_disk(4095, True, True, True, False)
     assert "it fits only if it compresses well" in caplog.text
     check_disk(4096 // 8, True, True, True, False)
-    with pytest.raises(InputError, match="in 1 files, but only"):
+    with pytest.raises(InputError, match=r"in 1 file, but only .* and 1 file are"):
         check_disk(4096 // 8 - 1, True, True, True, False)
-    with pytest.raises(InputError, match=r"in 2 files, but only .* and 1 files are"):
+    with pytest.raises(InputError, match=r"in 2 files, but only .* and 1 file are"):
         check_disk(1 << 20, True, True, False, False)
+
+
+def test_a_file_system_that_counts_no_files_is_told_of_by_its_bytes_alone(
+    check_disk: Callable[..., None],
+) -> None:
+    """Such as /proc."""
+    with pytest.raises(InputError, match=r"only 0 MiB is free at '"):
+        check_disk(0, False, False, False, False, free_files=None)
 
 
 def test_a_disk_needs_no_room_for_what_is_not_asked_for(
