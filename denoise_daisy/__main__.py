@@ -12,9 +12,10 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from denoise_daisy.commands import COMMANDS, add
-from denoise_daisy.errors import DenoiseDaisyError
+from denoise_daisy.errors import DenoiseDaisyError, InputError
 from denoise_daisy.runs.limits import limits_told
 from denoise_daisy.streams import open_closed, patient, use_utf8
+from denoise_daisy.wording import nearest
 
 OWN_OPTIONS = ("-h", "--help", "--version")
 """What begins no run where no verb is named."""
@@ -42,12 +43,28 @@ def entry() -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    problem = ""
     if words and words[0] not in (*COMMANDS, *OWN_OPTIONS):
+        problem = _misspelt(words[0])
         words.insert(0, "run")
     with patient("stderr"):
+        if problem:
+            print(f"denoise_daisy: {problem}", file=sys.stderr)
+            return InputError.exit_code
         options = _parser(*words[:1]).parse_args(words)
         with patient(*(["stdout"] if options.always_does else [])):
             return _main(options)
+
+
+def _misspelt(word: str) -> str:
+    """What to say of a word that is nearly a verb, and no file; empty of any other."""
+    near = nearest(word, COMMANDS) if word.isalpha() else None
+    if near is None or os.path.lexists(word):
+        return ""
+    return (
+        f"{word!r} is no verb, and no config is there of that name. Did you mean"
+        f" {near!r}? Expected the path of a config, or one of: {', '.join(COMMANDS)}."
+    )
 
 
 def _main(options: argparse.Namespace) -> int:

@@ -23,9 +23,24 @@ from denoise_daisy.resolved.resolve import check_input, restore
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.tasks.places import stem_of
+from denoise_daisy.wording import meant
 
 TABLES = (".csv", ".parquet")
 """Endings of tables of objects."""
+
+
+class Named(dict[str, OpenedImage]):
+    """Images by the names of their tasks."""
+
+    def __missing__(self, name: str) -> OpenedImage:
+        """Say which there are.
+
+        Raises
+        ------
+        KeyError
+            There is none of that name.
+        """
+        raise _unknown(name, self)
 
 
 @dataclass(frozen=True)
@@ -36,6 +51,8 @@ class Tables(Mapping[str, DataFrame]):
     """By the name of the task that wrote it."""
 
     def __getitem__(self, name: str) -> DataFrame:
+        if name not in self.files:
+            raise _unknown(name, self.files)
         return read_table(self.files[name])
 
     def __iter__(self) -> Iterator[str]:
@@ -143,10 +160,15 @@ def open(run: AnyRun) -> Output:
     return Output(
         path=place,
         image=_opened(place),
-        labels={n: _opened(place / LABELS / n) for n in listed_labels(place)},
-        tasks=dict(_images_beside(place)),
+        labels=Named((n, _opened(place / LABELS / n)) for n in listed_labels(place)),
+        tasks=Named(_images_beside(place)),
         tables=Tables(dict(_tables_beside(place))),
     )
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> KeyError:
+    listed = f"There are: {', '.join(known)}" if known else "There are none"
+    return KeyError(f"nothing has the name {name!r}{meant(name, known)}. {listed}.")
 
 
 def _sliced(image: Image, part: tuple[slice, ...]) -> np.ndarray:

@@ -93,8 +93,13 @@ class Config(Section):
         ------
         InputError
             The file is absent, an image, no JSON5, or no config; the message names the
-            keys.
+            keys.  Or it is no path at all.
         """
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(
+                f"Config.load was given {type(path).__name__}. Expected the path of a"
+                " config file; Config.from_dict takes values, and Config.of takes both."
+            )
         if is_image(path):
             raise InputError(
                 f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"

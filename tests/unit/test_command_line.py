@@ -1,6 +1,7 @@
 """The command line: options wherever they stand, and what answers without a config."""
 
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,3 +73,33 @@ def test_help_is_that_of_all_verbs(
     said = capsys.readouterr().out
     for name in COMMANDS:
         assert f"    {name}" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [(["statsu"], "status"), (["statsu", "x"], "status"), (["Plan", "c"], "plan")],
+)
+def test_a_word_that_is_nearly_a_verb_is_told_from_a_config(
+    words: list[str],
+    verb: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert f"{words[0]!r} is no verb" in said
+    assert f"Did you mean {verb!r}?" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_config_may_be_named_nearly_as_a_verb(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("plans").write_text("{")
+    assert main(["plans"]) == 2
+    assert "The config 'plans' is no valid JSON" in capsys.readouterr().err

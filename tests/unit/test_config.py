@@ -428,3 +428,9 @@ def test_every_example_config_loads(path: Path) -> None:
     config = Config.load(path)
     assert Path(config.input.one.path).is_absolute()
     assert Path(config.output.path).is_absolute()
+
+
+def test_what_takes_a_path_says_what_takes_values() -> None:
+    given: Any = {"input": {"path": "a"}, "output": {"path": "b"}}
+    with pytest.raises(InputError, match=r"given dict\. Expected the path .*from_dict"):
+        Config.load(given)

@@ -107,6 +107,22 @@ def test_where_no_output_is_is_refused(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_of_a_name_that_is_not_there_is_said_which_are(tmp_path: Path) -> None:
+    output(tmp_path / "out.zarr")
+    output(tmp_path / "out.zarr" / "labels" / "cells")
+    labels = zarr.open_group(tmp_path / "out.zarr").require_group("labels")
+    labels.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    opened = denoise_daisy.open(tmp_path / "out.zarr")
+    assert opened.labels["cells"].shape == SHAPE
+    with pytest.raises(KeyError, match=r"mean 'cells'\?\)\. There are: cells\."):
+        opened.labels["cels"]
+    for empty in (opened.tasks, opened.tables):
+        with pytest.raises(KeyError, match=r"the name 'cells'\. There are none\."):
+            empty["cells"]
+        assert "cells" not in empty
+        assert empty.get("cells") is None
+
+
 def test_a_level_of_means_lies_where_its_voxels_do(tmp_path: Path) -> None:
     """Two by two voxels from y 400 and x 301 on, of half a micrometer."""
     described: Any = SimpleNamespace(
