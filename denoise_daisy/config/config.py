@@ -95,16 +95,7 @@ class Config(Section):
             The file is absent, an image, no JSON5, or no config; the message names the
             keys.  Or it is no path at all.
         """
-        if not isinstance(path, str | os.PathLike):
-            raise InputError(
-                f"Config.load was given {type(path).__name__}. Expected the path of a"
-                " config file; Config.from_dict takes values, and Config.of takes both."
-            )
-        if is_image(path):
-            raise InputError(
-                f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"
-                f" {path}` writes one for it."
-            )
+        _check_path(path)
         path = Path(path)
         try:
             data = path.read_bytes()
@@ -189,6 +180,20 @@ class Config(Section):
 
 AnyConfig: TypeAlias = Config | str | os.PathLike[str] | Mapping[str, Any]
 """A config, the path of its file, or its values."""
+
+
+def _check_path(path: object) -> None:
+    """Refuse what is no path, and that of an image."""
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(
+            f"Config.load was given {type(path).__name__}. Expected the path of a"
+            " config file; Config.from_dict takes values, and Config.of takes both."
+        )
+    if is_image(Path(path) if isinstance(path, os.PathLike) else path):
+        raise InputError(
+            f"{str(path)!r} is an image. Expected a config: `denoise-daisy init"
+            f" {path}` writes one for it."
+        )
 
 
 def _no_json(name: str, why: str) -> InputError:
