@@ -33,6 +33,9 @@ RARE = 1.5
 UNTRIED = 5.0
 """So many times as long, or as short, as expected a stage may be that was not tried."""
 
+EARLIER = 3.0
+"""The same of a stage that only earlier starts did."""
+
 
 @dataclass(slots=True)
 class Pace:
@@ -108,6 +111,15 @@ class Ahead:
     """Of the blocks done in this start."""
     guess: float | None
     """Seconds of a block where none was done yet; None where nothing is known."""
+    earlier: float | None = None
+    """Mean seconds of a block in earlier starts; None where they did none."""
+    spent: Sequence[float] = ()
+    """Seconds so far of blocks at work; not of all, where that is not known."""
+
+    @property
+    def mean(self) -> float | None:
+        """Seconds of a block in this start, or else in earlier ones."""
+        return self.pace.mean if self.pace.blocks else self.earlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +138,9 @@ class TimeLeft:
 
     least: float
     most: float | None
-    """Null where that can't be said, for some of it was not tried yet."""
+    """Null where that can't be said, for no block of some of it was done yet."""
     not_known: tuple[str, ...] = ()
-    """The stages that were not tried."""
+    """The stages of which none was."""
 
 
 def time_left(
@@ -145,7 +157,7 @@ def time_left(
     idle
         Seconds that a worker spends between two blocks, at most.
     """
-    if not any(stage.pace.blocks or not stage.left for stage in stages):
+    if not any(stage.mean is not None or not stage.left for stage in stages):
         return None
     least: dict[str, float] = {}
     most: dict[str, float] = {}
@@ -182,25 +194,34 @@ def _seconds(stage: Ahead) -> tuple[float, float, float]:
     if stage.pace.blocks:
         low, high = stage.pace.between(stage.left)
         return low, high, max(high, RARE * stage.pace.longest)
-    if stage.guess is None:
-        return 0.0, math.inf, math.inf
-    high = UNTRIED * stage.guess
-    return stage.guess / UNTRIED, high, high
+    guess, doubt = stage.guess, UNTRIED
+    if stage.earlier is not None:
+        guess, doubt = stage.earlier, EARLIER
+    if guess is None:
+        # As if those at work were done by now, which takes them longer yet.
+        begun = Pace.of(np.array(stage.spent))
+        low = begun.between(stage.left)[0] if begun.blocks else 0.0
+        return low, math.inf, math.inf
+    high = doubt * max(guess, *stage.spent, 0.0)
+    return guess / doubt, high, high
 
 
 def share_done(stages: Iterable[Ahead]) -> float:
     """Of all work, in the time that blocks take, how much is done: from 0 to 1.
 
-    Where nothing is known of a stage, its blocks are taken to be as long as others.
+    Where nothing is known of a stage, its blocks are taken to be as long as others, or
+    as long as those at work have taken.
     """
     stages = list(stages)
-    known = [s.pace for s in stages if s.pace.blocks]
-    blocks = sum(pace.blocks for pace in known)
-    usual = sum(pace.seconds for pace in known) / blocks if blocks else 1.0
+    known = [(max(s.done, 1), s.mean) for s in stages if s.mean is not None]
+    blocks = sum(count for count, _ in known)
+    usual = sum(count * mean for count, mean in known) / blocks if known else 1.0
     done = left = 0.0
     for stage in stages:
-        guess = usual if stage.guess is None or not blocks else stage.guess
-        each = stage.pace.mean if stage.pace.blocks else guess
+        so_far = sum(stage.spent) / max(len(stage.spent), 1)
+        unknown = max(usual, so_far)
+        guess = unknown if stage.guess is None or not known else stage.guess
+        each = guess if stage.mean is None else stage.mean
         done += stage.done * each
         left += stage.left * each
     return done / (done + left) if left else 1.0

@@ -128,8 +128,12 @@ def time_left_text(left: TimeLeft) -> str:
     """When a run ends, in words: 9 to 12 min left."""
     if left.most is not None:
         return f"{duration_range(left.least, left.most)} left"
-    untried = " and ".join(left.not_known[:SHOWN_STAGES])
-    return f"at least {duration(left.least)} left ({untried} not tried yet)"
+    return f"at least {duration(left.least)} left ({none_done(left)} yet)"
+
+
+def none_done(left: TimeLeft) -> str:
+    """Of which stages no block was done, so that no end can be told."""
+    return f"no block of {' or '.join(left.not_known[:SHOWN_STAGES])} done"
 
 
 def _counts(standing: Standing, noun: str) -> str:

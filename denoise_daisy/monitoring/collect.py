@@ -14,6 +14,7 @@ from denoise_daisy.monitoring.pace import (
     done_by,
     elapsed,
     expected_end,
+    seconds_at_work,
     voxels_per_second,
 )
 from denoise_daisy.monitoring.stages import (
@@ -135,10 +136,10 @@ def _status(
     standing = {name: table.standing() for name, table in tables.items()}
     engines = sum((t.engines_of_done() for t in tables.values()), Counter[str]())
     engines.pop(NO_ENGINE, None)
-    ahead = list(ahead_of(run, tables, stages, failures, start))
-    if holder:
-        ahead = _asked(ahead, hints)
     lock = LockHolder.read(reader.run_dir)
+    spent = seconds_at_work(states, lock)
+    ahead = list(ahead_of(run, tables, stages, failures, start, spent))
+    ahead = _asked(ahead, hints) if holder else ahead
     workers = tuple(workers_of(states, reader.done_by()))
     return RunStatus(
         output=str(reader.run_dir.output),

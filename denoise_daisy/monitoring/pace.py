@@ -1,7 +1,7 @@
 """How fast a run is, since its latest start."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -27,21 +27,22 @@ def ahead_of(
     stages: Iterable[StageStatus],
     failures: Mapping[str, Failures],
     start: int,
+    spent: Mapping[str, Sequence[float]],
 ) -> Iterator[Ahead]:
     """What is left of each stage, and how long its blocks took since a start.
 
-    What has failed and will be tried again is left as well.
+    What has failed and will be tried again is left as well.  `spent` is for how long
+    workers have been at blocks, by stage.
     """
     for stage, told in zip(run.stages, stages, strict=True):
-        pace, guess, again = Pace(), stage.usual_seconds, 0
+        pace, earlier, again = Pace(), None, 0
         if table := tables.get(stage.name):
             rows = table.rows
             ended, seconds = rows["ended"], rows["seconds"]
             now = np.flatnonzero(rows["is_done"] & (rows["epoch"] == start))
             now = now[np.argsort(ended[now], kind="stable")]
             pace = Pace.of(seconds[now].astype(float))
-            if rows["is_done"].any():
-                guess = float(seconds.mean(where=rows["is_done"]))
+            earlier = _earlier(table, start)
             again = int(np.count_nonzero(~failures[stage.name].given_up))
         yield Ahead(
             name=stage.name,
@@ -51,8 +52,33 @@ def ahead_of(
             at_work=told.running,
             done=told.done,
             pace=pace,
-            guess=guess,
+            guess=stage.usual_seconds,
+            earlier=earlier,
+            spent=spent.get(stage.name, ()),
         )
+
+
+def _earlier(table: LedgerTable, start: int) -> float | None:
+    """Seconds of a block in other starts, if each voxel takes as long as then."""
+    rows = table.rows
+    rows = rows[rows["is_done"] & (rows["epoch"] != start) & (rows["seconds"] >= 0)]
+    voxels = np.prod(np.array(table.names.shapes, float), axis=1)
+    each = float(rows["seconds"].sum(dtype=float))
+    return each / float(voxels[rows["shape"]].sum()) * voxels[0] if rows.size else None
+
+
+def seconds_at_work(
+    workers: Iterable[WorkerState], lock: LockHolder | None
+) -> dict[str, list[float]]:
+    """For how long workers have been at their blocks, by stage.
+
+    What a wrong clock tells, of a time before the start or to come, is left out.
+    """
+    now, found = time.time(), defaultdict[str, list[float]](list)
+    for worker in workers:
+        if worker.block is not None and lock and lock.started <= worker.since <= now:
+            found[worker.stage].append(now - worker.since)
+    return found
 
 
 def expected_end(

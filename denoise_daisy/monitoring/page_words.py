@@ -9,6 +9,7 @@ from urllib.parse import quote
 from denoise_daisy.amounts import duration, duration_range, voxel_rate
 from denoise_daisy.forecast import TimeLeft
 from denoise_daisy.monitoring.values import RunStatus
+from denoise_daisy.progress import none_done
 
 NAMES = {
     "running": "Running",
@@ -61,8 +62,7 @@ def _expected(left: TimeLeft | None, now: float) -> str:
     if left is None:
         return "When it will end can't be told yet."
     if left.most is None:
-        untried = " and ".join(left.not_known)
-        return f"At least {duration(left.least)} left: {untried} was not tried yet."
+        return f"At least {duration(left.least)} left: {none_done(left)} yet."
     begin, end = now + left.least, now + left.most
     first, last = clock(begin, is_exact=False), clock(end, is_exact=False)
     span = duration_range(left.least, left.most)

@@ -9,8 +9,10 @@ shape of its grid; a block is done when every output file in it was written by a
 block, of whatever shape.
 """
 
+import math
 import threading
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,9 @@ from denoise_daisy.run_dir.ledger_lines import (
     LedgerWriter,
     LostLinesError,
 )
+
+LONGEST = 1e9
+"""Seconds: no block takes that long."""
 
 ENTRY_FIELDS = frozenset(field.name for field in fields(Entry))
 
@@ -65,6 +70,30 @@ class Totals:
             self.engines[str(engine)] += 1
 
 
+@dataclass(slots=True)
+class Earlier:
+    """How long blocks took that were done in other epochs, of whatever shape."""
+
+    seconds: float = 0.0
+    voxels: int = 0
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Count one line of the ledger; one that makes no sense tells nothing."""
+        seconds, is_done = line.get("seconds"), line["status"] == "done"
+        if is_done and isinstance(seconds, int | float) and 0 <= seconds < LONGEST:
+            self.seconds += seconds
+            self.voxels += math.prod(line["shape"])
+
+    def of(self, shape: Coordinate) -> float | None:
+        """Seconds of a block of a shape, if each voxel takes as long as then."""
+        return self.seconds / self.voxels * math.prod(shape) if self.voxels else None
+
+
+def _entry(line: dict[str, Any]) -> Entry:
+    values = {k: v for k, v in line.items() if k in ENTRY_FIELDS}
+    return Entry(**values | {k: tuple(line[k]) for k in ("block", "shape")})
+
+
 class Ledger:
     """What all writers have said of a stage's blocks, as of the last `refresh`."""
 
@@ -90,8 +119,8 @@ class Ledger:
         """By flat index."""
         self.failures: dict[Index, list[Entry]] = defaultdict(list)
         """Failed attempts of this epoch, by block."""
-        self.totals = Totals()
-        """Over the blocks done in this epoch."""
+        self.totals, self.earlier = Totals(), Earlier()
+        """Over the blocks done in this epoch, and in those before."""
 
     @property
     def unreadable(self) -> list[str]:
@@ -168,7 +197,7 @@ class Ledger:
         self._reader.restart()
         self._tables.forget()
         self.failures = defaultdict(list)
-        self.totals = Totals()
+        self.totals, self.earlier = Totals(), Earlier()
         self._changed = True
 
     def _refresh(self) -> None:
@@ -190,26 +219,24 @@ class Ledger:
                 engine = self._tables.number_of(line.get("engine"))
                 row = (t, z, y, x, rank, crc, engine)
                 rows[tuple(line["shape"])].append(row)
-                if self._began and epoch == self.epoch:
-                    self._note(line)
+                self._note(line)
             except (ValueError, KeyError, TypeError):
                 self._reader.complain(file)
         for shape, table in rows.items():
-            try:
+            last, all_sound = 0, False
+            with suppress(ValueError, TypeError):
                 last, all_sound = self._tables.enter(shape, table)
-            except (ValueError, TypeError):
-                self._reader.complain(file)
-                continue
             if not all_sound:
                 self._reader.complain(file)
             if not self._began:
                 self.epoch = max(self.epoch, last)
 
     def _note(self, line: dict[str, Any]) -> None:
-        """Keep what a line of this epoch tells beyond its block's state."""
-        if line["status"] == "done":
+        """Keep what a line tells beyond its block's state."""
+        if not self._began or line["epoch"] != self.epoch:
+            self.earlier.add(line)
+        elif line["status"] == "done":
             self.totals.add(line)
         elif tuple(line["shape"]) == tuple(self._grid.block_shape):
-            values = {k: v for k, v in line.items() if k in ENTRY_FIELDS}
-            values |= {k: tuple(line[k]) for k in ("block", "shape")}
-            self.failures[values["block"]].append(Entry(**values))
+            failure = _entry(line)
+            self.failures[failure.block].append(failure)

@@ -203,6 +203,15 @@ class _Visitors:
             if place.startswith(begin)
         ]
 
+    def seconds_at_work(self) -> Mapping[str, Sequence[float]]:
+        """For how long they were seen at each of these blocks, by stage."""
+        begin = place_of("", self.run)
+        return {
+            place.removeprefix(begin): seconds
+            for place, seconds in self.crew.seconds_at_work().items()
+            if place.startswith(begin)
+        }
+
     def hands(self) -> Mapping[str, Hands]:
         """How many workers to count on, by pool: those of all runs."""
         return self.crew.hands()

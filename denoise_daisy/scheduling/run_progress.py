@@ -45,15 +45,18 @@ class RunProgress:
 
     def show(self, workforce: AnyWorkforce) -> None:
         """Show it; call it often."""
-        at_work = Counter(workforce.at_work())
-        stages = [self._ahead(state, at_work) for state in self._states.values()]
+        at_work = workforce.seconds_at_work()
+        stages = [
+            self._ahead(state, at_work.get(name, ()))
+            for name, state in self._states.items()
+        ]
         self._progress.show(
             Standing(
                 share=share_done(stages),
                 done={stage.name: int(stage.done) for stage in stages},
                 blocks={n: s.stage.grid.size for n, s in self._states.items()},
                 failed=sum(len(s.given_up) for s in self._states.values()),
-                at_work=at_work.total(),
+                at_work=sum(map(len, at_work.values())),
                 waits_for=workforce.waits_for(),
                 voxels_per_second=self._rate(),
                 time_left=self._time_left(stages, workforce),
@@ -68,17 +71,19 @@ class RunProgress:
         """Leave it as it is."""
         self._progress.close()
 
-    def _ahead(self, state: StageState, at_work: Mapping[str, int]) -> Ahead:
+    def _ahead(self, state: StageState, spent: Sequence[float]) -> Ahead:
         name = state.stage.name
         return Ahead(
             name=name,
             reads=[up.stage.name for up in state.upstream],
             pool=self._pool_of[name],
             left=state.left,
-            at_work=at_work.get(name, 0),
+            at_work=len(spent),
             done=state.ledger.done_count,
             pace=state.ledger.totals.pace,
             guess=state.stage.usual_seconds,
+            earlier=state.ledger.earlier.of(state.stage.grid.block_shape),
+            spent=spent,
         )
 
     def _time_left(

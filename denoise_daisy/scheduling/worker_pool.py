@@ -41,7 +41,7 @@ class WorkerPool:
         self._overdue: set[str] = set()
         self._progress: Counter[str] = Counter()
         self._next_look = 0.0
-        self._at_work: list[str] = []
+        self._at_work: list[tuple[str, float]] = []
 
     def maintain(self, wanted: int) -> None:
         """Reap exited workers, kill stuck ones, start those missing to `wanted`.
@@ -121,6 +121,10 @@ class WorkerPool:
 
         Those of manually started workers as well.
         """
+        return [place for place, _ in self._at_work]
+
+    def seconds_at_work(self) -> list[tuple[str, float]]:
+        """The same, and for how long they were seen at each."""
         return self._at_work
 
     def is_present(self) -> bool:
@@ -151,7 +155,11 @@ class WorkerPool:
     def _look(self) -> None:
         """End workers of ours that do the same thing for too long."""
         states = {state.worker: state for state in self._states()}
-        self._at_work = [s.place for s in states.values() if s.block is not None]
+        self._at_work = [
+            (s.place, self._stuck.seconds(s.worker, s))
+            for s in states.values()
+            if s.block is not None
+        ]
         if self._at_work:
             self._starts.note_work()
         for worker in self._launcher.running():
@@ -163,6 +171,7 @@ class WorkerPool:
         manual = states.keys() - self._launcher.living()
         for worker in self._manual_workers.silent(manual):
             self._reaper.forget(states[worker])
+            self._stuck.forget(worker)
 
 
 def look_pause(workers: int) -> float:

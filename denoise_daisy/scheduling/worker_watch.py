@@ -29,17 +29,21 @@ class StuckWorkers:
         self._timeout_seconds = timeout_seconds
         self._doing: dict[str, _Doing] = {}
 
-    def is_stuck(self, worker: str, state: WorkerState | None) -> bool:
-        """Whether the time of a worker, which says that it is doing this, is up."""
+    def seconds(self, worker: str, state: WorkerState | None) -> float:
+        """For how long a worker was seen at what it says that it is doing."""
         block = state.block if state else None
         stamp = state.since if state else 0.0
         doing = self._doing.get(worker)
         if doing is None or (doing.block, doing.stamp) != (block, stamp):
             doing = self._doing[worker] = _Doing(block, stamp, time.monotonic())
+        return time.monotonic() - doing.seen
+
+    def is_stuck(self, worker: str, state: WorkerState | None) -> bool:
+        """Whether the time of a worker, which says that it is doing this, is up."""
         limit = WAITS.worker_stuck
-        if block is not None:
+        if state and state.block is not None:
             limit = self._timeout_seconds + WAITS.overdue
-        return time.monotonic() - doing.seen > limit
+        return self.seconds(worker, state) > limit
 
     def forget(self, worker: str) -> None:
         """It is gone."""

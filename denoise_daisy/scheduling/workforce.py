@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -47,6 +48,9 @@ class AnyWorkforce(Protocol):
 
     def at_work(self) -> list[str]:
         """The stages whose blocks workers had lately, once for each block."""
+
+    def seconds_at_work(self) -> Mapping[str, Sequence[float]]:
+        """For how long they were seen at each of these blocks, by stage."""
 
     def hands(self) -> Mapping[str, Hands]:
         """How many workers to count on, by pool."""
@@ -136,6 +140,14 @@ class Workforce:
     def at_work(self) -> list[str]:
         """The stages whose blocks workers had lately, once for each block."""
         return [name for workers in self._workers for name in workers.at_work()]
+
+    def seconds_at_work(self) -> Mapping[str, Sequence[float]]:
+        """For how long they were seen at each of these blocks, by stage."""
+        found = defaultdict[str, list[float]](list)
+        for workers in self._workers:
+            for name, seconds in workers.seconds_at_work():
+                found[name].append(seconds)
+        return found
 
     def hands(self) -> Mapping[str, Hands]:
         """How many workers to count on, by pool."""

@@ -192,7 +192,7 @@ class OneStart:
         for name in self.states:
             self.say(name, "done", *range(BLOCKS))
 
-    def show(self, worker: str, block: int | None) -> None:
+    def show(self, worker: str, block: int | None, stage: str = "denoise") -> None:
         """A worker shows what it has in work."""
         write_state(
             self.run_dir,
@@ -201,7 +201,7 @@ class OneStart:
                 host="here",
                 pid=1,
                 pool="",
-                stage="denoise",
+                stage=stage,
                 block=None if block is None else (0, 0, 0, block),
                 since=1.0,
                 peak_mib=1,

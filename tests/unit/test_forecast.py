@@ -2,7 +2,7 @@
 
 import heapq
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
 
@@ -217,6 +217,39 @@ def test_a_guess_is_good_for_five_times_as_long_or_as_short() -> None:
     denoising = ahead(left=0, pace=paced(1.0))
     left = time_left([denoising, ahead("soft", left=20, guess=2.0)], TWO)
     assert left == TimeLeft(least=4.0, most=100.0 + 10.0)
+
+
+def test_what_earlier_starts_took_is_good_for_three_times_as_long_or_short() -> None:
+    resumed = ahead(left=20, done=5, guess=100.0, earlier=3.0)
+    assert time_left([resumed], TWO) == TimeLeft(least=10.0, most=90.0 + 9.0)
+    assert share_done([resumed]) == pytest.approx(5 / 25)
+    slower = time_left([replace(resumed, at_work=1, spent=[6.0])], TWO)
+    assert slower == TimeLeft(least=9.5, most=180.0 + 18.0)
+    begun = replace(resumed, pace=paced(*[9.0] * 400))
+    left = time_left([begun], TWO)
+    assert left is not None
+    assert left.most is not None
+    assert 80 < left.least < 90 < left.most < 110
+
+
+def test_of_what_is_not_known_blocks_at_work_tell_the_least() -> None:
+    """Two were at it for 3 s, and ten more wait for two workers."""
+    denoising = ahead(left=0, done=12, pace=paced(*[0.1] * 12))
+    slow = ahead("slow", reads=("denoise",), left=12, at_work=2, spent=[3.0, 3.0])
+    left = time_left([denoising, slow], TWO)
+    assert left is not None
+    assert (left.most, left.not_known) == (None, ("slow",))
+    assert 5 < left.least < 15
+    assert share_done([denoising, slow]) == pytest.approx(1.2 / (1.2 + 36))
+
+
+def test_a_block_that_was_just_begun_tells_nothing() -> None:
+    denoising = ahead(left=0, done=12, pace=paced(*[0.1] * 12))
+    slow = ahead("slow", left=12, at_work=1, spent=[0.0])
+    assert time_left([denoising, slow], TWO) == TimeLeft(
+        least=0.0, most=None, not_known=("slow",)
+    )
+    assert share_done([denoising, slow]) == pytest.approx(0.5)
 
 
 def test_pools_work_side_by_side_at_best_and_one_after_the_other_at_worst() -> None:

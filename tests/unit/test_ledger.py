@@ -403,3 +403,27 @@ def test_the_files_of_done_blocks_are_those_that_should_be_there(
     # Blocks of 1, 2, 4 and 8 voxels are two files of 1, 2, 4 and 4 along x.
     assert np.argwhere(files).tolist() == [[0, 1, 2, 2], [0, 1, 2, 3]]
     assert files.shape == (3, 3, 4, 4)
+
+
+def test_earlier_starts_tell_how_long_a_block_takes_whatever_their_shape(
+    tmp_path: Path,
+) -> None:
+    """Two blocks of 2 s, and one of half as many voxels of 4 s: 5 of them are 8 s."""
+    writer = ledger_of(tmp_path).writer("w")
+    writer.append(entry(BLOCKS[0], seconds=2))
+    writer.append(entry(BLOCKS[1], seconds=2))
+    writer.append(entry((0, 0, 0, 1), seconds=4, shape=(1, 2, 4, 4)))
+    writer.append(entry(BLOCKS[2], status="failed", seconds=50))
+    writer.append(entry(BLOCKS[3], seconds=float("inf")))
+    writer.close()
+    ledger = ledger_of(tmp_path)
+    ledger.begin(2)
+    assert ledger.earlier.of(GRID.block_shape) == pytest.approx(8 / 5 * 2)
+    ledger.reread()
+    assert ledger.earlier.of(GRID.block_shape) == pytest.approx(8 / 5 * 2)
+    writer = ledger.writer("v")
+    writer.append(entry(BLOCKS[4], epoch=2, seconds=70))
+    writer.close()
+    ledger.refresh()
+    assert ledger.earlier.of(GRID.block_shape) == pytest.approx(8 / 5 * 2)
+    assert ledger_of(tmp_path / "none").earlier.of(GRID.block_shape) is None

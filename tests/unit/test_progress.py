@@ -60,7 +60,7 @@ SOME = {"denoise": 10, "soft": 10, "cells": 4, "split": 4, "split.table": 1}
                 "time_left": TimeLeft(least=61, most=None, not_known=("split",)),
             },
             "soft 9/10, cells 0/4, split 0/4 blocks, and 1 more stage, 2 at work,"
-            " at least 61 s left (split not tried yet)",
+            " at least 61 s left (no block of split done yet)",
         ),
         (
             {"done": {"denoise": 10}},
@@ -173,18 +173,22 @@ def run_of_two(start: Callable[..., OneStart]) -> OneStart:
     return start("denoise", "slow")
 
 
-def shown_by(it: OneStart, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Standing]:
+def shown_by(
+    it: OneStart,
+    monkeypatch: pytest.MonkeyPatch,
+    workforce: Workforce | None = None,
+) -> Callable[[], Standing]:
     """What is shown of a run, now."""
     seen: list[Standing] = []
     monkeypatch.setattr(Progress, "show", lambda _, where: seen.append(where))
     shown = RunProgress(it.states, [it.pool])
-    workforce = Workforce([it.pool], it.run_dir, it.states)
+    crew = workforce or Workforce([it.pool], it.run_dir, it.states)
 
     def show() -> Standing:
         it.read_ledgers()
         for state in it.states.values():
             state.update()
-        shown.show(workforce)
+        shown.show(crew)
         return seen[-1]
 
     return show
@@ -212,6 +216,59 @@ def test_a_slow_function_behind_a_quick_denoising_is_not_nearly_done(
     # 38 minutes of blocks are left to two workers.
     assert said.time_left.least < 19 * 60 < said.time_left.most
     assert said.time_left.least > 5 * 60
+
+
+def test_what_earlier_starts_took_is_a_guess_until_a_block_of_this_one_is_done(
+    run_of_two: OneStart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twenty blocks of 3 s are left to two workers: 30 s."""
+    it, show = run_of_two, shown_by(run_of_two, monkeypatch)
+    slow = it.states["slow"]
+    slow.stage = replace(slow.stage, is_users=True)
+    it.say("denoise", "done", *range(40), seconds=0.1)
+    it.say("slow", "done", *range(20), seconds=3)
+    it.read_ledgers()
+    for state in it.states.values():
+        state.ledger.begin(2)
+        state.ledger.reread()
+    said = show()
+    assert said.time_left is not None
+    assert said.time_left.most is not None
+    assert 5 < said.time_left.least < 30 < said.time_left.most < 300
+    # Of 4 s of denoising and 120 s of the function.
+    assert said.share == pytest.approx((4 + 60) / 124)
+    it.say("slow", "done", 20, 21, seconds=60)
+    # Only new work counts: 18 blocks of a minute to two workers.
+    left = show().time_left
+    assert left is not None
+    assert left.most is not None
+    assert 3 * 60 < left.least < 9 * 60 < left.most
+
+
+def test_blocks_at_work_tell_what_a_stage_takes_at_least(
+    run_of_two: OneStart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of forty blocks have been at work for 10 s, by this process's clock."""
+    it = run_of_two
+    slow = it.states["slow"]
+    slow.stage = replace(slow.stage, is_users=True)
+    workforce = Workforce([it.pool], it.run_dir, it.states)
+    show = shown_by(it, monkeypatch, workforce)
+    it.say("denoise", "done", *range(40), seconds=0.1)
+    it.read_ledgers()
+    for now in (5.0, 15.0):
+        it.time.now = now
+        for number, name in enumerate(("v", "w")):
+            it.show(name, number, stage="slow")
+        workforce.maintain()
+    said = show()
+    assert said.at_work == 2
+    assert said.time_left is not None
+    assert said.time_left.most is None
+    assert said.time_left.not_known == ("slow",)
+    # 38 blocks wait for two workers.
+    assert 60 < said.time_left.least < 190
+    assert said.share == pytest.approx(4 / (4 + 400))
 
 
 def test_the_rate_is_that_of_the_denoising_while_it_goes_on(

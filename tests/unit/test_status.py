@@ -26,7 +26,7 @@ from denoise_daisy.monitoring import collect
 from denoise_daisy.monitoring.as_json import status_json
 from denoise_daisy.monitoring.collect import StatusReader, run_status
 from denoise_daisy.monitoring.many import ImageStatus, ManyReader, ManyStatus, many_text
-from denoise_daisy.monitoring.pace import in_its_time
+from denoise_daisy.monitoring.pace import in_its_time, seconds_at_work
 from denoise_daisy.monitoring.run_page import history_of, pages_of
 from denoise_daisy.monitoring.text import status_text
 from denoise_daisy.monitoring.values import (
@@ -495,6 +495,45 @@ def test_what_will_be_tried_again_is_left(run_dir: RunDir) -> None:
         # It was given up, and two of the other stage read it; one is at the edge.
         assert counts(run_dir)["soft"] == (0, 0, 0, 3, 1)
         assert run_status(run_dir).share == pytest.approx(1, rel=1e-3)
+
+
+def test_what_earlier_starts_took_is_a_guess(run_dir: RunDir) -> None:
+    """Denoising took 2 s a block."""
+    say(run_dir, "denoise", done(0), done(1))
+    RunRecord.of(run_dir).model_copy(update={"epoch": 2}).write(run_dir)
+    with Lock(run_dir):
+        found = run_status(run_dir)
+        assert found.time_left is not None
+        # Two blocks of 2 s to one worker, and others of no time to speak of.
+        assert found.time_left.most is not None
+        assert 4 / 3 <= found.time_left.least < 2
+        assert 3 * 4 < found.time_left.most < 30
+        assert found.share == pytest.approx(1 / 2, rel=0.01)
+
+
+def test_blocks_at_work_tell_how_long_they_take_by_clocks_that_can_be_right() -> None:
+    now = time.time()
+    lock = LockHolder("h", 1, now - 60, now, running=True)
+    begun = {"a": 50.0, "b": 10.0, "idle": 10.0, "slow": 90.0, "fast": -90.0}
+    workers = [
+        WorkerState(
+            worker=name,
+            host="h",
+            pid=1,
+            pool="",
+            stage="soft" if name == "b" else "denoise",
+            block=None if name == "idle" else block(1),
+            since=now - ago,
+            peak_mib=7,
+        )
+        for name, ago in begun.items()
+    ]
+    found = seconds_at_work(workers, lock)
+    assert found == {
+        "denoise": [pytest.approx(50, abs=5)],
+        "soft": [pytest.approx(10, abs=5)],
+    }
+    assert not seconds_at_work(workers, None)
 
 
 def test_what_a_start_was_not_asked_for_is_not_ahead_of_it(run_dir: RunDir) -> None:
