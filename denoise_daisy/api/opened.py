@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from glob import escape as glob_escape
 from pathlib import Path
@@ -157,10 +157,11 @@ def open(run: AnyRun) -> Output:
     >>> output.tables["cells"].head()  # doctest: +SKIP
     """
     place = find_output(run)
+    image = _opened(place)
     return Output(
         path=place,
-        image=_opened(place),
-        labels=Named((n, _opened(place / LABELS / n)) for n in listed_labels(place)),
+        image=image,
+        labels=Named((n, _labels(image, n)) for n in listed_labels(place)),
         tasks=Named(_images_beside(place)),
         tables=Tables(dict(_tables_beside(place))),
     )
@@ -186,6 +187,14 @@ def _opened(group: Path) -> OpenedImage:
             " config file, an output (….zarr) or its run directory (….zarr.run), of a"
             " run that was started."
         ) from error
+
+
+def _labels(image: OpenedImage, name: str) -> OpenedImage:
+    """Labels of an image: no channel is named there, so they are as in the image."""
+    labels = _opened(image.path / LABELS / name)
+    if len(labels.channels) == len(image.channels):
+        return replace(labels, channels=image.channels)
+    return labels
 
 
 def _images_beside(output: Path) -> Iterator[tuple[str, OpenedImage]]:

@@ -16,8 +16,9 @@ from denoise_daisy.config import Config
 from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.geometry import AXES
 from denoise_daisy.images.formats import open_image
-from denoise_daisy.images.image import COLORS, Image
+from denoise_daisy.images.image import Channel, Image
 from denoise_daisy.images.input import volume_of
+from denoise_daisy.images.stored_array import plain_channels
 from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.outputs.ome_groups import ome_of
 from denoise_daisy.outputs.ome_zarr import open_so_far
@@ -88,10 +89,11 @@ def layers_of(path: Path, say: Callable[[str], None]) -> list[Layer]:
                 " (….zarr) or its run directory (….zarr.run)."
             )
         config = Config.load(path)
-        raw = _raw(config)
+        source = open_image(config.input.one)
+        raw = _raw(config, source)
         data = lazy(config, say=say)
         image = replace(raw, path=output, levels=(data,), sources=(data,))
-        return list(_all_layers(image, raw, None))
+        return list(_all_layers(image, raw, None, source.channels))
     if not _is_done(output):
         opened = _as_they_are(opened)
     return list(_all_layers(opened.image, opened.raw, opened))
@@ -131,9 +133,8 @@ def _as_they_are(opened: Output) -> Output:
     )
 
 
-def _raw(config: Config) -> OpenedImage:
+def _raw(config: Config, image: Image) -> OpenedImage:
     """The part of the input that is to be denoised."""
-    image = open_image(config.input.one)
     roi = volume_of(config.input.one, image)
     begin = roi.begin + Coordinate(image.origin)
     t, z, y, x = roi.to_slices()
@@ -157,10 +158,16 @@ def _voxels(image: Image, key: tuple[slice, ...]) -> np.ndarray:
 
 
 def _all_layers(
-    image: OpenedImage, raw: OpenedImage | None, opened: Output | None
+    image: OpenedImage,
+    raw: OpenedImage | None,
+    opened: Output | None,
+    channels: Sequence[Channel] = (),
 ) -> Iterator[Layer]:
-    """The last is on top: raw, denoised, residual, images of tasks, labels."""
-    shown = _windows(image, raw)
+    """The last is on top: raw, denoised, residual, images of tasks, labels.
+
+    `channels` are those of the image where nothing was written that tells of them.
+    """
+    shown = _windows(image, raw, channels)
     if raw is not None:
         yield from _images("raw", raw, shown, is_visible=False)
     yield from _images("denoised", image, shown)
@@ -179,8 +186,13 @@ Shown = list[tuple[tuple[float, float], str]]
 """By channel, the window and the colour."""
 
 
-def _windows(image: OpenedImage, raw: OpenedImage | None) -> Shown:
-    """What the group says, or what the raw plane in the middle suggests."""
+def _windows(
+    image: OpenedImage, raw: OpenedImage | None, known: Sequence[Channel] = ()
+) -> Shown:
+    """What the group says, or what the raw plane in the middle suggests.
+
+    Then the colours are those of the `known` channels.
+    """
     with suppress(OSError, ValueError, KeyError, TypeError):
         channels = ome_of(image.path)["omero"]["channels"]
         told = [(c["window"], str(c["color"])) for c in channels]
@@ -188,12 +200,11 @@ def _windows(image: OpenedImage, raw: OpenedImage | None) -> Shown:
     source = raw or image
     t, _, z, _, _ = source.shape
     plane = np.asarray(source.data[t // 2, :, z // 2].compute())
-    colors = COLORS[0] if len(plane) == 1 else COLORS[1]
+    channels = known or plain_channels(len(plane))
     found: Shown = []
-    for i, values in enumerate(plane):
+    for values, channel in zip(plane, channels, strict=True):
         low, high = np.nanpercentile(values, (0.1, 99.9))
-        color = colors[i % len(colors)]
-        found.append(((float(low), float(max(high, low + 1))), color))
+        found.append(((float(low), float(max(high, low + 1))), channel.color))
     return found
 
 
