@@ -26,23 +26,29 @@ def find_run(run: AnyRun) -> RunDir:
     InputError
         There is none.
     """
-    if not isinstance(run, str | os.PathLike) or Path(run).is_file():
+    if isinstance(run, str | os.PathLike) and not Path(run).is_file():
+        place, is_config = Path(run).absolute(), False
+    else:
         config = Config.of(run)
         together = run_dir_of_many(config)
         if is_many(config) and is_of_many(together):
             return together
-        run = config.output.path
-    place = Path(run).absolute()
+        place, is_config = Path(config.output.path).absolute(), True
     for folder in (place, place.parent / f"{place.name}.run"):
         if is_of_many(RunDir(folder)):
             return RunDir(folder)
     try:
         return find(place)
-    except InputError:
+    except InputError as error:
         own = own_attributes(place) if is_there(place) else None
-        if own is None or "run" not in own:
-            raise
-        return _of_task(place, own)
+        if own and "run" in own:
+            return _of_task(place, own)
+        if is_config and not is_there(place):
+            raise InputError(
+                f"There is no run of this config: its output {str(place)!r} is not"
+                " there. Expected one that was begun; start it first."
+            ) from error
+        raise
 
 
 def find_one(run: AnyRun) -> RunDir:

@@ -73,10 +73,11 @@ def write_report(
     RunStopped
         The files can't be written.
     """
-    place = run_dir.page if file is None else file
-    values = run_dir.report if file is None else _values_of(file)
-    if file is not None:
+    if file is None:
+        place, values = run_dir.page, run_dir.report
+    else:
         check_file(file, (run_dir.output, run_dir.path), "report")
+        place, values = file, _values_of(file)
         _check_values(values)
 
     def write(made: Made) -> None:

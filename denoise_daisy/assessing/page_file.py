@@ -10,6 +10,8 @@ from denoise_daisy.errors import InputError, RunStopped
 MARK = b'<meta name="generator" content="denoise_daisy">'
 """In the head of every page of this program."""
 
+ENDINGS = (".html", ".htm")
+
 HEAD = 1000
 """Bytes of a file in which the mark stands."""
 
@@ -34,12 +36,16 @@ def check_file(file: Path, taken: Sequence[Path], what: str) -> None:
         if there.is_relative_to(os.path.realpath(place)):
             raise _unfit(file, f"lies at or in {str(place)!r}", what)
     try:
+        if persistently(there.is_dir):
+            raise _unfit(file, "is a folder", what)
         if not persistently(there.parent.is_dir):
             raise _unfit(file, "lies in no folder that is there", what)
         if not os.access(there.parent, os.W_OK | os.X_OK):
             raise _unfit(file, "lies in a folder that can't be written", what)
         if persistently(there.exists) and not _is_page(there):
             raise _unfit(file, f"exists and is no {what} of this program's", what)
+        if there.suffix.lower() not in ENDINGS:
+            raise _unfit(file, "is a web page, and is not named as one (.html)", what)
     except OSError as error:
         raise _unfit(file, f"can't be used ({error.strerror})", what) from error
 

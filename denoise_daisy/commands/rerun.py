@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from denoise_daisy.api.found import find_output
 from denoise_daisy.runs.rerun import Elsewhere, rerun
 from denoise_daisy.runs.run_one import Asked
 
@@ -17,7 +18,12 @@ def add(verbs: "Verbs") -> None:
     verb = verbs.add_parser(
         "rerun", help="do a run again, to the byte, from its output alone and the input"
     )
-    verb.add_argument("path", metavar="OUT.zarr", type=Path)
+    verb.add_argument(
+        "path",
+        metavar="OUT.zarr",
+        type=Path,
+        help="or its run directory, or its config",
+    )
     verb.add_argument(
         "--output",
         type=Path,
@@ -42,7 +48,7 @@ def add(verbs: "Verbs") -> None:
 
 def _call(options: argparse.Namespace) -> None:
     rerun(
-        options.path,
+        find_output(options.path),
         Elsewhere(options.output, options.input, options.local),
         Asked(unchecked_ndsafir=options.unchecked_ndsafir),
         say=partial(print, flush=True),

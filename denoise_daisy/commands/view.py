@@ -87,15 +87,28 @@ def _call(options: argparse.Namespace) -> None:
         return
     check_napari()
     picture: Path | None = options.screenshot
-    if picture is not None and not picture.absolute().parent.is_dir():
-        raise InputError(
-            f"{str(picture)!r} can't be written: there is no such folder. Expected one"
-            " that is there."
-        )
+    if picture is not None:
+        _check_place(picture)
     _find_display(is_picture=picture is not None)
     show(layers_of(options.path, SAY), options.at, picture)
     if picture is not None:
         print(picture)
+
+
+def _check_place(picture: Path) -> None:
+    folder = picture.absolute().parent
+    if picture.is_dir():
+        why = "it is a folder"
+    elif not folder.is_dir():
+        why = "there is no such folder"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = "nothing can be written into its folder"
+    else:
+        return
+    raise InputError(
+        f"{str(picture)!r} can't be written: {why}. Expected a file in a folder that is"
+        " there and can be written."
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:

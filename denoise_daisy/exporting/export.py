@@ -24,7 +24,7 @@ from denoise_daisy.resolved.recorded import recorded_run, run_dir_of
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
-from denoise_daisy.runs.verify import damages_of
+from denoise_daisy.runs.reading_back import damages_of
 from denoise_daisy.tasks.places import stem_of
 from denoise_daisy.wording import meant
 

@@ -41,7 +41,7 @@ OTHERS = (
 """Endings of other things that are no OME-Zarr."""
 
 
-def _folder(path: str) -> str:
+def named_as_folder(path: str) -> str:
     """An output's path, which is not named as a file of another format.
 
     Raises
@@ -68,7 +68,7 @@ def _folder(path: str) -> str:
 class Output(Section):
     """The OME-Zarr to write."""
 
-    path: Annotated[str, Field(min_length=1), AfterValidator(_folder)]
+    path: Annotated[str, Field(min_length=1), AfterValidator(named_as_folder)]
     """Folder to make; a relative path counts from the config file."""
 
     ome_version: OmeVersion = "0.5"

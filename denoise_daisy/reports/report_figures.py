@@ -11,7 +11,7 @@ Points = tuple[Sequence[float], Sequence[float]]
 def over_plot(axis: str, lines: Mapping[str, Points], expected: Sequence[float]) -> str:
     """Variances of residuals along an axis, by channel; as a URI."""
     figure, plot = axes(axis, "variance / the noise's")
-    plot.xaxis.get_major_locator().set_params(integer=True)
+    plot.locator_params("x", integer=True)
     plot.axhspan(*expected, color=GREY, alpha=0.15, linewidth=0)
     for (name, (where, found)), marker in zip(lines.items(), _markers(), strict=False):
         # What begins with _ matplotlib would leave out.

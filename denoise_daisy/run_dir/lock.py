@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -89,8 +89,10 @@ class Lock:
     the file system passes locks on; a heartbeat in the file tells of the rest.
     """
 
-    def __init__(self, run_dir: RunDir) -> None:
+    def __init__(self, run_dir: RunDir, *, is_start: bool = True) -> None:
         """Take it, and write nothing yet; the run directory must be there.
+
+        Who starts nothing leaves in the file what tells of the latest start.
 
         Raises
         ------
@@ -98,6 +100,7 @@ class Lock:
             Another scheduler is at work, or the run is somebody else's.
         """
         self._run_dir = run_dir
+        self._is_start = is_start
         self._path = run_dir.lock_file
         self._started = time.time()
         self._released = threading.Event()
@@ -179,6 +182,15 @@ class Lock:
             heartbeat=round(time.time(), 3),
             running=running,
         )
+        self._write(holder)
+
+    def _leave(self) -> None:
+        if self._found and not self._is_start:
+            self._write(replace(self._found, running=False))
+        else:
+            self._beat(running=False)
+
+    def _write(self, holder: LockHolder) -> None:
         text = json.dumps(asdict(holder)).ljust(200) + "\n"
         os.pwrite(self._fd, text.encode(), 0)
         # Only then does a network file system let others see it.
@@ -193,7 +205,7 @@ class Lock:
                 # What is left of it goes stale by itself.
                 with suppress(OSError):
                     if not successor(self._run_dir):
-                        self._beat(running=False)
+                        self._leave()
         finally:
             os.close(self._fd)
 

@@ -11,7 +11,7 @@ from denoise_daisy.run_dir.ledger import Ledger
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.runs.clearing import forget
 from denoise_daisy.runs.output_places import is_left, recorded_place
-from denoise_daisy.runs.verify import damages_of
+from denoise_daisy.runs.reading_back import damages_of
 from denoise_daisy.tasks.stages import readers_of
 
 logger = logging.getLogger("denoise_daisy")

@@ -19,6 +19,7 @@ from denoise_daisy.errors import InputError, RefusedError
 from denoise_daisy.images.formats import open_image, versions_of
 from denoise_daisy.images.image import Image
 from denoise_daisy.launchers.local import LocalWorkers
+from denoise_daisy.outputs.layout import named_as_folder
 from denoise_daisy.outputs.ome_groups import own_attributes
 from denoise_daisy.resolved.resolve import resolve
 from denoise_daisy.resolved.run import ENGINES, ResolvedRun
@@ -63,6 +64,11 @@ def rerun(path: Path, elsewhere: Elsewhere, asked: Asked, say: Say = print) -> N
     """
     path = path.absolute()
     noted = noted_of(path)
+    if elsewhere.output:
+        try:
+            named_as_folder(str(elsewhere.output))
+        except ValueError as error:
+            raise InputError(f"--output: {error}.") from error
     with understood(path):
         target = (elsewhere.output or _beside(path, noted)).absolute()
         _refuse_other(target, noted)

@@ -1,52 +1,31 @@
 """Read an output back and hold it against the ledger's checksums."""
 
 import logging
-import sys
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from denoise_daisy.blockwise.read_back import find_damage, slab_bytes
-from denoise_daisy.blockwise.stage import ONLY_BLOCK, Stage
-from denoise_daisy.durable import persistently
+from denoise_daisy.blockwise.stage import Stage
+from denoise_daisy.durable import is_there, persistently
 from denoise_daisy.errors import BlocksFailed, RefusedError, RunStopped
-from denoise_daisy.geometry import BlockGrid, Index
-from denoise_daisy.machine import cores
 from denoise_daisy.progress import listing
 from denoise_daisy.reports.notebook import Shown
 from denoise_daisy.resolved.recorded import recorded_run
 from denoise_daisy.resolved.run import ResolvedRun
 from denoise_daisy.run_dir.ledger import Ledger
-from denoise_daisy.run_dir.lock import Lock
+from denoise_daisy.run_dir.lock import Lock, holder_at_work
 from denoise_daisy.run_dir.record import RunRecord
 from denoise_daisy.run_dir.run_dir import RunDir
 from denoise_daisy.runs.output_files import check_stage
 from denoise_daisy.runs.output_metadata import damaged_groups
+from denoise_daisy.runs.reading_back import count, damages_of
 from denoise_daisy.runs.undo import Damage, undo
 
-MEMORY_BYTES = 1 << 30
-"""What all blocks that are read at once may take together."""
-
-AHEAD = 4
-"""Blocks that wait to be read, for each thread."""
-
-
 logger = logging.getLogger("denoise_daisy")
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A block as the ledger has it."""
-
-    stage: Stage
-    grid: BlockGrid
-    index: Index
-    crc: int
 
 
 @dataclass(frozen=True)
@@ -64,6 +43,9 @@ class Verification(Shown):
     """Blocks that were not done, before any damage was found."""
     skipped: tuple[str, ...] = ()
     """Tasks that were done with other settings than the config has, and not read."""
+    is_marked: bool = True
+    """Whether damaged blocks count as undone now; not in a run directory that can't be
+    written."""
 
     @property
     def is_whole(self) -> bool:
@@ -99,6 +81,12 @@ class Verification(Shown):
             count = len(self.damages)
             lines = [f"{count} of {self.blocks} blocks are not what was written:"]
             lines += listing([str(damage) for damage in self.damages])
+            if not self.is_marked:
+                lines.append(
+                    "They still count as done, for the run directory can't be written:"
+                    " let its owner verify it, or verify a copy of both."
+                )
+                return "\n".join(lines)
             readers = f", and so do {self.readers} blocks that read them"
             lines.append(
                 f"They count as undone now{readers if self.readers else ''}; start the"
@@ -140,7 +128,7 @@ def verified(run_dir: RunDir) -> Verification:
     RunStopped
         Something could not be read for another reason than damage; nothing was marked.
     """
-    with Lock(run_dir):
+    with _checking(run_dir) as can_mark:
         record = RunRecord.of(run_dir)
         run, input_problem = recorded_run(record, run_dir)
         if input_problem:
@@ -149,10 +137,10 @@ def verified(run_dir: RunDir) -> Verification:
         stages = [run.denoising, *_as_recorded(run, record)]
         skipped = [s.task for s in run.tasks if _is_skipped(s, record)]
         ledgers = {stage.name: _ledger(stage, run) for stage in stages}
-        checked = sum(map(_count, ledgers.values()))
+        checked = sum(map(count, ledgers.values()))
         left = sum(int(np.count_nonzero(~ledger.done)) for ledger in ledgers.values())
         damages = damages_of(stages, ledgers)
-        readers = _marked(run, record, ledgers, damages)
+        readers = _marked(run, record, ledgers, damages) if can_mark else 0
     if not damages and not left:
         # A block of another shape than the run's now is one of several.
         checked = sum(stage.grid.size for stage in stages)
@@ -163,7 +151,27 @@ def verified(run_dir: RunDir) -> Verification:
         readers,
         left,
         tuple(dict.fromkeys(skipped)),
+        can_mark,
     )
+
+
+@contextmanager
+def _checking(run_dir: RunDir) -> Iterator[bool]:
+    """Check while no scheduler is at work; whether what is found can be written down.
+
+    Not of a run that is somebody else's, or that was put away where nothing is written.
+    """
+    place = run_dir.lock_file if is_there(run_dir.lock_file) else run_dir.path
+    if os.access(place, os.W_OK):
+        with Lock(run_dir, is_start=False):
+            yield True
+    elif holder := holder_at_work(run_dir):
+        raise RefusedError(
+            f"A scheduler is at work on this output: {holder} ({run_dir.lock_file})."
+            " Expected none; verify once it has ended."
+        )
+    else:
+        yield False
 
 
 def _check_groups(run: ResolvedRun) -> None:
@@ -213,76 +221,3 @@ def _marked(
             check_stage(stage, run.run_dir.ledger(stage.name))
     last = max(ledger.epoch for ledger in ledgers.values())
     return undo(run.stages, ledgers, damages, max(last, record.epoch) + 1)
-
-
-def damages_of(stages: Sequence[Stage], ledgers: Mapping[str, Ledger]) -> list[Damage]:
-    """All damaged blocks; each was looked at twice, for nothing is marked lightly.
-
-    Raises
-    ------
-    RunStopped
-        A block could not be read, which tells nothing about it.
-    """
-    blocks = (block for stage in stages for block in _written(stage, ledgers))
-    most = max(1, *map(_memory, stages))
-    threads = max(1, min(cores(), MEMORY_BYTES // most))
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            results = tqdm(
-                _found_in(pool, blocks, threads * AHEAD),
-                desc="verify",
-                total=sum(map(_count, ledgers.values())),
-                unit="block",
-                file=sys.stderr,
-                mininterval=1 if sys.stderr.isatty() else 30,
-            )
-            suspects = [block for block, what in results if what]
-            found = list(_found_in(pool, suspects, threads * AHEAD))
-    except (OSError, MemoryError) as error:
-        raise RunStopped(
-            f"The output can't be read ({type(error).__name__}: {error}), which says"
-            " nothing about what was written. No block was marked; correct that and"
-            " verify again."
-        ) from error
-    return [Damage(b.stage.name, b.grid, b.index, what) for b, what in found if what]
-
-
-def _count(ledger: Ledger) -> int:
-    """Number of blocks that are done, in whatever grid."""
-    return sum(len(flat) for _, flat, _ in ledger.done_blocks())
-
-
-def _written(stage: Stage, ledgers: Mapping[str, Ledger]) -> Iterator[_Written]:
-    for grid, flat, crcs in ledgers[stage.name].done_blocks():
-        for i, crc in zip(flat, crcs, strict=True):
-            index = tuple(map(int, np.unravel_index(i, grid.shape)))
-            yield _Written(stage, grid, index, int(crc))
-
-
-def _look_at(block: _Written) -> str | None:
-    return find_damage(block.stage, block.grid, block.index, block.crc)
-
-
-def _found_in(
-    pool: ThreadPoolExecutor, blocks: Iterable[_Written], most: int
-) -> Iterator[tuple[_Written, str | None]]:
-    """The blocks and what is wrong with them, of which so many wait at most."""
-    waiting: deque[tuple[_Written, Future[str | None]]] = deque()
-    try:
-        for block in blocks:
-            waiting.append((block, pool.submit(_look_at, block)))
-            if len(waiting) == most:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for block, future in waiting:
-            yield block, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-def _memory(stage: Stage) -> int:
-    """Bytes that reading back a block of an array takes; files are small."""
-    if stage.array is None:
-        return 0
-    return slab_bytes(stage.array, stage.grid.write_roi(ONLY_BLOCK))

@@ -1,6 +1,7 @@
 """Files of a finished run that are damaged cost what was in them, no more."""
 
 import json
+import os
 import shutil
 from typing import Any
 
@@ -24,6 +25,7 @@ def test_verify_finds_every_damage_and_the_next_run_repairs_just_that(
     finished.shard(7).write_bytes(b"")
     shutil.copy(finished.shard(10), finished.shard(8))
     damaged = [1, 3, 4, 5, 6, 7, 8]
+    lock = json.loads((finished.run_dir / "lock").read_text())
     checked = here("verify", finished.path)
     assert checked.returncode == 3, checked.stderr
     assert "7 of 12 blocks are not what was written" in checked.stderr
@@ -31,10 +33,32 @@ def test_verify_finds_every_damage_and_the_next_run_repairs_just_that(
     named = [b for b in sorted(ALL) if f"block {index(b)}: " in checked.stderr]
     assert named == damaged
     assert "0/c/0/0/0/0/1 is missing" in checked.stderr
+    # It was no start.
+    assert json.loads((finished.run_dir / "lock").read_text()) == lock
     status = here("status", finished.run_dir).stdout
     assert "5 done, 7 failed, 0 left of 12" in status
     assert all(f"failed: denoise block {index(block)}" in status for block in damaged)
     assert finished.finish() == damaged
+
+
+def test_a_run_that_can_not_be_written_is_read_back_and_left_as_it_is(
+    finished: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else's, or one that was put away."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    files = [*finished.run_dir.rglob("*")]
+    before = {file: file.read_bytes() for file in files if file.is_file()}
+    checked = here("verify", finished.output)
+    assert checked.returncode == 0, checked.stderr
+    assert "All 12 blocks are as they were written" in checked.stdout
+    finished.shard(1).unlink()
+    checked = here("verify", finished.output)
+    assert checked.returncode == 3
+    assert "1 of 12 blocks are not what was written" in checked.stderr
+    assert "They still count as done, for the run directory can't be" in checked.stderr
+    assert "start the run again" not in checked.stderr
+    assert sorted(finished.run_dir.rglob("*")) == sorted(files)
+    assert before == {file: file.read_bytes() for file in before}
 
 
 def test_torn_and_truncated_ledger_files_cost_their_lost_lines_only(

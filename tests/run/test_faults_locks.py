@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,13 +11,16 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from harness import here, wait_until
 from harness.trials import ALL, Trial
 from harness.waiting import PATIENCE
 
 
-def test_a_second_scheduler_is_refused(trial: Trial) -> None:
+def test_a_second_scheduler_is_refused(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     second: list[tuple[str | Path, ...]] = [
         ("run", trial.path),
         ("run", trial.path, "--overwrite"),
@@ -29,6 +33,11 @@ def test_a_second_scheduler_is_refused(trial: Trial) -> None:
             assert end.returncode == 4, end.stderr
             assert f"process {first.pid} on {socket.gethostname()}" in end.stderr
             assert "Traceback (most recent" not in end.stderr
+        # Nor may who can only read it verify what is being written.
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        end = here("verify", trial.output)
+        assert end.returncode == 4, end.stderr
+        assert f"process {first.pid} on {socket.gethostname()}" in end.stderr
         assert first.poll() is None
         trial.hook.set()
         _, errors = first.communicate(timeout=PATIENCE)

@@ -316,7 +316,7 @@ def test_a_preview_replaces_its_own_page_and_no_other_file(tmp_path: Path) -> No
         source: "lies at or in",
         tmp_path / "link.html": "lies at or in",
         tmp_path / "none" / "a.html": "in no folder that is there",
-        tmp_path: "exists and is no preview",
+        tmp_path: "is a folder",
     }.items():
         end = here("preview", path, "-o", place)
         assert end.returncode == 2, place

@@ -183,6 +183,8 @@ def test_a_page_of_another_name_leaves_the_run_alone(twin: Reported) -> None:
         (twin.folder / "config.json", "is no report of this program's"),
         (twin.output / "page.html", "lies at or in"),
         (twin.folder / "no" / "page.html", "lies in no folder"),
+        (".", "is a folder"),
+        (twin.folder / "page.pdf", "is not named as one (.html)"),
     ):
         refused = here("report", twin.output, "-o", place)
         assert refused.returncode == 2

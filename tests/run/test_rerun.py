@@ -249,6 +249,11 @@ REFUSED: dict[str, tuple[int, str, Callable[[Path], list[str | Path]]]] = {
         "says of its run can't be used",
         lambda at: _damaged(at, versions="1.0"),
     ),
+    "a place named as a file": (
+        2,
+        "--output: 'x.ome.tif' is named as a file of another format",
+        lambda at: [at / "out.zarr", "--output", "x.ome.tif"],
+    ),
     "a place whose note is damaged": (
         4,
         "Expected a free place",
@@ -294,6 +299,15 @@ def test_what_can_not_be_done_again_is_refused_before_anything_is_written(
     assert said in end.stderr
     assert end.stderr.count("\n") == 1
     assert tree(alone) == before
+
+
+def test_a_run_may_be_named_by_its_config_or_its_run_directory(
+    original_run: Path,
+) -> None:
+    for path in (original_run / "config.json", original_run / "out.zarr.run"):
+        end = rerun(path, "--output", original_run / "out.zarr")
+        assert end.returncode == 4, end.stderr
+        assert "Expected a free place" in end.stderr
 
 
 def test_an_input_that_was_moved_with_its_output_is_found(

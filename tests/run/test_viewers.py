@@ -5,6 +5,7 @@ the pixels of its picture.
 """
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -74,6 +75,23 @@ def test_view_draws_a_picture(
     seen = imread(picture)
     middle = seen[seen.shape[0] // 4 : seen.shape[0] // 2, seen.shape[1] // 2 :, :3]
     assert middle.std() > 0.1
+
+
+def test_a_place_where_no_picture_can_be_is_refused_at_once(
+    versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = {
+        tmp_path: "it is a folder",
+        tmp_path / "no" / "x.png": "there is no such folder",
+    }
+    for place, why in places.items():
+        refused = here("view", versions / "0.5/out.zarr", "--screenshot", place)
+        assert refused.returncode == 2
+        assert why in refused.stderr
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    refused = here("view", versions / "0.5/out.zarr", "--screenshot", tmp_path / "x")
+    assert refused.returncode == 2
+    assert "nothing can be written into its folder" in refused.stderr
 
 
 def test_layers_are_those_of_the_run_of_one_scale(versions: Path) -> None:

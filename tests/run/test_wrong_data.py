@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import zarr
 
-from denoise_daisy.runs.verify import _found_in
+from denoise_daisy.runs.reading_back import _found_in
 from harness import here, output_of, wait_until
 from harness.chains import TASKS, Chain, record_of
 from harness.waiting import PATIENCE
@@ -297,7 +297,7 @@ def test_verify_keeps_few_blocks_waiting() -> None:
             yield None
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr("denoise_daisy.runs.verify._look_at", lambda _: None)
+        patch.setattr("denoise_daisy.runs.reading_back._look_at", lambda _: None)
         for given, _ in enumerate(_found_in(pool, blocks(), 8), 1):
             assert taken <= given + 8
     assert given == taken == 1000

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,23 @@ def test_the_lock_of_somebody_elses_run_is_refused(
     monkeypatch.setattr(os, "open", denied)
     with pytest.raises(RefusedError, match="Expected a run of your own"):
         Lock(run_dir)
+
+
+def test_who_starts_nothing_leaves_what_tells_of_the_latest_start(
+    run_dir: RunDir,
+) -> None:
+    with Lock(run_dir, is_start=False):
+        assert holder_of(run_dir).pid == os.getpid()
+    assert holder_of(run_dir).running is False
+    before = replace(holder_of(run_dir), started=1000.0, heartbeat=2000.0, pid=7)
+    run_dir.lock_file.write_text(json.dumps(asdict(before)))
+    with Lock(run_dir, is_start=False):
+        assert holder_of(run_dir).running
+        assert holder_of(run_dir).started > before.started
+    assert holder_of(run_dir) == before
+    with Lock(run_dir):
+        pass
+    assert holder_of(run_dir).started > before.started
 
 
 def test_a_lock_that_can_not_be_written_is_not_held(

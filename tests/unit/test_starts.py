@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from denoise_daisy import plan, run
+from denoise_daisy import plan, run, status
 from denoise_daisy.errors import InputError, RefusedError, RunStopped
 from denoise_daisy.monitoring.collect import run_status
 from denoise_daisy.resolved.run import ResolvedRun
@@ -93,6 +93,11 @@ def test_a_plan_is_made_without_the_batch_system_and_says_so(
     said = str(plan(load(workers_of_soft)))
     assert "Warning: 'bsub' is not on this machine" in said
     assert "\nbsub -J 'denoise-out-RUN-soft[1-1]'" in said
+
+
+def test_of_a_config_that_was_never_run_that_is_said(config: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"no run of this config: .*out.zarr"):
+        status(config)
 
 
 # What an earlier start has said
