@@ -69,12 +69,16 @@ def spread(edges: np.ndarray, rows: np.ndarray, what: str) -> np.ndarray:
 
     `what` is a column of the rows.
     """
+    rows = rows[rows[what] != 0]
     seconds = np.maximum(rows["seconds"], 1e-3)
     began, rates = rows["ended"] - seconds, rows[what] / seconds
     so_far = _ramps(edges, began, rates) - _ramps(edges, rows["ended"], rates)
     between: np.ndarray = np.diff(so_far)
-    positive: np.ndarray = np.maximum(between, 0)
-    return positive
+    # Where none was at work, nothing was done: no trace of numbers that were rounded.
+    begun = np.searchsorted(np.sort(began), edges[1:])
+    over = np.searchsorted(np.sort(rows["ended"]), edges[:-1], side="right")
+    exact: np.ndarray = np.where(begun > over, np.maximum(between, 0), 0)
+    return exact
 
 
 def _ramps(edges: np.ndarray, starts: np.ndarray, rates: np.ndarray) -> np.ndarray:

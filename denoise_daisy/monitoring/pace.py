@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from denoise_daisy.durable import persistently
 from denoise_daisy.forecast import Ahead, Pace, TimeLeft, time_left
 from denoise_daisy.monitoring.stages import Failures
 from denoise_daisy.monitoring.values import StageStatus
@@ -123,6 +124,15 @@ def voxels_per_second(
     ended, seconds = ended[inside], seconds[inside]
     span = max(float(ended.max() - (ended - seconds).min()), float(seconds.max()))
     return voxels / span if span > 0 else None
+
+
+def denoised_per_second(run: ResolvedRun, start: int) -> float | None:
+    """The same of a run whose ledger is not read yet."""
+    stage = run.denoising
+    folder = run.run_dir.ledger(stage.name)
+    table = LedgerTable(folder, run.id, stage.grid, stage.file_shape)
+    persistently(table.refresh)
+    return voxels_per_second(run, table, start, LockHolder.read(run.run_dir))
 
 
 def done_by(tables: Tables, start: int) -> Counter[str]:

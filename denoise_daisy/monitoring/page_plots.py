@@ -63,9 +63,9 @@ def _workers(history: History, edges: np.ndarray, shown: np.ndarray, unit: str) 
 def _said(rates: np.ndarray, edges: np.ndarray) -> str:
     last = rates[-max(1, rates.size // 10) :]
     return (
-        f"{rate(float(rates.mean()))} on the whole in {duration(edges[-1] - edges[0])},"
-        f" {rate(float(last.mean()))} in its last tenth, {rate(float(rates.max()))} at"
-        " most."
+        f"{rate(float(rates.mean()))} on average over the"
+        f" {duration(edges[-1] - edges[0])} shown, {rate(float(last.mean()))} in the"
+        f" last tenth of them, {rate(float(rates.max()))} at most."
     )
 
 

@@ -104,7 +104,7 @@ def tiles(status: RunStatus) -> Iterator[tuple[str, str, str]]:
 
 
 def rate(number: float) -> str:
-    """A rate with as many digits as matter, never 0."""
+    """A rate with as many digits as matter, 0 only where it is."""
     return f"{number:.3g}" if number < 1000 else f"{number:.0f}"
 
 

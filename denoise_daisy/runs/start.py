@@ -14,6 +14,7 @@ from denoise_daisy.durable import persistently, remove_partials
 from denoise_daisy.errors import BlocksFailed, RunStopped
 from denoise_daisy.events import Tell
 from denoise_daisy.monitoring.keeper import page_said
+from denoise_daisy.monitoring.pace import denoised_per_second
 from denoise_daisy.notify import Notifier
 from denoise_daisy.resolved.pools import Pool
 from denoise_daisy.resolved.run import ResolvedRun
@@ -138,7 +139,9 @@ class Start:
                 state.update()
             seconds = time.monotonic() - began
             complete(self.found, seconds)
-            said = summary(run, states, before, seconds, self.found.warnings)
+            denoised = run.denoising.name in states
+            rate = denoised_per_second(run, self.epoch) if denoised else None
+            said = summary(run, states, before, seconds, rate, self.found.warnings)
             logger.info("%s", said)
             self.say(said)
 

@@ -23,12 +23,13 @@ def summary(
     states: Mapping[str, StageState],
     before: Mapping[str, int],
     seconds: float,
+    rate: float | None,
     warnings: Sequence[str],
 ) -> str:
     """Blocks, speed, where the time went, warnings, and where the outputs are.
 
     `before` tells how many blocks of each stage were done before this start, which took
-    so many seconds.
+    so many seconds; `rate` is of voxels denoised, in the time in which any were.
     """
     every = list(states.values())
     skipped = sum(before.values())
@@ -48,7 +49,8 @@ def summary(
             for name, s in states.items()
         ]
     totals = {name: s.ledger.totals for name, s in states.items()}
-    lines += _speed(run, totals, seconds)
+    lines += [f"{voxel_rate(rate)} denoised."] if rate else []
+    lines += _shares(run, totals)
     engines = sum((t.engines for t in totals.values()), Counter[str]())
     left = engines.pop(NO_ENGINE, 0)
     if engines:
@@ -68,20 +70,13 @@ def summary(
     return "\n".join(lines)
 
 
-def _speed(
-    run: ResolvedRun, totals: Mapping[str, Totals], seconds: float
-) -> Iterator[str]:
-    denoise, grid = run.denoising.name, run.denoising.grid
-    if denoise in totals and totals[denoise].blocks:
-        denoised = totals[denoise].blocks - totals[denoise].engines[NO_ENGINE]
-        share = denoised / grid.size
-        voxels = grid.voxels_written * run.image.shape[1] * share
-        yield f"{voxel_rate(voxels / seconds)} denoised."
+def _shares(run: ResolvedRun, totals: Mapping[str, Totals]) -> Iterator[str]:
+    """What the workers' time went to."""
     if not any(t.blocks for t in totals.values()):
         return
     spent = max(sum(t.pace.seconds for t in totals.values()), 1e-9)
     computing = {name: t.compute_seconds for name, t in totals.items()}
-    denoising = computing.pop(denoise, 0.0)
+    denoising = computing.pop(run.denoising.name, 0.0)
     shares = {
         f"in {run.denoiser.kind}": denoising,
         "in tasks": sum(computing.values()),

@@ -41,7 +41,7 @@ class RunProgress:
         self._pool_of = {name: pool.name for pool in pools for name in pool.stages}
         self._progress = Progress(tell=tell)
         self._idle = _Idle()
-        self._denoised = _Clock()
+        self._denoised = _Denoised()
 
     def show(self, workforce: AnyWorkforce) -> None:
         """Show it; call it often."""
@@ -98,29 +98,34 @@ class RunProgress:
         return time_left(stages, hands, idle)
 
     def _rate(self) -> float | None:
-        """Voxels of all channels denoised in a second of this start."""
+        """Voxels of all channels denoised in a second of the time in which any were."""
         state = self._states.get(DENOISE)
         if state is None:
             return None
         totals, grid = state.ledger.totals, state.stage.grid
         denoised = totals.blocks - totals.engines[NO_ENGINE]
-        seconds = self._denoised.seconds(is_over=not state.left)
+        seconds = self._denoised.seconds(denoised, totals.pace.longest)
         channels = state.stage.target.channels_written
         return denoised / grid.size * grid.voxels_written * channels / seconds
 
 
-class _Clock:
-    """Counts seconds from its making until what it counts is over."""
+class _Denoised:
+    """The time in which blocks were denoised, as it was seen."""
 
     def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
-        self._is_over = False
+        self._blocks = 0
+        self._began = self._last = 0.0
 
-    def seconds(self, *, is_over: bool) -> float:
-        """Until now, or until it was first found to be over; more than none."""
-        if not self._is_over:
-            self._last, self._is_over = time.monotonic(), is_over
-        return max(self._last - self._began, 1e-3)
+    def seconds(self, blocks: int, longest: float) -> float:
+        """From the beginning of the first to the end of the last; more than none.
+
+        So many were denoised by now, and one of them took the longest.
+        """
+        if blocks > self._blocks:
+            now = time.monotonic()
+            self._began = self._began if self._blocks else now - longest
+            self._last, self._blocks = now, blocks
+        return max(self._last - self._began, longest, 1e-3)
 
 
 class _Idle:

@@ -100,6 +100,20 @@ def test_no_time_is_lost_to_rounding_among_a_hundred_thousand_blocks() -> None:
     assert total == pytest.approx(4e6 * ended.size, rel=1e-6)
 
 
+def test_where_nothing_was_done_the_speed_is_nought_and_nothing_else() -> None:
+    """Denoised for a third of the time; a task went on to the end."""
+    ended = 1.8e9 + np.array([1.1, 2.3, 3.7, 10.0])
+    seconds = np.array([1.1, 1.2, 1.4, 6.3])
+    voxels = np.array([1e6, 3e6, 7e6, 0])
+    rows = rows_of(ended, seconds, voxels, np.zeros(4, int))
+    edges = np.linspace(1.8e9, 1.8e9 + 10, 121)
+    assert not spread(edges, rows, "voxels")[46:].any()
+    plots = plots_of(History(rows, ("a",)), None)
+    assert plots[0].words.startswith(
+        "1.1 on average over the 10 s shown, 0 in the last"
+    )
+
+
 def test_a_worker_is_there_from_its_first_block_to_its_last() -> None:
     """One that came late, or a name of an earlier start, was not idle before."""
     ended = np.array([100.0, 200, 1000, 1000])

@@ -546,6 +546,26 @@ def test_what_a_start_was_not_asked_for_is_not_ahead_of_it(run_dir: RunDir) -> N
     assert run_status(run_dir).share == 3 / 8
 
 
+def test_a_run_says_at_its_end_the_speed_that_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """256 voxels in each of 4 blocks, two at a time, in 4 s; its start took longer."""
+    said: list[str] = []
+
+    def work(_: object) -> None:
+        now = np.datetime64(int(time.time()), "s")
+        for y in range(BLOCKS):
+            at = f"{now - 2 * (y // 2)}Z"
+            say(begun, "denoise", done(y, time=at, engine="in C"))
+
+    begun = begin(tmp_path, monkeypatch)
+    monkeypatch.setattr(Scheduler, "run", work)
+    with pytest.raises(RunStopped, match=r"4 files of blocks .* are gone"):
+        run(tmp_path / "config.json", say=said.append)
+    assert run_status(begun).voxels_per_second == pytest.approx(256)
+    assert any("\n256 voxel/s denoised.\n" in each for each in said)
+
+
 def test_a_clock_that_is_wrong_makes_no_run_of_years(run_dir: RunDir) -> None:
     """Of a host that thinks it is 1970, and one of the next century."""
     now = np.datetime64(int(time.time()), "s")
