@@ -1,5 +1,9 @@
 """What a report measures: known by construction, or computed in another way."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage, special, stats
@@ -13,7 +17,12 @@ from denoise_daisy.algorithms.ring_correlation import (
     ring_correlation,
 )
 from denoise_daisy.algorithms.seams import LAYERS, seam_score, sure_errors
-from denoise_daisy.assessing.cost import bottleneck
+from denoise_daisy.assessing.cost import bottleneck, cost
+from denoise_daisy.assessing.values import Cost
+from denoise_daisy.run_dir.ledger_lines import LedgerWriter
+from denoise_daisy.run_dir.ledger_table import LedgerTable
+from denoise_daisy.run_dir.run_dir import RunDir
+from harness.ledgers import BLOCKS, GRID, RUN, UNIT, entry
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -198,5 +207,79 @@ def test_the_fewer_faces_the_more_errors_are_chance() -> None:
     assert sure_errors(1, 0.001) is None
 
 
-def test_workers_without_a_block_may_have_been_at_other_images() -> None:
-    assert "at blocks of other images" in bottleneck([], busy=1, waiting=1)
+def test_workers_without_a_block_were_at_other_images_only_where_there_are_any() -> (
+    None
+):
+    among = bottleneck([], busy=1, waiting=1, is_of_many=True)
+    assert among.endswith("started again, or they were at blocks of other images.")
+    alone = bottleneck([], busy=1, waiting=1)
+    assert alone.endswith("for so many, or they had to be started again.")
+
+
+def cost_of(folder: Path, *lines: tuple[str, int, float, float]) -> Cost:
+    """That of a stage, of lines of a worker, start, and seconds of reading and more.
+
+    A tenth of a second of each block goes to writing.
+    """
+    folder.mkdir(exist_ok=True)
+    for number, (worker, start, reading, computing) in enumerate(lines):
+        writer = LedgerWriter(folder, RUN, worker, durable=False)
+        one = entry(
+            BLOCKS[number],
+            worker=worker,
+            epoch=start,
+            seconds=reading + computing + 0.1,
+            read_seconds=reading,
+            compute_seconds=computing,
+            write_seconds=0.1,
+            time=f"2026-03-01T10:{number:02}:00Z",
+        )
+        writer.append(one)
+        writer.close()
+    table = LedgerTable(folder, RUN, GRID, UNIT)
+    table.refresh()
+    stage = SimpleNamespace(name="denoise", grid=GRID)
+    run: Any = SimpleNamespace(stages=(stage,), run_dir=RunDir(folder / "out.zarr.run"))
+    found = cost(run, {"denoise": table})
+    assert found is not None
+    return found
+
+
+def test_what_workers_take_to_get_ready_is_no_reading(tmp_path: Path) -> None:
+    """Two workers of two starts took a second for their first blocks, then 0.1 s."""
+    of_each = [(1.1, 0.3), (0.1, 0.3), (0.1, 0.3)]
+    lines = [
+        (worker, start, *seconds)
+        for start in (1, 2)
+        for worker in (f"v{start}", f"w{start}")
+        for seconds in of_each
+    ]
+    found = cost_of(tmp_path, *lines)
+    assert found.stages[0].reading == pytest.approx(4 * 1.3)
+    # Of 0.5 s of each of 12 blocks 0.3 s.
+    assert found.bottleneck.startswith(
+        "Computing takes 60% of the workers' time with blocks, without what they took"
+        " to get ready (4 s of 6 s); reading 20% and writing 20%: more workers or"
+        " threads would help"
+    )
+    assert "other images" not in found.bottleneck
+
+
+def test_a_slow_disk_is_told_from_workers_that_get_ready(tmp_path: Path) -> None:
+    lines = [("w", 1, 3.0, 0.3), *[("w", 1, 2.0, 0.3)] * 9]
+    said = cost_of(tmp_path, *lines).bottleneck
+    assert said.startswith("Reading takes 83% of the workers' time")
+    assert "a faster disk" in said
+
+
+def test_of_first_blocks_alone_nothing_is_said_that_they_do_not_tell(
+    tmp_path: Path,
+) -> None:
+    said = cost_of(
+        tmp_path / "quick", ("v", 1, 0.7, 0.1), ("w", 1, 0.7, 0.1)
+    ).bottleneck
+    assert said.startswith("There were too few blocks to tell what limits it")
+    assert "disk" not in said
+    # Computing is most of it, whatever reading took.
+    slow = cost_of(tmp_path / "slow", ("v", 1, 0.7, 60.0), ("w", 1, 0.7, 60.0))
+    assert slow.bottleneck.startswith("Computing takes 100%")
