@@ -1,5 +1,6 @@
 """A report as the values of its part of a page."""
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -11,7 +12,7 @@ from denoise_daisy.amounts import duration
 from denoise_daisy.assessing import limits
 from denoise_daisy.assessing.allowance import Allowance
 from denoise_daisy.assessing.make import Made
-from denoise_daisy.assessing.values import Cost, Facts, Report, Residual
+from denoise_daisy.assessing.values import Cost, Facts, Figure, Report, Residual
 from denoise_daisy.assessing.views import View
 from denoise_daisy.denoisers.noise import short
 from denoise_daisy.reports.figures import picture
@@ -34,7 +35,7 @@ def section(made: Made) -> dict[str, Any]:
         "good": sum(f.verdict == "good" for f in report.figures),
         "doubtful": sum(f.verdict == "doubtful" for f in report.figures),
         "facts": [*_facts(report.facts)],
-        "figures": report.figures,
+        "figures": [*_by_name(report.figures)],
         "plots": plots,
         "residuals": [_residual(r) for r in report.residuals[:MOST_SHOWN]],
         "more_residuals": max(0, len(report.residuals) - MOST_SHOWN),
@@ -43,6 +44,23 @@ def section(made: Made) -> dict[str, Any]:
         "warnings": report.warnings,
         "left_out": (*report.left_out, *allowed.left_out),
     }
+
+
+def _by_name(figures: Sequence[Figure]) -> Iterator[dict[str, Any]]:
+    """Figures of one name together, and once what all of them mean.
+
+    With each is what it alone means: the sentences that not all others have.
+    """
+    for name in dict.fromkeys(figure.name for figure in figures):
+        rows = [figure for figure in figures if figure.name == name]
+        said = [re.split(r"(?<=\.) ", figure.meaning) for figure in rows]
+        shared = [s for s in said[0] if all(s in others for others in said)]
+        own = [" ".join(s for s in mine if s not in shared) for mine in said]
+        yield {
+            "name": name,
+            "meaning": " ".join(shared),
+            "rows": [*zip(rows, own, strict=True)],
+        }
 
 
 def _facts(facts: Facts) -> Iterator[tuple[str, str]]:

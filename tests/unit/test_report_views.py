@@ -12,7 +12,7 @@ from denoise_daisy.assessing.allowance import Allowance
 from denoise_daisy.assessing.on_disk import OnDisk
 from denoise_daisy.assessing.places import Place, choose_window
 from denoise_daisy.assessing.residuals import residuals
-from denoise_daisy.assessing.values import Resolution
+from denoise_daisy.assessing.values import Figure, Resolution
 from denoise_daisy.geometry import LevelTransform
 
 
@@ -107,4 +107,38 @@ def test_a_plot_that_can_not_be_drawn_is_left_out(
     assert [plot["uri"] for plot in section._plots(report, allowed)] == [""]
     assert allowed.left_out == [
         "The plot of rings of c0: ValueError: no such symbol",
+    ]
+
+
+def test_figures_of_one_name_stand_together_and_what_all_mean_is_said_once() -> None:
+    def figure(name: str, of: str, meaning: str) -> Figure:
+        return Figure(
+            name=name,
+            of=of,
+            value=1.0,
+            text="1",
+            expected="",
+            verdict="told",
+            meaning=meaning,
+        )
+
+    figures = [
+        figure("Share", "a", "Of all. Less is less."),
+        figure("Mean", "a", "It should stay. It moved by 0.1 of it."),
+        figure("Share", "b", "Of all. Less is less."),
+        figure("Mean", "b", "It should stay. It moved by 0.2 of it."),
+        figure("Blocks", "", "Not denoised."),
+    ]
+    found = [
+        (group["name"], group["meaning"], [(f.of, own) for f, own in group["rows"]])
+        for group in section._by_name(figures)
+    ]
+    assert found == [
+        ("Share", "Of all. Less is less.", [("a", ""), ("b", "")]),
+        (
+            "Mean",
+            "It should stay.",
+            [("a", "It moved by 0.1 of it."), ("b", "It moved by 0.2 of it.")],
+        ),
+        ("Blocks", "Not denoised.", [("", "")]),
     ]
