@@ -24,6 +24,10 @@ _SHORTEST = 60
 """Characters of a value that is quoted."""
 
 
+class AsItStands(ValueError):
+    """What a check of the program's own says in sentences, not as what it expected."""
+
+
 def _number(value: Any) -> str:
     return str(value) if isinstance(value, int) else f"{value:.15g}"
 

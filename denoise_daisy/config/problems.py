@@ -7,7 +7,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from denoise_daisy.wording import choices_of, expected_by, meant, nearest, shown
+from denoise_daisy.wording import (
+    AsItStands,
+    choices_of,
+    expected_by,
+    meant,
+    nearest,
+    shown,
+)
 
 
 def problems_of(
@@ -49,7 +56,10 @@ def _problem(
         key, found = f"{key}.kind", found["kind"]
         error = {**error, "input": found}
     place = repr(key) if key else "the whole"
-    return f"{place} is {shown(found)}, expected ", expected_by(error)
+    reason = error.get("ctx", {}).get("error")
+    is_whole = isinstance(reason, AsItStands)
+    said = f"{place}: {reason}" if is_whole else f"{place} is {shown(found)}, expected "
+    return said, "" if is_whole else expected_by(error)
 
 
 def _unknown(model: type[BaseModel], where: list[str], values: object) -> str:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from denoise_daisy.errors import InputError
 from denoise_daisy.sections import AnyAxis, OutputType, Section, by_axis
+from denoise_daisy.wording import AsItStands
 
 ARRAY_AXES = "tczyx"
 """The axes of every array."""
@@ -46,7 +47,7 @@ def named_as_folder(path: str) -> str:
 
     Raises
     ------
-    ValueError
+    AsItStands
         It is; with what to do.
     """
     stem, ending = os.path.splitext(path.rstrip("/"))  # noqa: PTH122 - {name} is in it
@@ -59,7 +60,7 @@ def named_as_folder(path: str) -> str:
             f": write to that, and then: denoise-daisy export {stem}.zarr"
             f" {stem}{exported}"
         )
-    raise ValueError(
+    raise AsItStands(
         f"{path!r} is named as a file of another format, but an OME-Zarr, a folder, is"
         f" written. {advice}"
     )

@@ -217,6 +217,11 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
         {"denoise": {"kind": "gaussian", "sigma": -1}},
         "'denoise.sigma' is -1, expected 0 or more.",
     ),
+    "a file of another format": (
+        {"output": {"path": "o.ome.tif"}},
+        "can't be used: 'output.path': 'o.ome.tif' is named as a file of another"
+        " format, but an OME-Zarr, a folder, is written. Expected a name such as",
+    ),
     "no entry": ({"notify": {"command": []}}, "is [], expected at least 1 entry."),
 }
 
