@@ -62,10 +62,12 @@ def ahead_of(
 def _earlier(table: LedgerTable, start: int) -> float | None:
     """Seconds of a block in other starts, if each voxel takes as long as then."""
     rows = table.rows
-    rows = rows[rows["is_done"] & (rows["epoch"] != start) & (rows["seconds"] >= 0)]
+    then = rows["is_done"] & (rows["epoch"] != start) & (rows["seconds"] >= 0)
+    if not then.any():
+        return None
     voxels = np.prod(np.array(table.names.shapes, float), axis=1)
-    each = float(rows["seconds"].sum(dtype=float))
-    return each / float(voxels[rows["shape"]].sum()) * voxels[0] if rows.size else None
+    each = rows["seconds"].sum(dtype=float, where=then)
+    return float(each / voxels[rows["shape"][then]].sum() * voxels[0])
 
 
 def seconds_at_work(
