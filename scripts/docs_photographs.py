@@ -65,11 +65,9 @@ def _browser() -> "Iterator[Browser]":
 
 
 def report(browser: "Browser", folder: Path) -> bytes:
-    """The head of the page, and the report's figures of the first channel."""
+    """The head of the page, and the report's first three figures."""
     place = folder / "demo_data" / "demo_denoised.zarr.run" / "status.html"
-    return photograph(
-        browser, place, "section[aria-labelledby=report] tbody tr >> nth=4"
-    )
+    return photograph(browser, place, "section[aria-labelledby=report] tbody >> nth=2")
 
 
 def running(browser: "Browser", folder: Path) -> bytes:
