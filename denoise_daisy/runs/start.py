@@ -5,7 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from denoise_daisy.amounts import GIB
@@ -139,8 +139,7 @@ class Start:
                 state.update()
             seconds = time.monotonic() - began
             complete(self.found, seconds)
-            denoised = run.denoising.name in states
-            rate = denoised_per_second(run, self.epoch) if denoised else None
+            rate = rate_of(run, self.epoch, states.get(run.denoising.name))
             said = summary(run, states, before, seconds, rate, self.found.warnings)
             logger.info("%s", said)
             self.say(said)
@@ -182,6 +181,14 @@ class Start:
             f" {run.memory / GIB:.2f} GiB each. Logs: {run.run_dir.logs}"
             + page_said(run.run_dir)
         )
+
+
+def rate_of(run: ResolvedRun, epoch: int, state: StageState | None) -> float | None:
+    """Voxels denoised in a second, if any were: a run ends as it has without that."""
+    if state is not None and state.ledger.totals.blocks:
+        with suppress(OSError):
+            return denoised_per_second(run, epoch)
+    return None
 
 
 def _sweep(run: ResolvedRun, older_than: float) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -119,6 +120,25 @@ def given_up_of(run_dir: RunDir) -> Iterator[tuple[str, str]]:
     for stage in run_status(run_dir).stages:
         if stage.given_up:
             yield stage.name, stage.given_up
+
+
+@pytest.mark.parametrize(("blocks", "looks"), [(0, []), (3, [7])])
+def test_a_speed_that_can_not_be_told_ends_no_run_and_is_sought_only_of_new_work(
+    blocks: int, looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def unreadable(_: object, epoch: int) -> float:
+        asked.append(epoch)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(start, "denoised_per_second", unreadable)
+    totals = SimpleNamespace(blocks=blocks)
+    state: Any = SimpleNamespace(ledger=SimpleNamespace(totals=totals))
+    run_: Any = None
+    assert start.rate_of(run_, 7, state) is None
+    assert start.rate_of(run_, 7, None) is None
+    assert asked == looks
 
 
 # A disk
