@@ -112,6 +112,11 @@ class StatusReader:
         return _status(self, holder, states)
 
     def _states(self) -> list[WorkerState]:
+        """What workers say, but for those of a run that this one has overwritten."""
+        known = ("", self.run.id)
+        return [s for s in self._states_here() if s.run_id in known]
+
+    def _states_here(self) -> list[WorkerState]:
         """What workers say; other images of the same start are looked for once."""
         if self._hub is None and (own := read_states(self.run_dir)):
             return own

@@ -106,7 +106,7 @@ class Ledger:
         file in voxels of ``(t, z, y, x)``.
         """
         self._folder = folder
-        self._run_id = run_id
+        self.run_id = run_id
         self._reader = LedgerReader(folder, run_id)
         self._grid = grid
         self._tables = BlockTables(grid, file_shape)
@@ -136,7 +136,7 @@ class Ledger:
 
     def writer(self, worker: str, *, durable: bool = True) -> LedgerWriter:
         """What appends lines for this run, to a file that is named after the worker."""
-        return LedgerWriter(self._folder, self._run_id, worker, durable=durable)
+        return LedgerWriter(self._folder, self.run_id, worker, durable=durable)
 
     def is_done(self, block: Index) -> bool:
         """Whether the block's output is complete."""

@@ -29,6 +29,8 @@ class WorkerState:
     """Run directory of the block, of a worker that goes from run to run."""
     job: str = ""
     """That of a batch system in which it runs."""
+    run_id: str = ""
+    """That of the run whose block it is; another's may have come to the same place."""
 
     @property
     def place(self) -> str:
@@ -98,7 +100,8 @@ def remove_state(run_dir: RunDir, worker: str) -> None:
 
 def _makes_sense(state: WorkerState) -> bool:
     """Whether words are words, and numbers numbers that can be reckoned with."""
-    words = (state.worker, state.host, state.pool, state.stage, state.run, state.job)
+    words = [state.worker, state.host, state.pool, state.stage]
+    words += [state.run, state.run_id, state.job]
     whole = (state.pid, state.peak_mib, *(state.block or ()))
     return (
         all(isinstance(word, str) for word in words)

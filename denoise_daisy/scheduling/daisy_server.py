@@ -35,6 +35,10 @@ logger = logging.getLogger(__name__)
 
 _STARTING = threading.Lock()
 
+# Daisy advises against what it is asked for.  For the whole process: filters that are
+# set for a while are those of all its threads, and several may start a server at once.
+warnings.filterwarnings("ignore", r"Task\(check_function=", UserWarning)
+
 GetVerdict = Callable[[str, Index], Verdict]
 """What is to become of a block of a stage."""
 
@@ -220,21 +224,19 @@ def _daisy_task(
     grid, to_image = stage.grid, stage.transform.to_image
     below = grid.context + grid.stencil.stride - 1
     first = Roi(grid.volume.begin, grid.block_shape)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        task = daisy.Task(
-            task_id,
-            total_roi=to_image(grid.volume.grow(below, grid.context)),
-            read_roi=to_image(first.grow(below, grid.context)),
-            write_roi=to_image(first),
-            process_function=None,
-            check_function=is_finished,
-            skip_mask=finished.reshape(grid.shape),
-            fit="shrink",
-            read_write_conflict=stage.read_write_conflict,
-            max_retries=FOR_EVER,
-            timeout=timeout_seconds,
-        )
+    task = daisy.Task(
+        task_id,
+        total_roi=to_image(grid.volume.grow(below, grid.context)),
+        read_roi=to_image(first.grow(below, grid.context)),
+        write_roi=to_image(first),
+        process_function=None,
+        check_function=is_finished,
+        skip_mask=finished.reshape(grid.shape),
+        fit="shrink",
+        read_write_conflict=stage.read_write_conflict,
+        max_retries=FOR_EVER,
+        timeout=timeout_seconds,
+    )
     if tuple(task.block_grid_shape) != grid.shape:
         raise RuntimeError(
             f"Daisy cuts {task.block_grid_shape} blocks of stage {stage.name!r},"

@@ -20,6 +20,8 @@ class Presence:
         self.pool = pool
         self.run = ""
         """Run directory of its blocks, where it goes from run to run."""
+        self.run_id = ""
+        """That of the run which it has loaded."""
         self._run_dir = run_dir
         self._job = own_job(os.environ)
         self._stage = ""
@@ -57,6 +59,7 @@ class Presence:
             engine=self._engine,
             run=self.run,
             job=self._job,
+            run_id=self.run_id,
         )
         write_state(self._run_dir, state)
 

@@ -59,6 +59,7 @@ class Visit:
         resolved = restore(record, run_dir)
         check_input(resolved, record)
         stages = _own_stages(resolved, record, presence.pool)
+        presence.run_id = resolved.id
         recorder = BlockRecorder(resolved, stages, presence, connection.epoch)
         loop = WorkerLoop(
             run_dir,

@@ -87,6 +87,7 @@ class OnePool:
         stage: str = "soft",
         pool: str = "",
         at: float | None = None,
+        run_id: str = "run",
     ) -> None:
         """The worker shows what it is doing, at that time of the file server."""
         write_state(
@@ -101,6 +102,7 @@ class OnePool:
                 since=since,
                 peak_mib=321,
                 engine="bitwise, x86-64-v3",
+                run_id=run_id,
             ),
         )
         if at is not None:

@@ -205,6 +205,7 @@ class OneStart:
                 block=None if block is None else (0, 0, 0, block),
                 since=1.0,
                 peak_mib=1,
+                run_id="run",
             ),
         )
 

@@ -28,7 +28,8 @@ def test_overwrite_is_safe_from_workers_of_the_run_before(trial: Trial) -> None:
         scheduler.kill()
         scheduler.wait()
         trial.change(denoise={"max_iter": 1})
-        end = trial.run("--overwrite")
+        # Slowly enough for the scheduler to see who is at work meanwhile.
+        end = trial.run("--overwrite", sleep=0.5)
         assert end.returncode == 0, end.stderr
         trial.hook.set()
         trial.wait_until_workers_left()

@@ -164,6 +164,17 @@ def test_a_run_that_goes_on_tells_of_its_workers(run_dir: RunDir) -> None:
     assert line.endswith(", on node2 in job 88_2, 2 blocks done, peak 7 MiB")
 
 
+def test_workers_of_a_run_that_was_overwritten_are_not_told_of(run_dir: RunDir) -> None:
+    record = RunRecord.read(run_dir)
+    assert record
+    with Lock(run_dir):
+        worker(run_dir, "old", 1, run_id="overwritten")
+        worker(run_dir, "new", 2, run_id=record.id)
+        found = run_status(run_dir)
+    assert [w.worker for w in found.workers] == ["new"]
+    assert found.stages[0].states.tolist() == [LEFT, LEFT, RUNNING, LEFT]
+
+
 def test_a_scheduler_that_was_killed_is_not_at_work(run_dir: RunDir) -> None:
     """On this host its process is away; on another it shows no heartbeat any more."""
     say(run_dir, "denoise", done(0))

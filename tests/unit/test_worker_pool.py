@@ -276,6 +276,29 @@ def test_workers_are_looked_at_more_seldom_the_more_there_are(
         remove_state(pool.run_dir, "mine")
 
 
+def test_a_worker_of_a_run_that_was_overwritten_has_no_block_of_this_one(
+    pool: OnePool,
+) -> None:
+    """Others would wait for it to do what it never will."""
+    pool.show("old", 0, run_id="overwritten")
+    pool.show("new", 1)
+    pool.maintain()
+    assert pool.pool.at_work() == ["soft"]
+    pool.show("new", None)
+    pool.maintain(after=10)
+    assert pool.pool.at_work() == []
+
+
+def test_a_block_whose_time_is_up_is_taken_by_nobody(pool: OnePool) -> None:
+    """Its worker may hang for ever, where this process can't end it: 100 s and 15."""
+    told = []
+    for now in (0, 30, 60, 90, 115, 116):
+        pool.show("mine", 0, at=now)
+        pool.maintain(after=now - pool.time.now)
+        told.append(pool.pool.at_work())
+    assert told == [["soft"]] * 5 + [[]]
+
+
 @pytest.mark.parametrize(
     ("hosts", "address"),
     [
