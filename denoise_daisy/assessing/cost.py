@@ -1,7 +1,7 @@
 """What a run has cost, by the times in its ledgers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -54,7 +54,6 @@ def cost(run: ResolvedRun, tables: Mapping[str, LedgerTable]) -> Cost | None:
         return None
     busy = float(sum(h.seconds.sum() for h in every.values()))
     waiting = sum(_waiting(h) for h in every.values())
-    reading = {s.name: reading_of(tables[s.name]) for s in stages}
     hosts = {host for t in tables.values() for host in t.names.hosts if host}
     return Cost(
         stages=tuple(stages),
@@ -64,11 +63,7 @@ def cost(run: ResolvedRun, tables: Mapping[str, LedgerTable]) -> Cost | None:
         waiting_seconds=waiting,
         elapsed_seconds=sum(h.end - h.begin for h in every.values()),
         bottleneck=bottleneck(
-            [replace(s, reading=reading[s.name][0]) for s in stages],
-            busy,
-            waiting,
-            not_known=sum(unknown for _, unknown in reading.values()),
-            is_of_many=hub_of(run.run_dir) is not None,
+            stages, busy, waiting, is_of_many=hub_of(run.run_dir) is not None
         ),
     )
 
@@ -129,52 +124,23 @@ def _waiting(work: Work) -> float:
     return max(0.0, float((last - first).sum() - work.seconds.sum()))
 
 
-def reading_of(table: LedgerTable) -> tuple[float, float]:
-    """Seconds of reading of a stage, and seconds that may be something else.
-
-    What a worker does to get ready counts as reading of its first block of a stage, in
-    each start.  So that one is taken to be read like others, where there are any.
-    """
-    rows = table.rows[table.rows["is_done"]]
-    rows = rows[np.argsort(rows["ended"], kind="stable")]
-    is_first = np.zeros(len(rows), bool)
-    by_worker = np.column_stack([rows["epoch"], rows["worker"]])
-    is_first[np.unique(by_worker, axis=0, return_index=True)[1]] = True
-    seconds = rows["read_seconds"].astype(np.float64)
-    first, others = seconds[is_first], seconds[~is_first]
-    if not others.size:
-        return 0.0, float(first.sum())
-    usual = np.minimum(first, others.mean())
-    return float(others.sum() + usual.sum()), 0.0
-
-
 def bottleneck(
     stages: Sequence[StageCost],
     busy: float,
     waiting: float,
     *,
-    not_known: float = 0.0,
     is_of_many: bool = False,
 ) -> str:
     """What the time went to, and what would help, in words.
 
-    Reading is told without what workers took to get ready; `not_known` are seconds that
-    may be either.  `is_of_many` is a run of one image among many.
+    `is_of_many` is a run of one image among many.
     """
     parts = {
         "reading": sum(s.reading for s in stages),
         "computing": sum(s.computing for s in stages),
         "writing": sum(s.writing for s in stages),
     }
-    other = sum(s.other for s in stages)
-    limit = _limit(parts, other)
-    if limit == _limit(parts | {"reading": parts["reading"] + not_known}, other):
-        said = _where_time_went(parts, other, limit)
-    else:
-        said = (
-            "There were too few blocks to tell what limits it: what workers took to get"
-            " ready counts as reading of the first that each had."
-        )
+    said = _where_time_went(parts, sum(s.other for s in stages))
     if waiting > IDLE * (busy + waiting):
         whys = [
             "there were too few blocks ready for so many",
@@ -189,13 +155,7 @@ def bottleneck(
     return said
 
 
-def _limit(parts: Mapping[str, float], other: float) -> str:
-    """The part that most of the time went to; empty where there is none."""
-    name, seconds = max(parts.items(), key=lambda item: item[1])
-    return name if seconds >= MUCH * max(sum(parts.values()) + other, 1e-9) else ""
-
-
-def _where_time_went(parts: Mapping[str, float], other: float, limit: str) -> str:
+def _where_time_went(parts: Mapping[str, float], other: float) -> str:
     whole = max(sum(parts.values()) + other, 1e-9)
     name, seconds = max(parts.items(), key=lambda item: item[1])
     rest = " and ".join(
@@ -212,6 +172,6 @@ def _where_time_went(parts: Mapping[str, float], other: float, limit: str) -> st
     }
     return (
         f"{name.capitalize()} takes {seconds / whole:.0%} of the workers' time with"
-        f" blocks, without what they took to get ready ({duration(seconds)} of"
-        f" {duration(whole)}); {rest}: {advice[limit]}."
+        f" blocks ({duration(seconds)} of {duration(whole)}); {rest}:"
+        f" {advice[name if seconds >= MUCH * whole else '']}."
     )

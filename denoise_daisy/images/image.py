@@ -150,8 +150,12 @@ def valid_in(image: Image, roi: Roi) -> np.ndarray | None:
 
 
 def read_serially() -> Any:
-    """Read Arrays without dask's threads, for good or as a context manager."""
+    """Read Arrays without dask's threads, for good or as a context manager.
+
+    What reads them is loaded, so that the first block's time is not that of an import.
+    """
     import dask  # noqa: PLC0415 - as below
+    import funlib.persistence  # noqa: F401, PLC0415
 
     return dask.config.set(scheduler="synchronous")
 

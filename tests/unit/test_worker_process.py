@@ -170,3 +170,11 @@ def test_a_block_that_comes_while_another_is_done_goes_back_to_daisy() -> None:
     requester.ask()
     requester.run()
     assert status == [daisy.BlockStatus.FAILED]
+
+
+def test_what_reads_is_loaded_before_the_first_block_which_is_timed() -> None:
+    code = (
+        "import sys; from denoise_daisy.worker.process import use_one_core;"
+        " use_one_core(); sys.exit('funlib.persistence' not in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
