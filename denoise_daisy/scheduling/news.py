@@ -12,7 +12,10 @@ from denoise_daisy.scheduling.workforce import AnyWorkforce
 from denoise_daisy.waits import WAITS
 
 REFRESH_SHARE = 20
-"""The ledgers are read again after that many times the time that it took."""
+"""The ledgers are read again after that many times the time that it took..."""
+
+LONGEST_PAUSE = 30.0
+"""...and after so many seconds at most, for a file server may have been slow once."""
 
 GivenUp = Callable[[str, Index, str], None]
 """Takes a block that is given up: its stage, its index, and why."""
@@ -37,10 +40,13 @@ class News:
         self._progress = progress
         self._next = 0.0
 
-    def read(self) -> None:
-        """Read what is new, and show it, unless that was done just now."""
+    def read(self, *, at_once: bool = False) -> None:
+        """Read what is new, and show it, unless that was done just now.
+
+        `at_once` even then.
+        """
         started = time.monotonic()
-        if started < self._next:
+        if started < self._next and not at_once:
             return
         self._state.refresh()
         for name, state in self._state.stages.items():
@@ -48,7 +54,8 @@ class News:
                 self._given_up(name, index, str(state.ledger.failures[index][-1].error))
         self.hint()
         spent = time.monotonic() - started
-        self._next = started + max(WAITS.tick, REFRESH_SHARE * spent)
+        pause = min(REFRESH_SHARE * spent, LONGEST_PAUSE)
+        self._next = started + spent + max(WAITS.tick, pause)
         self._progress.show(self._workforce)
 
     def hint(self) -> None:

@@ -148,14 +148,20 @@ class Scheduler:
         return Connection(server.host, server.port, server.run_id, self._epoch)
 
     def _wait_for_lines(self) -> None:
-        """Lines of what Daisy has heard is done may show late."""
+        """Lines of what Daisy has heard is done may show late.
+
+        What a look after that time does not show is done again.
+        """
         deadline = time.monotonic() + WAITS.ledger_lag
         while any(map(has_blocks, self._state.stages.values())):
-            if time.monotonic() >= deadline or self._signals.count:
+            if self._signals.count:
                 break
             time.sleep(WAITS.tick)
             with self._hiccups.outlived():
-                self._news.read()
+                is_last = time.monotonic() >= deadline
+                self._news.read(at_once=is_last)
+                if is_last:
+                    break
 
     def _start_server(self) -> BlockServer:
         """A server of the stages that have blocks left."""

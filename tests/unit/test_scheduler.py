@@ -190,6 +190,44 @@ def test_what_does_not_show_two_minutes_after_that_is_done_again(
     assert 130 <= began[1] < 132
 
 
+def slow_look(it: OneStart, at: float, seconds: float) -> None:
+    """The next look into the ledger from then on takes so long, as from a slow disk."""
+    ledger = it.states["denoise"].ledger
+    refresh = ledger.refresh
+
+    def slowly() -> None:
+        refresh()
+        if it.time.now >= at:
+            ledger.refresh = refresh  # type: ignore[method-assign]
+            it.time.now += seconds
+
+    ledger.refresh = slowly  # type: ignore[method-assign]
+
+
+def test_lines_that_show_are_seen_in_time_though_a_look_has_just_taken_long(
+    start: Callable[..., OneStart],
+) -> None:
+    """The next is after half a minute, when two minutes are over since 10."""
+    it = start()
+    it.time.at(10, lambda: end(it))
+    slow_look(it, 100, 5)
+    it.time.at(106, it.finish)
+    it.run()
+    assert len(it.servers) == 1
+    assert 130 <= it.time.now < 132
+
+
+@pytest.mark.parametrize(("seconds", "pause"), [(0.5, 10), (1.2, 24), (20.0, 30)])
+def test_a_look_that_took_long_makes_the_next_one_wait_for_half_a_minute_at_most(
+    seconds: float, pause: float, start: Callable[..., OneStart]
+) -> None:
+    it = start()
+    slow_look(it, 50, seconds)
+    it.time.at(51 + seconds, it.finish)
+    it.run()
+    assert it.time.now == pytest.approx(50 + seconds + pause, abs=1)
+
+
 def test_nothing_is_waited_for_once_a_signal_came(
     start: Callable[..., OneStart],
 ) -> None:
