@@ -49,7 +49,7 @@ def probe(run: ResolvedRun) -> Probed:
     """Do the block that reads most, of several the one nearest to the middle."""
     stage, index = run.denoising, run.denoising.grid.largest_index
     run.denoiser.load(run.image.dtype)
-    # What is imported for the first read is no block's time.
+    # Opening the image, for the first read, is no block's time.
     stage.sources[0].read(Roi(stage.grid.read_roi(index).begin, (1, 1, 1, 1)))
     started = time.perf_counter()
     block = stage.read_block(index)
