@@ -40,13 +40,10 @@ class News:
         self._progress = progress
         self._next = 0.0
 
-    def read(self, *, at_once: bool = False) -> None:
-        """Read what is new, and show it, unless that was done just now.
-
-        `at_once` even then.
-        """
+    def read(self) -> None:
+        """Read what is new, and show it, unless that was done just now."""
         started = time.monotonic()
-        if started < self._next and not at_once:
+        if started < self._next:
             return
         self._state.refresh()
         for name, state in self._state.stages.items():

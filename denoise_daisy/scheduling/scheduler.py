@@ -131,7 +131,6 @@ class Scheduler:
             # Daisy takes SIGINT for itself when it starts: take it back.
             self._signals.handle()
             self._news.hint()
-            self._connection(server).show(self._run_dir)
             self._watch(server)
             if self._signals.count:
                 server.stop()
@@ -144,24 +143,17 @@ class Scheduler:
             server.join()
         return server
 
-    def _connection(self, server: BlockServer) -> Connection:
-        return Connection(server.host, server.port, server.run_id, self._epoch)
-
     def _wait_for_lines(self) -> None:
-        """Lines of what Daisy has heard is done may show late.
-
-        What a look after that time does not show is done again.
-        """
+        """Lines of what Daisy has heard is done may show late."""
         deadline = time.monotonic() + WAITS.ledger_lag
         while any(map(has_blocks, self._state.stages.values())):
-            if self._signals.count:
+            if time.monotonic() >= deadline or self._signals.count:
+                # What a last look does not show is done again.
+                persistently(self._state.refresh)
                 break
             time.sleep(WAITS.tick)
             with self._hiccups.outlived():
-                is_last = time.monotonic() >= deadline
-                self._news.read(at_once=is_last)
-                if is_last:
-                    break
+                self._news.read()
 
     def _start_server(self) -> BlockServer:
         """A server of the stages that have blocks left."""
@@ -190,7 +182,8 @@ class Scheduler:
         for name, state in self._state.stages.items():
             if not state.left and self._state.left:
                 server.finish(name)
-        self._connection(server).show(self._run_dir)
+        connection = Connection(server.host, server.port, server.run_id, self._epoch)
+        connection.show(self._run_dir)
         self._workforce.maintain()
         if self._give_up_hopeless():
             server.stop()

@@ -152,27 +152,13 @@ class WorkerPool:
             self._starts.note_progress()
         self._progress = progress
 
-    def _is_at_work(self, state: WorkerState) -> bool:
-        """Whether a worker has a block of this run, and not for too long.
-
-        One of a run that was overwritten does nothing for this one, and a block whose
-        time is up may never end: others are to do what these seem to have taken.
-        """
-        stage = self.stages().get(state.place)
-        return (
-            state.block is not None
-            and stage is not None
-            and state.run_id == stage.ledger.run_id
-            and not self._stuck.is_stuck(state.worker, state)
-        )
-
     def _look(self) -> None:
         """End workers of ours that do the same thing for too long."""
         states = {state.worker: state for state in self._states()}
         self._at_work = [
             (s.place, self._stuck.seconds(s.worker, s))
             for s in states.values()
-            if self._is_at_work(s)
+            if _has_block(s, self.stages()) and not self._stuck.is_stuck(s.worker, s)
         ]
         if self._at_work:
             self._starts.note_work()
@@ -186,6 +172,13 @@ class WorkerPool:
         for worker in self._manual_workers.silent(manual):
             self._reaper.forget(states[worker])
             self._stuck.forget(worker)
+
+
+def _has_block(state: WorkerState, stages: Mapping[str, StageState]) -> bool:
+    """Whether a worker has one of theirs, and not of a run that was overwritten."""
+    stage = stages.get(state.place)
+    is_theirs = stage is not None and stage.ledger.run_id == state.run_id
+    return is_theirs and state.block is not None
 
 
 def look_pause(workers: int) -> float:
