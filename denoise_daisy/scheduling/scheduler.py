@@ -1,6 +1,7 @@
 """One start of a run, scheduler side: a server and workers, until all is finished."""
 
 import logging
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -128,10 +129,12 @@ class Scheduler:
         """A server, from its start to its end."""
         server = self._start_server()
         try:
-            # Daisy takes SIGINT for itself when it starts: take it back.
+            # Daisy takes SIGINT for itself when it starts: take it back, or its word.
             self._signals.handle()
             self._news.hint()
             self._watch(server)
+            if isinstance(server.error, KeyboardInterrupt) and not self._signals.count:
+                self._signals.take(signal.SIGINT)
             if self._signals.count:
                 server.stop()
                 self._let_finish()
@@ -144,11 +147,10 @@ class Scheduler:
         return server
 
     def _wait_for_lines(self) -> None:
-        """Lines of what Daisy has heard is done may show late."""
+        """What Daisy has heard is done may show late; a last look is what counts."""
         deadline = time.monotonic() + WAITS.ledger_lag
         while any(map(has_blocks, self._state.stages.values())):
             if time.monotonic() >= deadline or self._signals.count:
-                # What a last look does not show is done again.
                 persistently(self._state.refresh)
                 break
             time.sleep(WAITS.tick)

@@ -67,16 +67,19 @@ class Signals:
         for number in NUMBERS:
             ignored = signal.getsignal(number) is signal.SIG_IGN
             if not (ignored and number == signal.SIGHUP):
-                signal.signal(number, self._take)
+                signal.signal(number, self.take)
 
     def pause(self, seconds: float) -> None:
         """Let so much time pass, but for taking back signals that are lost."""
         if self._are_lost.wait(seconds):
             self.handle()
 
-    def _take(self, number: int, _: object) -> None:
-        # One Ctrl-C, or one bkill, can come twice: from the terminal or the batch
-        # system itself, and from a script in between.
+    def take(self, number: int, _: object = None) -> None:
+        """One has come; those that follow it at once are the same.
+
+        One Ctrl-C, or one bkill, can come twice: from the terminal or the batch system
+        itself, and from a script in between.
+        """
         now = time.monotonic()
         if now - self._last > WAITS.same_signal:
             self._taken.append(number)

@@ -190,6 +190,27 @@ def test_what_does_not_show_two_minutes_after_that_is_done_again(
     assert 130 <= began[1] < 132
 
 
+def test_a_signal_that_daisy_had_taken_stops_the_run(
+    start: Callable[..., OneStart],
+) -> None:
+    """It takes SIGINT for itself when it starts, and ends by what comes until then."""
+    it = start()
+    worker = []
+
+    def abort() -> None:
+        worker.extend(it.launcher.living())
+        it.show(worker[0], 0)
+        it.server.is_alive, it.server.error = False, KeyboardInterrupt("aborted")
+
+    it.time.at(10, abort)
+    it.time.at(20, lambda: it.show(worker[0], None))
+    with pytest.raises(Interrupted, match="Stopped by SIGINT"):
+        it.run()
+    assert len(it.servers) == 1
+    # A block in flight was waited for.
+    assert 20 <= it.time.now < 22
+
+
 def slow_look(it: OneStart, at: float, seconds: float) -> None:
     """The next look into the ledger from then on takes so long, as from a slow disk."""
     ledger = it.states["denoise"].ledger
