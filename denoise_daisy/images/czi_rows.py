@@ -48,8 +48,7 @@ class Rows:
 
         `plane` has T, C and Z, all as the file counts.  `out` has ``(y, x)``, or ``(y,
         x, sample)``.  False, and anything in `out`, where it takes pylibCZIrw: pixels
-        are compressed or are not stored as they are shown, or it is not told which of
-        some tiles lies on top.
+        are compressed or are not stored as they are shown.
         """
         rows = self._tiles.shown([plane[d] for d in "TCZ"], (y, x), out.shape[:2])
         if rows is None:

@@ -1,7 +1,9 @@
 """The tiles of a CZI's planes, and which of them lies on top.
 
-As pylibCZIrw shows them (libCZI's scaling accessor): that of the highest M.  Those of
-equal M, or without, it sorts as its C++ library pleases.
+As pylibCZIrw shows them (libCZI's scaling accessor): that of the highest M; those
+without lie below, and of alike ones the last in the directory lies on top.  Of more
+than sixteen tiles, pylibCZIrw has alike ones in an order that depends on the part that
+it is asked for (`std::sort`); here it is this one, whatever the blocks of an image.
 """
 
 from collections.abc import Mapping
@@ -12,9 +14,6 @@ import numpy as np
 from denoise_daisy.images.czi_entries import SubBlocks
 
 _PLANE = "TCZ"
-
-_MOST_COMPARED = 2000
-"""Tiles in a region whose overlaps are looked for."""
 
 _INT32 = np.iinfo(np.int32)
 
@@ -52,14 +51,12 @@ class Tiles:
         self.positions = blocks.positions[order]
         axes = [c[d] for c in (blocks.starts, blocks.sizes) for d in "YX"]
         self.places = np.stack([along[order] for along in axes], 1)
-        self._numbers = column(blocks.starts, "M")[order]
         plain = (blocks.compressions == 0) & (blocks.pixel_types == pixel_type)
         self._plain = plain[order]
-        numbered = column(blocks.sizes, "M") > 0
-        # To pylibCZIrw, the largest and smallest number are none.
-        for limit in (_INT32.min, _INT32.max):
-            numbered &= column(blocks.starts, "M") != limit
-        self._is_numbered = numbered[order]
+        numbers = column(blocks.starts, "M")
+        # To pylibCZIrw, the largest number is none, and so is the smallest.
+        is_none = (column(blocks.sizes, "M") <= 0) | (numbers == _INT32.max)
+        self._numbers = np.where(is_none, _INT32.min, numbers)[order]
 
     def shown(
         self, plane: list[int], begin: tuple[int, int], shape: tuple[int, ...]
@@ -68,7 +65,7 @@ class Tiles:
 
         `plane` is its T, C and Z, `begin` the first pixel's Y and X, all as the file
         counts.  None where it takes pylibCZIrw: pixels are compressed or of another
-        type, or it is not told which of some tiles lies on top.
+        type.
         """
         key = 0
         for at, first, size in zip(plane, self._first, self._sizes, strict=True):
@@ -82,25 +79,5 @@ class Tiles:
         rows = low + np.flatnonzero(meets.all(axis=1))
         if not self._plain[rows].all():
             return None
-        if len(rows) > 1:
-            # pylibCZIrw sorts by M, and no other way that is told.
-            rows = rows[np.argsort(self._numbers[rows], kind="stable")]
-            if not self._is_told(rows):
-                return None
-        found: list[int] = rows.tolist()
+        found: list[int] = rows[np.argsort(self._numbers[rows], kind="stable")].tolist()
         return found
-
-    def _is_told(self, rows: np.ndarray) -> bool:
-        """Whether M tells of all tiles that overlap which lies on top."""
-        numbers = self._numbers[rows]
-        if self._is_numbered[rows].all() and (numbers[1:] > numbers[:-1]).all():
-            return True
-        if len(rows) > _MOST_COMPARED:
-            return False
-        begins = self.places[rows, :2].astype(np.int64)
-        ends = begins + self.places[rows, 2:]
-        meets = (begins[:, None] < ends) & (ends[:, None] > begins)
-        numbered = self._is_numbered[rows]
-        alike = (numbers[:, None] == numbers) | ~numbered | ~numbered[:, None]
-        overlaps = meets.all(axis=2) & alike
-        return int(np.count_nonzero(overlaps)) == len(rows)

@@ -195,7 +195,7 @@ def test_a_signal_that_daisy_had_taken_stops_the_run(
 ) -> None:
     """It takes SIGINT for itself when it starts, and ends by what comes until then."""
     it = start()
-    worker = []
+    worker: list[str] = []
 
     def abort() -> None:
         worker.extend(it.launcher.living())
