@@ -129,7 +129,7 @@ class Scheduler:
         """A server, from its start to its end."""
         server = self._start_server()
         try:
-            # Daisy takes SIGINT for itself when it starts: take it back, or its word.
+            # Daisy takes SIGINT for itself when it starts: take it back, or what came.
             self._signals.handle()
             self._news.hint()
             self._watch(server)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from denoise_daisy.forecast import Hands
 from denoise_daisy.launchers.base import Exit
@@ -157,8 +157,8 @@ class WorkerPool:
         states = {state.worker: state for state in self._states()}
         self._at_work = [
             (s.place, self._stuck.seconds(s.worker, s))
-            for s in states.values()
-            if _has_block(s, self.stages()) and not self._stuck.is_stuck(s.worker, s)
+            for s in _with_a_block(states.values(), self.stages())
+            if not self._stuck.is_stuck(s.worker, s)
         ]
         if self._at_work:
             self._starts.note_work()
@@ -174,11 +174,14 @@ class WorkerPool:
             self._stuck.forget(worker)
 
 
-def _has_block(state: WorkerState, stages: Mapping[str, StageState]) -> bool:
-    """Whether a worker has one of theirs, and not of a run that was overwritten."""
-    stage = stages.get(state.place)
-    is_theirs = stage is not None and stage.ledger.run_id == state.run_id
-    return is_theirs and state.block is not None
+def _with_a_block(
+    states: Iterable[WorkerState], stages: Mapping[str, StageState]
+) -> Iterator[WorkerState]:
+    """Workers that have one of these stages, and not of a run that was overwritten."""
+    for state in states:
+        stage = stages.get(state.place)
+        if stage and state.block is not None and state.run_id == stage.ledger.run_id:
+            yield state
 
 
 def look_pause(workers: int) -> float:
