@@ -42,14 +42,17 @@ def speckled(seed: int = 0) -> np.ndarray:
 class Chain:
     """Denoise, smooth, threshold and label, in a folder of its own."""
 
-    def __init__(self, folder: Path, **sections: Any) -> None:
+    def __init__(
+        self, folder: Path, image: np.ndarray | None = None, /, **sections: Any
+    ) -> None:
+        """`image` is the speckled one if there is none."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.output = folder / "out.zarr"
         self.run_dir = folder / "out.zarr.run"
         self.soft = folder / "out.soft.zarr"
         self.hook = Hook(folder / "hook")
-        source = write_czi(folder / "in.czi", speckled())
+        source = write_czi(folder / "in.czi", speckled() if image is None else image)
         config = config_for(
             source,
             self.output,

@@ -1,29 +1,27 @@
 """Blocks of a chain that fail or come early concern just those that read them."""
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from demo_czi import write_czi
 
-from harness import cli, config_for, output_of, small_image, write_config
+from harness import cli, output_of, write_config
+from harness.chains import Chain
 from harness.oracles import (
     blocks_since,
     chain,
-    counts_since,
     denoised_of,
     filter_config,
-    go,
     image_of,
     labels_of,
     ledgers,
     mask_of,
-    run_dir_of,
     smooth_of,
     speckles,
 )
+from harness.waiting import wait_until
 
 MODULE = """
 def double(block, context):
@@ -121,27 +119,16 @@ def test_a_block_that_fails_takes_along_those_that_read_it_and_no_others(
 
 
 def test_tasks_begin_before_the_denoising_ends(tmp_path: Path) -> None:
-    """By the workers' logs, whose lines have milliseconds, and one clock."""
-    image, output = small_image((5, 1, 4, 256, 64)), tmp_path / "out.zarr"
+    """One of two time points is labelled while a block of the other is held."""
+    image = speckles((2, 1, 4, 64, 64))
     whole = {"blocks": {"shape": {"t": 1}}}
-    config = config_for(
-        write_czi(tmp_path / "in.czi", image),
-        output,
-        # Slow enough for a scheduler that looks at the ledgers now and then.
-        denoise={"patch": {"z": 1, "y": 3, "x": 3}, "max_iter": 4},
-        output={"chunks": {"z": 4, "y": 32, "x": 64}},
-        blocks={"shape": {"y": 32}},
-    )
-    config["tasks"] = chain(400.0, bright=whole, cells=whole)
-    go(config)
-    counts = counts_since({}, output)
-    assert (counts["denoise"], counts["soft"], counts["cells"]) == (40, 40, 5)
-    done = re.compile(r"^(\S+ \S+) Block \[.*\] of (\S+): done\.$", re.MULTILINE)
-    logs = sorted((run_dir_of(output) / "logs").glob("local-*.log"))
-    lines = sorted(line for log in logs for line in done.findall(log.read_text()))
-    order = [stage for _, stage in lines]
-    assert order.count("denoise") == 40
-    assert order[: order.index("soft")].count("denoise") < 40
-    assert order[: order.index("cells.pieces")].count("denoise") < 40
-    mask = output_of(image_of(output, "soft")) > 400
-    np.testing.assert_array_equal(mask_of(output, "cells"), labels_of(mask))
+    run = Chain(tmp_path, image, tasks=chain(2100.0, bright=whole, cells=whole))
+    run.hold(free=7)
+    with run.running(held=True) as process:
+        wait_until(lambda: run.done("cells.pieces"), "a time point is labelled")
+        assert len(run.done("denoise")) == 7
+        run.hold()
+        assert process.wait(240) == 0
+    assert len(run.done("denoise")) == 8
+    mask = output_of(image_of(run.output, "soft")) > 2100
+    np.testing.assert_array_equal(mask_of(run.output, "cells"), labels_of(mask))
