@@ -35,6 +35,10 @@ class Waits:
     page: float = 30.0
     """Between two pages that tell how far a run is, at least; below 1 s there are none.
     """
+    last_page: float = 15.0
+    """The last one gets so long at a run's end..."""
+    last_page_stopped: float = 1.5
+    """...and when the run was interrupted; after that, one without pictures gets it."""
     notify: float = 60.0
     """What the command of `notify` gets to tell somebody."""
 

@@ -26,9 +26,6 @@ LEAST = 1.0
 SOON = 3.0
 """Seconds until the first page: until then there is little to be seen."""
 
-PATIENCE, HASTE = 15.0, 1.5
-"""Seconds that a run waits for its last page at its end, and when it is interrupted."""
-
 QUIT = 0.2
 """Seconds between two looks at whether to go on waiting."""
 
@@ -103,17 +100,17 @@ def page_kept(
         yield
         return
     state: State = "stopped"
-    patience = HASTE
+    patience = WAITS.last_page_stopped
     try:
         yield
-        state, patience = "done", PATIENCE
+        state, patience = "done", WAITS.last_page
     except BlocksFailed:
-        state, patience = "failed", PATIENCE
+        state, patience = "failed", WAITS.last_page
         raise
     except Interrupted:
         raise
     except BaseException:
-        patience = PATIENCE / 3
+        patience = WAITS.last_page / 3
         raise
     finally:
         keeper.end(state, patience)
@@ -164,7 +161,7 @@ class _Keeper(threading.Thread):
                 plain = threading.Thread(target=self._write_plain, daemon=True)
                 with suppress(RuntimeError):
                     plain.start()
-                    _wait(plain, HASTE, signals)
+                    _wait(plain, WAITS.last_page_stopped, signals)
 
     def run(self) -> None:
         """Until the run is over."""

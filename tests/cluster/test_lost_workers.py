@@ -65,6 +65,7 @@ def test_a_run_outlives_the_walltime_of_slurm_workers(
 ) -> None:
     it = frames(slurm_cluster, frames=60, seconds=4, count=2, time="1", max_retries=0)
     run = it.start()
+    it.wait_for_workers(2)
     it.wait_for_workers(4)
     it.set_seconds(0)
     run.finish()

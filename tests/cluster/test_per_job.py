@@ -51,7 +51,7 @@ def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
 ) -> None:
     it = frames(
         lsf_cluster,
-        frames=40,
+        frames=80,
         seconds=FOR_EVER,
         count=2,
         per_job=2,
@@ -63,6 +63,7 @@ def test_a_worker_that_is_stuck_is_ended_and_replaced_in_its_job(
     name = name_of(lsf_cluster)
     hurt_one(it, signal.SIGSTOP)
     it.set_seconds(3)
+    wait_until(lambda: it.lines("failed"), "the stuck one is ended")
     wait_until(lambda: f"{name}-3" in it.workers(), "a block done by another")
     it.set_seconds(0)
     run.finish()

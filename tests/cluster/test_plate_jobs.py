@@ -16,6 +16,7 @@ from harness import cli, ledger_lines, output_of, start, wait_until, write_confi
 from harness.clusters import Cluster
 from harness.images import ROOT
 from harness.plates import write_plate
+from harness.waiting import PATIENCE, short_waits
 
 WELLS = ("A1", "A1", "A2", "B1")
 
@@ -60,13 +61,14 @@ def test_a_plate_shares_its_jobs_and_goes_on_after_a_kill(
         every = (ledger_lines(plate / field, stage) for field in FIELDS)
         return [line["worker"] for lines in every for line in lines]
 
-    process = start(config, env=cluster.env)
+    env = cluster.env | short_waits(idle=PATIENCE)
+    process = start(config, env=env)
     wait_until(lambda: len(lines("denoise")) >= 2, "two scenes are denoised")
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     flag.unlink()
     wait_until(lambda: not cluster.queue(), "workers have left")
-    ended = cli(config, env=cluster.env)
+    ended = cli(config, env=env)
     assert ended.returncode == 0, ended.stderr
     for field, voxels in zip(FIELDS, scenes, strict=True):
         wanted = ndimage.median_filter(voxels, (1, 1, 1, 3, 3))

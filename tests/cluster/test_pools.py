@@ -54,7 +54,7 @@ def test_killing_the_scheduler_ends_the_workers_of_all_pools(
 ) -> None:
     """Within a minute, and the next start goes on."""
     it = pools(cluster, {"here": None} | {n: {"count": 1} for n in NAMES}, frames=40)
-    it.set_seconds(1)
+    it.set_seconds(5)
     run = it.start()
     wait_until(
         lambda: all(it.done_by(name) for name in it.workers) or not run.is_alive,

@@ -74,7 +74,7 @@ class Trial:
     def cli(
         self, *words: str | Path, env: dict[str, str] | None = None, **faults: Any
     ) -> "subprocess.CompletedProcess[str]":
-        return cli(*words, env=self.hook.env(faults) | (env or {}), timeout=240)
+        return cli(*words, env=self.hook.env(faults) | (env or {}), timeout=480)
 
     def run(self, *options: str, **faults: Any) -> "subprocess.CompletedProcess[str]":
         """A run, to its end."""

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from denoise_daisy.waits import VARIABLE
@@ -67,3 +68,16 @@ def wait_until(
         assert time.monotonic() < deadline, f"Not within {seconds:g} s: {what}."
         time.sleep(0.05)
     return value
+
+
+def wait_for_next_server(run_dir: Path) -> None:
+    """Wait until another server of a run serves its blocks than the first."""
+
+    def server() -> str:
+        try:
+            return str(json.loads((run_dir / "connection.json").read_text())["run_id"])
+        except FileNotFoundError:
+            return ""
+
+    first = wait_until(server, "a server is there")
+    wait_until(lambda: server() not in ("", first), "another server is there")

@@ -1,9 +1,11 @@
 """Blocks that fail are tried again, then given up with their reason."""
 
 from collections import Counter
+from typing import Any
 
 from harness import here
 from harness.trials import ALL, Trial, flat, index
+from harness.waiting import PATIENCE, wait_for_next_server
 
 
 def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> None:
@@ -43,10 +45,15 @@ def test_a_block_that_always_fails_is_given_up_with_its_reason(trial: Trial) -> 
 
 def test_a_run_whose_blocks_all_fail_stops_early(trial: Trial) -> None:
     trial.change(workers={"count": 1})
-    end = trial.run(**{"fail all": "exception", "sleep": 1})
-    assert end.returncode == 5, end.stderr
-    assert "ValueError: this block is bad" in end.stderr
-    assert "Traceback (most recent" not in end.stderr
+    faults: dict[str, Any] = {"fail all": "exception"}
+    with trial.held(free=5, **faults) as scheduler:
+        # The sixth is held until another server hands out those on trial only.
+        wait_for_next_server(trial.run_dir)
+        trial.hook.set(**faults)
+        _, errors = scheduler.communicate(timeout=PATIENCE)
+    assert scheduler.returncode == 5, errors
+    assert "ValueError: this block is bad" in errors
+    assert "Traceback (most recent" not in errors
     assert 5 <= len(trial.begun()) < 24
     assert trial.processes() == []
     assert trial.finish() == sorted(ALL)

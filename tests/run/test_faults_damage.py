@@ -10,6 +10,7 @@ import pytest
 
 from harness import here
 from harness.trials import ALL, Trial, flat, index
+from harness.waiting import PATIENCE
 
 
 def test_verify_finds_every_damage_and_the_next_run_repairs_just_that(
@@ -78,7 +79,11 @@ def test_torn_and_truncated_ledger_files_cost_their_lost_lines_only(
 
 
 def test_a_lost_ledger_file_costs_its_blocks_only(trial: Trial) -> None:
-    assert trial.run(sleep=1).returncode == 0
+    with trial.held(sleep=600) as scheduler:
+        trial.wait_for_two_at_work()
+        trial.hook.set()
+        _, errors = scheduler.communicate(timeout=PATIENCE)
+    assert scheduler.returncode == 0, errors
     file, *others = sorted(trial.run_dir.glob("ledger/denoise/local-*.jsonl"))
     assert others
     lost = sorted(flat(json.loads(x)["block"]) for x in file.read_text().splitlines())

@@ -54,9 +54,10 @@ def test_workers_leave_even_if_their_part_of_the_run_directory_is_gone(
 
 
 def test_workers_leave_a_frozen_scheduler_which_then_goes_on(trial: Trial) -> None:
-    with trial.running(sleep=1) as scheduler:
-        trial.wait_for_begun(4)
+    with trial.held(free=4) as scheduler:
+        trial.wait_for_begun(6)
         scheduler.send_signal(signal.SIGSTOP)
+        trial.hook.set()
         trial.wait_until_workers_left()
         second = here("run", trial.path)
         assert second.returncode == 4

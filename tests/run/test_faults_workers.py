@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.trials import ALL, Trial, flat
-from harness.waiting import PATIENCE
+from harness.waiting import PATIENCE, wait_until
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def test_workers_that_are_killed_are_replaced(
         for victim in victims:
             os.kill(victim, signal.Signals[name])
         hit = trial.unfinished(victims)
+        if reason:
+            wait_until(lambda: len(trial.lines("failed")) == len(hit), "it is missed")
         trial.hook.set()
         _, errors = scheduler.communicate(timeout=PATIENCE)
     assert scheduler.returncode == 0, errors
@@ -55,8 +57,8 @@ def test_workers_frozen_beyond_the_blocks_timeout_are_replaced(
     trial: Trial, whom: str, then: str
 ) -> None:
     """The keeper ends them some time after it; one that wakes up ends itself."""
-    trial.change(workers={"block_timeout_minutes": 0.2})
-    with trial.held(sleep=9) as scheduler:
+    trial.change(workers={"block_timeout_minutes": 0.4})
+    with trial.held(sleep=600) as scheduler:
         at_work = list(trial.wait_for_two_at_work())
         victims = at_work[: 1 if whom == "one" else 2]
         for victim in victims:
@@ -64,7 +66,7 @@ def test_workers_frozen_beyond_the_blocks_timeout_are_replaced(
         hit = trial.unfinished(victims)
         trial.hook.set(sleep=0.2)
         if then == "continued":
-            time.sleep(15)
+            time.sleep(27)
             for victim in victims:
                 # It may have been replaced by now.
                 with suppress(ProcessLookupError):

@@ -29,7 +29,7 @@ from harness import (
     wait_until,
     write_config,
 )
-from harness.waiting import short_waits
+from harness.waiting import PATIENCE, short_waits
 
 SHAPE = (1, 1, 4, 40, 40)
 
@@ -107,7 +107,7 @@ def test_workers_go_from_image_to_image_and_a_bad_one_fails_by_itself(
     it = Folder(tmp_path, 4)
     bad = tmp_path / "in" / "image_10.czi"
     bad.write_bytes(b"ZISRAWFILE")
-    ended = cli(it.config, env=short_waits(page=1))
+    ended = cli(it.config, env=short_waits(page=1, last_page=PATIENCE, idle=PATIENCE))
     assert ended.returncode == 3, ended.stderr
     check_pages(it, ended.stdout)
     assert "image_10 (refused)" in ended.stderr

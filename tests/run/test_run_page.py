@@ -12,7 +12,7 @@ from harness.waiting import PATIENCE, short_waits, wait_until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-WAITS = short_waits(page=1)
+WAITS = short_waits(page=1, last_page=PATIENCE, last_page_stopped=PATIENCE)
 
 
 def page_of(trial: Trial) -> Path:

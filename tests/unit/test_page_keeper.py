@@ -149,7 +149,7 @@ def test_an_interrupted_run_waits_for_no_page(
             begun.wait(30)
             started = time.monotonic()
             raise Interrupted("by a signal", 2)
-        assert time.monotonic() - started < keeper.PATIENCE / 3
+        assert time.monotonic() - started < Waits().last_page / 3
         # Meanwhile there is one that was made at once.
         assert content(run_dir) == "plain stopped"
         if is_replaced:
@@ -180,7 +180,7 @@ def test_a_signal_ends_the_waiting_for_the_last_page_and_nothing_else(
     try:
         with page_kept(run_dir, lambda: slow):
             pass
-        assert time.monotonic() - started < keeper.PATIENCE / 2
+        assert time.monotonic() - started < Waits().last_page / 2
         assert content(run_dir) == "done False"
         assert handlers() == before
     finally:
