@@ -3,11 +3,12 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import NoReturn
 
@@ -19,6 +20,8 @@ from denoise_daisy.wording import nearest
 
 OWN_OPTIONS = ("-h", "--help", "--version")
 """What begins no run where no verb is named."""
+
+STOPPED = "denoise_daisy: stopped by SIGINT."
 
 
 def entry() -> NoReturn:
@@ -51,9 +54,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if problem:
             print(f"denoise_daisy: {problem}", file=sys.stderr)
             return InputError.exit_code
-        options = _parser(*words[:1]).parse_args(words)
+        with _left_at_once():
+            parser = _parser(*words[:1])
+        options = parser.parse_args(words)
         with patient(*(["stdout"] if options.always_does else [])):
             return _main(options)
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the program at once, which only loads what it needs meanwhile.
+
+    As an exception it could come up in a native module, which makes another one of it.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _leave(*_: object) -> NoReturn:
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(130)
 
 
 def _misspelt(word: str) -> str:
@@ -81,7 +107,7 @@ def _main(options: argparse.Namespace) -> int:
         print(f"denoise_daisy: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("denoise_daisy: stopped by SIGINT.", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

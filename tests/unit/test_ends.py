@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,28 @@ from denoise_daisy import __main__, run
 from denoise_daisy.commands import plan as plan_command
 from denoise_daisy.scheduling.scheduler import Scheduler
 from harness import config_for, environment, load, small_czi, write_config
+
+HIT_AT_IMPORT = """
+import os, signal, sys
+from importlib.machinery import PathFinder
+
+class Hit:
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if name == module:
+            load = spec.loader.exec_module
+            def hit(found):
+                os.kill(os.getpid(), number)
+                load(found)
+            spec.loader.exec_module = hit
+        return spec
+
+from denoise_daisy.__main__ import entry
+module, number = sys.argv[1], signal.Signals[sys.argv[2]]
+del sys.argv[1:3]
+sys.meta_path.insert(0, Hit())
+entry()
+"""
 
 
 @pytest.fixture
@@ -32,6 +55,44 @@ def test_ctrl_c_before_the_run_began_ends_it_with_130(
     monkeypatch.setattr(plan_command, "plan", stopped)
     assert __main__.main(["plan", config]) == 130
     assert capsys.readouterr() == ("", "denoise_daisy: stopped by SIGINT.\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "ended", "said"),
+    [
+        ("SIGINT", 130, "denoise_daisy: stopped by SIGINT.\n"),
+        ("SIGTERM", -signal.SIGTERM, ""),
+    ],
+)
+@pytest.mark.parametrize("module", ["_pylibCZIrw", "denoise_daisy.commands.plan"])
+def test_a_signal_while_the_program_loads_ends_it_at_once(
+    module: str, number: str, ended: int, said: str
+) -> None:
+    """Of an exception in the first one, which is native, an ImportError would be made.
+
+    It comes as soon as the module begins to run.
+    """
+    end = subprocess.run(
+        [sys.executable, "-c", HIT_AT_IMPORT, module, number, "plan", "none.json"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert (end.returncode, end.stdout, end.stderr) == (ended, "", said)
+
+
+def test_where_ctrl_c_is_ignored_it_is_while_the_program_loads() -> None:
+    ignored = f"import signal; signal.signal(2, signal.SIG_IGN){HIT_AT_IMPORT}"
+    end = subprocess.run(
+        [sys.executable, "-c", ignored, "_pylibCZIrw", "SIGINT", "plan", "none.json"],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert end.returncode == 2
+    assert "none.json" in end.stderr
 
 
 def test_a_bug_of_ours_leaves_a_report(
