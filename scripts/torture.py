@@ -240,7 +240,7 @@ class Round:
     def check_end(self, code: int, *, interrupted: bool) -> None:
         """What a run that has ended must hold, whatever ended it."""
         errors = (self.folder / "stderr").read_text()
-        if interrupted and "KeyboardInterrupt\n" in errors:
+        if interrupted and "\nKeyboardInterrupt\n" in errors:
             return
         if code not in FINE or "Traceback (most" in errors:
             self.wrong.append(f"the run ended with {code}: {errors[-2000:]}")

@@ -27,13 +27,14 @@ class Hit:
         if name == module:
             load = spec.loader.exec_module
             def hit(found):
-                os.kill(os.getpid(), number)
+                os.kill(os.getpid(), signal.SIGINT)
                 load(found)
             spec.loader.exec_module = hit
         return spec
 
 from denoise_daisy.__main__ import entry
-module, number = sys.argv[1], signal.Signals[sys.argv[2]]
+module = sys.argv[1]
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[2]))
 del sys.argv[1:3]
 sys.meta_path.insert(0, Hit())
 entry()
@@ -50,47 +51,39 @@ def test_ctrl_c_before_the_run_began_ends_it_with_130(
     config: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(*_: object, **__: object) -> NoReturn:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError
 
     monkeypatch.setattr(plan_command, "plan", stopped)
-    assert __main__.main(["plan", config]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert __main__.main(["plan", config]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr() == ("", "denoise_daisy: stopped by SIGINT.\n")
 
 
-@pytest.mark.parametrize(
-    ("number", "ended", "said"),
-    [
-        ("SIGINT", 130, "denoise_daisy: stopped by SIGINT.\n"),
-        ("SIGTERM", -signal.SIGTERM, ""),
-    ],
-)
-@pytest.mark.parametrize("module", ["_pylibCZIrw", "denoise_daisy.commands.plan"])
-def test_a_signal_while_the_program_loads_ends_it_at_once(
-    module: str, number: str, ended: int, said: str
-) -> None:
-    """Of an exception in the first one, which is native, an ImportError would be made.
-
-    It comes as soon as the module begins to run.
-    """
-    end = subprocess.run(
-        [sys.executable, "-c", HIT_AT_IMPORT, module, number, "plan", "none.json"],
+def hit_at_import(module: str, handler: str) -> "subprocess.CompletedProcess[str]":
+    """The program, which Ctrl-C hits as soon as a module begins to run."""
+    return subprocess.run(
+        [sys.executable, "-c", HIT_AT_IMPORT, module, handler, "plan", "none.json"],
         capture_output=True,
         text=True,
         env=environment(),
         check=False,
     )
-    assert (end.returncode, end.stdout, end.stderr) == (ended, "", said)
+
+
+@pytest.mark.parametrize("module", ["_pylibCZIrw", "denoise_daisy.commands.plan"])
+def test_ctrl_c_while_the_program_loads_ends_it_at_once(module: str) -> None:
+    """Of an exception in the first one, which is native, an ImportError may be made."""
+    end = hit_at_import(module, "default_int_handler")
+    assert (end.returncode, end.stdout) == (130, "")
+    assert end.stderr == "denoise_daisy: stopped by SIGINT.\n"
 
 
 def test_where_ctrl_c_is_ignored_it_is_while_the_program_loads() -> None:
-    ignored = f"import signal; signal.signal(2, signal.SIG_IGN){HIT_AT_IMPORT}"
-    end = subprocess.run(
-        [sys.executable, "-c", ignored, "_pylibCZIrw", "SIGINT", "plan", "none.json"],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
+    end = hit_at_import("_pylibCZIrw", "SIG_IGN")
     assert end.returncode == 2
     assert "none.json" in end.stderr
 
